@@ -1,0 +1,147 @@
+"""What a block is: typed fields, ports, checks and an expand() written in primitive ops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from flexit.ir.initialisation import Init
+from flexit.ir.language import Kind
+
+if TYPE_CHECKING:
+    from flexit.ir.edges import Edge
+    from flexit.ir.expander import Expander
+
+EdgeName = Literal["tokens", "sequence", "vector", "logits"]
+From = str | list[str] | dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input of a block.
+
+    Attributes:
+        types: edge types it takes.
+        optional: whether it need not be wired.
+        variadic: whether it takes a list of two or more edges.
+        chains: whether it reads the block written before when nothing is wired (main ports only).
+    """
+
+    types: tuple[EdgeName, ...]
+    optional: bool = False
+    variadic: bool = False
+    chains: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What a block's check finds wrong with its own fields; it becomes a Problem when its place is known.
+
+    Attributes:
+        field: dotted path of the field inside the block, the one to change.
+    """
+
+    code: str
+    field: str
+    message: str
+    expected: str
+    found: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """A table of token rows that a block owns; ``path`` is below the block's."""
+
+    path: str
+    rows: int
+    width: int
+
+
+class Block(Kind, family="Block", package="flexit.ir.blocks"):
+    """A node of the graph."""
+
+    inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence",))}
+    """Input ports in order; the first is the main one."""
+    output: ClassVar[EdgeName | Literal["same"]] = "same"
+    """Type of the main output; ``same`` as the main input."""
+    more_outputs: ClassVar[tuple[str, ...]] = ()
+    """Names of output ports beside the main one."""
+    takes_extra_ports: ClassVar[bool] = False
+    """Whether ports with any other name may be wired (composites)."""
+    region: ClassVar[bool] = False
+    """Whether an instance is a region of its own, hence a module of its own in PyTorch."""
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    """Tiny instances, as written, that the conformance tests run end to end."""
+
+    wired: From | None = Field(default=None, alias="from")
+    """Where the input ports come from; only in an entry of a ``blocks`` map."""
+    shares: str | None = None
+    """Use the parameters of that block; only in an entry of a ``blocks`` map."""
+    init: dict[str, Init] = Field(default_factory=dict)
+    """Initialisation inside this block, by parameter role; the innermost entry wins."""
+
+    def check(self) -> Iterator[Fault]:
+        """Faults that the fields alone show."""
+        yield from ()
+
+    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
+        """The nested block that a parameter path leads to next, with the rest of the path; None in this block's own.
+
+        A second use of a sub-layer (``feed_forward_2``) is the same block.
+        """
+        head, _, number = path[0].rpartition("_")
+        nested = getattr(self, head if number.isdigit() else path[0], None)
+        return (nested, path[1:]) if isinstance(nested, Block) else None
+
+    def token_table(self) -> TokenTable | None:
+        """The table that heads and embeddings may be tied to, if the block owns one."""
+        return None
+
+    def check_ports(self, **ports: Edge) -> Iterator[Fault]:
+        """Faults that show once the edges are known (widths, lengths, which ports are wired)."""
+        del ports
+        yield from ()
+
+    def expand(self, e: Expander, **ports: Any) -> Edge | dict[str, Any]:
+        """Write the block in primitive ops.
+
+        Args:
+            e: what the ops are written with; its current path is this block's.
+            ports: the edges of the wired ports; a list for a variadic one.
+
+        Returns:
+            The main output, or a mapping of output ports with the main one first.
+        """
+        raise NotImplementedError
+
+
+class Mixer(Block):
+    """A block that mixes positions and may stand in ``attention:``."""
+
+    region: ClassVar[bool] = True
+    output: ClassVar[EdgeName | Literal["same"]] = "sequence"
+
+
+class FeedForward(Block):
+    """A block that works on each position alone and may stand in ``feed_forward:``."""
+
+    region: ClassVar[bool] = True
+    output: ClassVar[EdgeName | Literal["same"]] = "sequence"
+
+
+class Norm(Block):
+    """A normalisation; also a field of other blocks, which place it by ``apply``."""
+
+    inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"))}
+
+    def apply(self, e: Expander, x: Any, name: str) -> Any:
+        """Normalise the last dim of a value, with parameters at ``name`` below the current path."""
+        raise NotImplementedError
+
+    def expand(self, e: Expander, **ports: Any) -> Edge:
+        x = ports["x"]
+        return x.of(self.apply(e, x.x, ""))

@@ -1,0 +1,29 @@
+"""``downsample``: neighbouring positions joined into one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from flexit.ir.block import Block
+from flexit.ir.edges import Sequence
+from flexit.ir.expander import Expander
+from flexit.ir.ops.downsample import Downsample as DownsampleOp
+
+
+class Downsample(Block, kind="downsample"):
+    """Length n to ceil(n / factor), over the unpadded members of each group; positions count anew."""
+
+    examples = ({"kind": "downsample", "factor": 2}, {"kind": "downsample", "factor": 3, "method": "max"})
+
+    factor: Annotated[int, Field(ge=2)]
+    """Positions per group."""
+    method: Literal["mean", "max", "first"] = "mean"
+    """How a group becomes one vector."""
+
+    def expand(self, e: Expander, x: Sequence) -> Sequence:
+        op = DownsampleOp(factor=self.factor, method=self.method)
+        y, mask = e.write_many(op, x.x, x.axis.new_mask, name="downsample")
+        described = f"ceil({x.axis.described} / {self.factor})"
+        return Sequence(x=y, axis=e.axis(mask, described=described, seq=mask.dims[1]))

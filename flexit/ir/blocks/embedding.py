@@ -1,0 +1,146 @@
+"""``embedding``: token rows, plus positions and token types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
+
+from flexit.ir.block import Block, EdgeName, Fault, Norm, Port, TokenTable
+from flexit.ir.edges import Sequence, Tokens
+from flexit.ir.expander import Expander
+from flexit.ir.language import InferredInt, PositiveFloat, PositiveInt, Probability
+from flexit.ir.positions.base import Position
+from flexit.ir.positions.sinusoidal import Sinusoidal
+from flexit.ir.program import Value
+
+
+class Embedding(Block, kind="embedding"):
+    """Rows of a table x multiplier, + positions, + token types; then norm and dropout."""
+
+    inputs: ClassVar[Mapping[str, Port]] = {
+        "tokens": Port(("tokens",)),
+        "token_types": Port(("tokens",), optional=True, chains=False),
+    }
+    output: ClassVar[EdgeName | Literal["same"]] = "sequence"
+    later: ClassVar[tuple[str, ...]] = ("projection", "token_dropout")
+    examples = (
+        {"kind": "embedding", "vocab_size": 31, "d_model": 16},
+        {
+            "kind": "embedding", "vocab_size": 31, "d_model": 16, "position": {"kind": "learned", "max_len": 40},
+            "norm": "layer_norm", "dropout": 0.1, "multiplier": "sqrt_d_model",
+        },
+        {"kind": "embedding", "vocab_size": 31, "d_model": 16, "position": "sinusoidal", "token_types": 1},
+    )  # fmt: skip
+
+    vocab_size: InferredInt = None
+    """Rows of the table; required unless tied_to."""
+    d_model: InferredInt = None
+    """Output width; required unless tied_to."""
+    multiplier: PositiveFloat | Literal["sqrt_d_model"] = 1.0
+    """On the token rows, before anything is added."""
+    position: Position | None = None
+    """Additive position table."""
+    token_types: PositiveInt | None = None
+    """Rows of a segment table; 1 adds one constant row, 2 or more need the port token_types."""
+    norm: Norm | None = None
+    """Normalisation."""
+    norm_at: Literal["token", "sum", "projected"] = "sum"
+    """Before positions, after the sum, or after the projection."""
+    dropout: Probability = 0.0
+    """On the result."""
+    tied_to: str | None = None
+    """Use that embedding's table (and its vocab_size and d_model: do not write them)."""
+
+    def token_table(self) -> TokenTable | None:
+        if self.tied_to is not None or self.vocab_size is None or self.d_model is None:
+            return None
+        return TokenTable("tokens.weight", self.vocab_size, self.d_model)
+
+    def check(self) -> Iterator[Fault]:
+        yield from self._check_tie()
+        if self.norm_at != "sum" and (self.norm is None or self.norm_at == "projected"):
+            other = "norm is null" if self.norm is None else "there is no projection"
+            yield Fault(
+                code="FX0501", field="norm_at", message="has no effect", expected=f"sum, since {other}",
+                found=self.norm_at, cure="delete norm_at",
+            )  # fmt: skip
+        position, width = self.position, self.d_model
+        if isinstance(position, Sinusoidal) and width is not None:
+            if width % 2:
+                yield Fault(
+                    code="FX0405", field="d_model", message="odd width of a sinusoidal table",
+                    expected="an even number, since sines and cosines come in pairs", found=str(width),
+                    cure=f"set d_model to {width + 1}",
+                )  # fmt: skip
+            elif position.style == "fairseq" and width < 4:
+                yield Fault(
+                    code="FX0406", field="d_model", message="too narrow for fairseq sinusoids",
+                    expected="at least 4", found=str(width), cure="set d_model to 4 or more",
+                )  # fmt: skip
+
+    def _check_tie(self) -> Iterator[Fault]:
+        for name in ("vocab_size", "d_model"):
+            value = getattr(self, name)
+            if self.tied_to is None and value is None:
+                yield Fault(
+                    code="FX0202", field=name, message="required field is missing",
+                    expected="an integer >= 1, such as " + ("32000" if name == "vocab_size" else "512"),
+                    found="nothing", cure=f"add {name}, or tied_to: another embedding",
+                )  # fmt: skip
+            if self.tied_to is not None and value is not None:
+                yield Fault(
+                    code="FX0702", field=name, message="is fixed by tied_to",
+                    expected=f"nothing: {name} is that of {self.tied_to}", found=str(value), cure=f"delete {name}",
+                )  # fmt: skip
+
+    def check_ports(self, **ports: Tokens) -> Iterator[Fault]:
+        wired = ports.get("token_types")
+        if (self.token_types or 0) >= 2 and wired is None:
+            yield Fault(
+                code="FX0508", field="token_types", message="needs the port token_types",
+                expected="token type ids for a table of 2 or more rows", found="no such port wired",
+                cure="add from: {tokens: input_ids, token_types: token_type_ids} and the input token_type_ids: tokens",
+            )  # fmt: skip
+        if (self.token_types or 0) < 2 and wired is not None:
+            yield Fault(
+                code="FX0508", field="token_types", message="does not read the port token_types",
+                expected="2 or more rows when the port is wired", found=str(self.token_types or "null").lower(),
+                cure="set token_types to the number of types, or take the port out of from",
+            )  # fmt: skip
+        if wired is not None and wired.axis is not ports["tokens"].axis:
+            yield Fault(
+                code="FX0402", field="from", message="token_types has another length than tokens",
+                expected=ports["tokens"].axis.described, found=wired.axis.described,
+                cure="declare that input with like: the tokens input",
+            )  # fmt: skip
+
+    def expand(self, e: Expander, tokens: Tokens, token_types: Tokens | None = None) -> Sequence:
+        if self.tied_to is not None:
+            table = e.table(self, self.tied_to)
+            rows, d_model, weight = table.rows, table.width, e.tied(table)
+        else:
+            assert self.vocab_size is not None and self.d_model is not None
+            rows, d_model, weight = self.vocab_size, self.d_model, None
+        e.draft.width = d_model
+        if weight is None:
+            x = e.embedding(tokens.ids, rows, d_model, "tokens")
+        else:
+            x = e.tied_embedding(tokens.ids, rows, d_model, weight)
+        x = e.mul(x, d_model**0.5 if self.multiplier == "sqrt_d_model" else self.multiplier)
+        if self.norm is not None and self.norm_at == "token":
+            x = self.norm.apply(e, x, "norm")
+        x = self._sum(e, x, tokens, token_types, d_model)
+        if self.norm is not None and self.norm_at == "sum":
+            x = self.norm.apply(e, x, "norm")
+        return Sequence(x=e.dropout(x, self.dropout), axis=tokens.axis)
+
+    def _sum(self, e: Expander, x: Value, tokens: Tokens, token_types: Tokens | None, d_model: int) -> Value:
+        if self.token_types is not None:
+            if token_types is None:
+                row = e.parameter("token_types.weight", (self.token_types, d_model), "token_type")
+            else:
+                row = e.embedding(token_types.ids, self.token_types, d_model, "token_types", role="token_type")
+            x = e.add(x, row)
+        if self.position is not None:
+            x = e.add(x, self.position.expand(e, tokens.axis, d_model))
+        return x

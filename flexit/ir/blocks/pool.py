@@ -1,0 +1,35 @@
+"""``pool``: one vector per row."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from flexit.ir.block import Block, EdgeName
+from flexit.ir.blocks._dense import Dense
+from flexit.ir.blocks._pooling import Method, pooled
+from flexit.ir.edges import Sequence, Vector
+from flexit.ir.expander import Expander
+
+
+class Pool(Block, kind="pool"):
+    """A vector from a sequence, over its unpadded positions."""
+
+    output: ClassVar[EdgeName | Literal["same"]] = "vector"
+    examples = (
+        {"kind": "pool", "method": "mean"},
+        {"kind": "pool", "method": "first", "dense": {"bias": True}},
+        {"kind": "pool", "method": "last", "normalize": True},
+        {"kind": "pool", "method": "max"},
+    )
+
+    method: Method
+    """Which positions count and how."""
+    dense: Dense | None = None
+    """A hidden layer on the result (BERT's pooler)."""
+    normalize: bool = False
+    """Divide by the L2 norm (sentence embeddings)."""
+
+    def expand(self, e: Expander, x: Sequence) -> Vector:
+        v = pooled(e, x, self.method)
+        v = v if self.dense is None else self.dense.apply(e, v)
+        return Vector(x=e.norm(v, "l2", "l2", eps=1e-24, gain=False, bias=False) if self.normalize else v)

@@ -1,0 +1,57 @@
+"""``residual``: one residual sub-layer around any block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from flexit.ir.block import Block, Fault, Norm
+from flexit.ir.blocks._residual import Placement, Sublayer, check_placement, places
+from flexit.ir.edges import Sequence
+from flexit.ir.expander import Expander
+from flexit.ir.language import PositiveFloat, Probability
+
+
+class Residual(Block, kind="residual"):
+    """x = residual_norm(skip * x + multiplier * output_norm(body(input_norm(x))))."""
+
+    takes_extra_ports: ClassVar[bool] = True
+    region: ClassVar[bool] = True
+    later: ClassVar[tuple[str, ...]] = ("drop_path",)
+    examples = (
+        {
+            "kind": "residual", "body": {"kind": "mlp", "d_ff": 24}, "norm": "rms_norm", "norm_placement": "sandwich",
+            "multiplier": 0.5, "skip_multiplier": 1.5, "layer_scale": 0.1,
+        },
+    )  # fmt: skip
+
+    body: Block
+    """Sequence to sequence of the same width."""
+    norm: Norm | None = None
+    """The norm of all places; parameters are per place."""
+    norm_placement: Placement = None
+    """Where norms stand; required with norm, refused without."""
+    multiplier: PositiveFloat = 1.0
+    """On the branch."""
+    skip_multiplier: PositiveFloat = 1.0
+    """On the skip (DeepNorm)."""
+    layer_scale: float | None = None
+    """A learned vector on the branch, this its first value (CaiT)."""
+    dropout: Probability = 0.0
+    """On the branch before it is added."""
+
+    def check(self) -> Iterator[Fault]:
+        yield from check_placement(self.norm, self.norm_placement)
+
+    def expand(self, e: Expander, x: Sequence, **others: Any) -> Sequence:
+        sublayer = Sublayer(
+            norm=self.norm, places=places(self.norm_placement), prefix="", multiplier=self.multiplier,
+            skip_multiplier=self.skip_multiplier, layer_scale=self.layer_scale, dropout=self.dropout,
+        )  # fmt: skip
+
+        def branch(h: Sequence) -> Any:
+            y = e.main(self.body, "body", x=h, **others)
+            e.require_like(self, "body", y, x)
+            return y.x
+
+        return sublayer.apply(e, x, branch)

@@ -1,0 +1,29 @@
+"""``short_conv``: a gated short convolution as token mixer (LFM2)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from flexit.ir.block import Mixer
+from flexit.ir.edges import Sequence
+from flexit.ir.expander import Expander
+
+
+class ShortConv(Mixer, kind="short_conv"):
+    """out(c * conv(b * v)) with [b, c, v] = in(x); conv is causal, one filter per channel (LFM2)."""
+
+    examples = ({"kind": "short_conv", "kernel": 3}, {"kind": "short_conv", "kernel": 4, "bias": True})
+
+    kernel: Annotated[int, Field(ge=2)]
+    """Taps."""
+    bias: bool = False
+    """On all three parts."""
+
+    def expand(self, e: Expander, x: Sequence) -> Sequence:
+        d = x.width
+        b, c, v = e.split(e.linear(x.x, 3 * d, "in_proj", bias=self.bias), [d, d, d])
+        cached = x.axis.decoded and e.cached
+        mixed = e.causal_conv(e.mul(b, v), x.axis.new_mask, self.kernel, "conv", bias=self.bias, cached=cached)
+        return x.of(e.linear(e.mul(c, mixed), d, "out_proj", bias=self.bias, role="residual_projection"))

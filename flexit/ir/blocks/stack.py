@@ -1,0 +1,148 @@
+"""``stack``: one layer repeated, with variants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from flexit.ir.block import Block, Fault, Norm
+from flexit.ir.edges import Each, Sequence
+from flexit.ir.expander import Expander
+from flexit.ir.language import Group, PositiveInt
+from flexit.ir.layers import LayerPlan, Template, check_variation
+from flexit.ir.score_bias.base import Bias, SharedBias
+
+
+class Share(Group):
+    """Parameter sharing between the layers of one stack."""
+
+    groups: PositiveInt
+    """Distinct parameter sets, a divisor of n_layers."""
+    order: Literal["consecutive", "cyclic"] = "consecutive"
+    """Layer i uses set i * groups // n_layers, or i mod groups."""
+
+
+class Stack(Block, kind="stack"):
+    """``layer`` repeated ``n_layers`` times; the port ``layers`` is every layer's output, before ``final_norm``."""
+
+    more_outputs: ClassVar[tuple[str, ...]] = ("layers",)
+    takes_extra_ports: ClassVar[bool] = True
+    later: ClassVar[tuple[str, ...]] = ("drop_path_rate",)
+    examples = (
+        {
+            "kind": "stack", "n_layers": 3, "layer": {"kind": "residual", "body": {"kind": "mlp", "d_ff": 24}, "norm": None},
+            "variants": {"wide": {"body": {"d_ff": 32}}}, "pattern": ["default*2", "wide"], "final_norm": "rms_norm",
+        },
+    )  # fmt: skip
+
+    n_layers: Annotated[int, Field(ge=1, le=100_000)]
+    """Layers."""
+    layer: Template
+    """Any block sequence to sequence of unchanged width."""
+    variants: dict[str, Template] = Field(default_factory=dict)
+    """Name to partial override of layer."""
+    pattern: list[str | list[str]] = Field(default_factory=lambda: ["default"])
+    """Which variants layer i gets by its place in the cycle."""
+    layers: dict[str, str | list[str]] = Field(default_factory=dict)
+    """And by its index."""
+    score_bias: Bias | None = None
+    """One bias, its parameters shared by the self-attention of all layers (T5)."""
+    final_norm: bool | Norm = False
+    """true: one more norm like layer.norm."""
+    share: Share | None = None
+    """Parameter sharing between layers."""
+
+    @cached_property
+    def plan(self) -> LayerPlan:
+        """The merged, validated layers."""
+        return LayerPlan.of(self)
+
+    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
+        return (self.plan.layer(int(path[1])), path[2:]) if path[0] == "layers" else None
+
+    def check(self) -> Iterator[Fault]:
+        yield from check_variation(self)
+        if self.share is not None and self.n_layers % self.share.groups:
+            divisors = [str(n) for n in range(1, min(self.n_layers, 1000) + 1) if self.n_layers % n == 0]
+            yield Fault(
+                code="FX0608", field="share.groups", message="does not divide n_layers",
+                expected=f"a divisor of n_layers, which is {self.n_layers}: {', '.join(divisors)}",
+                found=str(self.share.groups), cure="set share.groups to one of them",
+            )  # fmt: skip
+        if self.share is not None and self.share.groups == 1 and self.share.order != "consecutive":
+            yield Fault(
+                code="FX0501", field="share.order", message="has no effect",
+                expected="consecutive, since there is one set", found=self.share.order, cure="delete share.order",
+            )  # fmt: skip
+
+    def expand(self, e: Expander, x: Sequence, **others: Any) -> dict[str, Any]:
+        shared = self._shared_bias(e, x)
+        start = x
+        outputs: list[Sequence] = []
+        with e.providing("score_bias", shared):
+            for index in range(self.n_layers):
+                layer = self.plan.layer(index)
+                ports = {n: edge.edges[index] if isinstance(edge, Each) else edge for n, edge in others.items()}
+                taken = {name: edge for name, edge in ports.items() if layer.takes_extra_ports or name in layer.inputs}
+                owner = self._owner(index)
+                x = e.main(layer, f"layers.{index}", weights=f"layers.{owner}", x=x, **taken)
+                e.require_like(self, "layer", x, start)
+                outputs.append(x)
+        self._check_shared(e, shared)
+        final = self._final_norm(e)
+        y = x if final is None else x.of(final.apply(e, x.x, "final_norm"))
+        return {"last_hidden_state": y, "layers": outputs}
+
+    def _owner(self, index: int) -> int:
+        """The first layer with the parameter set of layer ``index``."""
+        if self.share is None:
+            return index
+        groups = self.share.groups
+        if self.share.order == "cyclic":
+            return index % groups
+        return (index * groups // self.n_layers) * (self.n_layers // groups)
+
+    def _final_norm(self, e: Expander) -> Norm | None:
+        if not isinstance(self.final_norm, bool):
+            return self.final_norm
+        if not self.final_norm:
+            return None
+        norm = getattr(self.plan.layer(0), "norm", None)
+        if not isinstance(norm, Norm):
+            e.refuse(self, Fault(
+                code="FX0504", field="final_norm", message="there is no norm to repeat",
+                expected="a norm, since layer has none", found="true", cure="write final_norm: rms_norm or layer_norm",
+            ))  # fmt: skip
+        return norm
+
+    def _shared_bias(self, e: Expander, x: Sequence) -> SharedBias | None:
+        if self.score_bias is None:
+            return None
+        return SharedBias(self.score_bias, x.x, (*e.draft.scope, "score_bias"), [])
+
+    def _check_shared(self, e: Expander, shared: SharedBias | None) -> None:
+        if shared is None:
+            return
+        readers = sorted(set(shared.readers))
+        if not readers:
+            e.refuse(self, Fault(
+                code="FX0503", field="score_bias", message="no self-attention reads it",
+                expected="layers with self-attention", found="none", cure="delete score_bias",
+            ))  # fmt: skip
+        if len(readers) > 1:
+            shown = ", ".join(f"{heads} heads {'causal' if causal else 'full'}" for heads, causal in readers)
+            e.refuse(self, Fault(
+                code="FX0507", field="score_bias", message="readers of one shared bias differ",
+                expected="one number of heads and one kind of mask in all layers", found=shown,
+                cure="give each attention its own scores.bias",
+            ))  # fmt: skip
+        faults = list(shared.bias.check_for(two_sided=not readers[0][1]))
+        e.refuse(self, *(
+            Fault(code=f.code, field=f"score_bias.{f.field}", message=f.message, expected=f.expected, found=f.found, cure=f.cure)
+            for f in faults
+        ))  # fmt: skip
+
+

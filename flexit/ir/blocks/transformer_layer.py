@@ -1,0 +1,126 @@
+"""``transformer_layer``: attention, cross-attention and feed-forward, each in a residual sub-layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from flexit.ir.block import Block, Fault, FeedForward, Mixer, Norm, Port
+from flexit.ir.blocks._residual import Placement, Sublayer, check_placement, distinct, places
+from flexit.ir.edges import Sequence
+from flexit.ir.expander import Expander
+from flexit.ir.language import INFERRED, Probability
+from flexit.ir.residual_form import ResidualForm, Sequential
+
+Name = Literal["attention", "cross_attention", "feed_forward"]
+NAMES: tuple[Name, ...] = ("attention", "cross_attention", "feed_forward")
+
+
+class TransformerLayer(Block, kind="transformer_layer"):
+    """Sub-layers f, one after the other: x = residual_norm(skip * x + mult * output_norm(f(input_norm(x))))."""
+
+    inputs: ClassVar[Mapping[str, Port]] = {
+        "x": Port(("sequence",)),
+        "memory": Port(("sequence",), optional=True, chains=False),
+    }
+    region: ClassVar[bool] = True
+    later: ClassVar[tuple[str, ...]] = ("drop_path",)
+    examples = (
+        {
+            "kind": "transformer_layer", "norm": "layer_norm", "norm_placement": "pre",
+            "attention": {"kind": "multi_head", "n_heads": 2, "mask": "causal"},
+            "feed_forward": {"kind": "mlp", "d_ff": 24},
+        },
+    )  # fmt: skip
+
+    norm: Norm | None = Field()
+    """One kind for all places; parameters are per place."""
+    norm_placement: Placement = None
+    """Where norms stand; required with norm, refused without."""
+    norm_on: Annotated[list[Name] | None, AfterValidator(distinct), INFERRED] = None
+    """Sub-layers that are normed; inferred: all of them."""
+    attention: Mixer | None = Field()
+    """Self-attention or another token mixer."""
+    cross_attention: Mixer | None = None
+    """Attention that reads the port memory."""
+    feed_forward: FeedForward | None = Field()
+    """Works on each position alone."""
+    order: Annotated[list[Name] | None, INFERRED] = None
+    """Order of the sub-layers; a repeated name is a second set of parameters (macaron)."""
+    residual: ResidualForm = Sequential()
+    """How branches and skips are joined."""
+    dropout: Probability = 0.0
+    """On every branch before it is added."""
+
+    @property
+    def present(self) -> tuple[Name, ...]:
+        """Sub-layers that are not null."""
+        return tuple(name for name in NAMES if getattr(self, name) is not None)
+
+    def check(self) -> Iterator[Fault]:
+        yield from check_placement(self.norm, self.norm_placement)
+        if not self.present:
+            yield Fault(
+                code="FX0506", field="attention", message="the layer has no sub-layer",
+                expected="at least one of attention, cross_attention and feed_forward", found="null in all of them",
+                cure="write attention or feed_forward",
+            )  # fmt: skip
+        multiplier = self.residual.multiplier
+        named = {
+            "order": self.order or [],
+            "norm_on": self.norm_on or [],
+            "residual.multiplier": list(multiplier) if isinstance(multiplier, dict) else [],
+        }
+        for field, words in named.items():
+            absent = [word for word in words if word not in self.present]
+            if absent:
+                yield Fault(
+                    code="FX0506", field=field, message="names a sub-layer that is not there",
+                    expected=f"only {', '.join(self.present)}", found=", ".join(absent),
+                    cure=f"take {absent[0]} out, or write that sub-layer",
+                )  # fmt: skip
+        left_out = [name for name in self.present if self.order is not None and name not in self.order]
+        if left_out:
+            yield Fault(
+                code="FX0506", field="order", message="leaves out a sub-layer that is there",
+                expected=f"each of {', '.join(self.present)} at least once", found=", ".join(self.order or []),
+                cure=f"add {left_out[0]} to order, or set it to null",
+            )  # fmt: skip
+        if self.norm is None and self.norm_on is not None:
+            yield Fault(
+                code="FX0501", field="norm_on", message="has no effect", expected="nothing, since norm is null",
+                found=", ".join(self.norm_on), cure="delete norm_on",
+            )  # fmt: skip
+
+    def check_ports(self, **ports: Any) -> Iterator[Fault]:
+        if self.cross_attention is not None and "memory" not in ports:
+            yield Fault(
+                code="FX0305", field="cross_attention", message="the port memory is not wired",
+                expected="a sequence to read", found="no memory",
+                cure="add memory to the from: of the block that holds this layer, or set cross_attention: null",
+            )  # fmt: skip
+
+    def expand(self, e: Expander, x: Sequence, memory: Sequence | None = None) -> Sequence:
+        counts: dict[str, int] = {}
+        for name in self.order or self.present:
+            counts[name] = counts.get(name, 0) + 1
+            path = name if counts[name] == 1 else f"{name}_{counts[name]}"
+            x = self._sublayer(name, path).apply(e, x, self._branch(e, name, path, memory))
+        return x
+
+    def _branch(self, e: Expander, name: Name, path: str, memory: Sequence | None) -> Any:
+        body: Block = getattr(self, name)
+        ports = {"memory": memory} if name == "cross_attention" else {}
+        return lambda h: e.main(body, path, x=h, **ports).x
+
+    def _sublayer(self, name: Name, path: str) -> Sublayer:
+        normed = self.norm is not None and (self.norm_on is None or name in self.norm_on)
+        form = self.residual
+        multiplier = form.multiplier.get(name, 1.0) if isinstance(form.multiplier, dict) else form.multiplier
+        return Sublayer(
+            norm=self.norm, places=places(self.norm_placement) if normed else (), prefix=f"{path}_",
+            multiplier=multiplier, skip_multiplier=form.skip_multiplier, layer_scale=form.layer_scale,
+            skip_from=form.skip_from, dropout=self.dropout,
+        )  # fmt: skip

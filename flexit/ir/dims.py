@@ -1,0 +1,125 @@
+"""Symbolic lengths: an int, or an affine expression of length symbols. Nothing here knows about ops or blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """``ceil(of / by)``, an atom of an affine expression."""
+
+    of: Dim
+    by: int
+
+    def __str__(self) -> str:
+        return f"ceil({self.of} / {self.by})"
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """``sum(coefficient * atom) + constant``; an atom is a symbol's name or a :class:`Division`.
+
+    Always normalised (atoms sorted, no zero coefficient, at least one atom), so equal expressions are equal objects.
+    Arithmetic returns a plain int as soon as no symbol is left.
+    """
+
+    terms: tuple[tuple[str | Division, int], ...]
+    constant: int = 0
+
+    def __add__(self, other: Size) -> Size:
+        return _sum(self, other, 1)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Size) -> Size:
+        return _sum(self, other, -1)
+
+    def __rsub__(self, other: int) -> Size:
+        return _sum(_scaled(self, -1), other, 1)
+
+    def __mul__(self, factor: int) -> Size:
+        return _scaled(self, factor)
+
+    __rmul__ = __mul__
+
+    def __str__(self) -> str:
+        text = ""
+        for atom, count in sorted(self.terms, key=lambda term: (term[1] < 0, str(term[0]))):
+            sign = " - " if count < 0 else " + "
+            size = str(atom) if abs(count) == 1 else f"{abs(count)}*{atom}"
+            text += (sign if text else ("-" if count < 0 else "")) + size
+        if self.constant:
+            text += f" {'+' if self.constant > 0 else '-'} {abs(self.constant)}"
+        return text
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """Names of all symbols in the expression."""
+        names: set[str] = set()
+        for atom, _ in self.terms:
+            names |= {atom} if isinstance(atom, str) else atom.of.symbols
+        return frozenset(names)
+
+    @property
+    def is_symbol(self) -> bool:
+        """Whether this is one bare symbol."""
+        return self.constant == 0 and len(self.terms) == 1 and self.terms[0][1] == 1 and isinstance(self.terms[0][0], str)
+
+
+Size = int | Dim
+
+
+def symbol(name: str) -> Dim:
+    """The length called ``name``."""
+    return Dim(((name, 1),))
+
+
+def ceil_div(size: Size, by: int) -> Size:
+    """``size / by`` rounded up."""
+    if isinstance(size, int):
+        return -(-size // by)
+    return Dim(((Division(size, by), 1),))
+
+
+def symbols(size: Size) -> frozenset[str]:
+    """Names of all symbols in ``size``."""
+    return size.symbols if isinstance(size, Dim) else frozenset()
+
+
+def evaluate(size: Size, lengths: Mapping[str, int]) -> int:
+    """The value of ``size`` where every symbol has the length given.
+
+    Raises:
+        KeyError: a symbol has no length.
+    """
+    if isinstance(size, int):
+        return size
+    total = size.constant
+    for atom, count in size.terms:
+        value = lengths[atom] if isinstance(atom, str) else -(-evaluate(atom.of, lengths) // atom.by)
+        total += count * value
+    return total
+
+
+def _sum(left: Size, right: Size, sign: int) -> Size:
+    counts: dict[str | Division, int] = {}
+    constant = 0
+    for size, factor in ((left, 1), (right, sign)):
+        if isinstance(size, int):
+            constant += factor * size
+            continue
+        constant += factor * size.constant
+        for atom, count in size.terms:
+            counts[atom] = counts.get(atom, 0) + factor * count
+    return _normal(counts, constant)
+
+
+def _scaled(size: Dim, factor: int) -> Size:
+    return _normal({atom: count * factor for atom, count in size.terms}, size.constant * factor)
+
+
+def _normal(counts: Mapping[str | Division, int], constant: int) -> Size:
+    terms = tuple(sorted(((a, c) for a, c in counts.items() if c), key=lambda term: str(term[0])))
+    return Dim(terms, constant) if terms else constant

@@ -1,0 +1,108 @@
+"""What runs along an edge between blocks, while blocks expand. The program itself has plain values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from flexit.ir.dims import Size
+from flexit.ir.program import Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Axis:
+    """The length axis of a sequence and what its slots carry. Two sequences are on one length if they share it.
+
+    Attributes:
+        key_mask: ``i64[batch, total]``, 1 where a slot is no padding; cached slots included.
+        new_mask: ``i64[batch, seq]``, the same for the slots of this step.
+        key_rank, new_rank: unpadded slots before each one.
+        position_ids: ``i64[batch, seq]``, what rotations and tables read.
+        seq, total: the length of this step, and with the cached slots.
+        decoded: whether tokens of this axis arrive step by step.
+        described: how messages call the length.
+    """
+
+    key_mask: Value
+    new_mask: Value
+    key_rank: Value
+    new_rank: Value
+    position_ids: Value
+    seq: Size
+    total: Size
+    decoded: bool
+    described: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Edge:
+    """Root of the edge types."""
+
+    type_name: ClassVar[str] = "edge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tokens(Edge):
+    """``i64[batch, seq]`` ids on an axis."""
+
+    type_name: ClassVar[str] = "tokens"
+    ids: Value
+    axis: Axis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sequence(Edge):
+    """``[batch, seq, width]`` values on an axis."""
+
+    type_name: ClassVar[str] = "sequence"
+    x: Value
+    axis: Axis
+
+    @property
+    def width(self) -> int:
+        """Channels per position."""
+        width = self.x.dims[-1]
+        assert isinstance(width, int)
+        return width
+
+    def of(self, x: Value) -> Sequence:
+        """Other values on the same axis."""
+        return replace(self, x=x)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Vector(Edge):
+    """``[batch, width]`` values."""
+
+    type_name: ClassVar[str] = "vector"
+    x: Value
+
+    @property
+    def width(self) -> int:
+        """Channels."""
+        width = self.x.dims[-1]
+        assert isinstance(width, int)
+        return width
+
+    def of(self, x: Value) -> Vector:
+        """Other values of the same batch."""
+        return replace(self, x=x)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Logits(Edge):
+    """``[batch, seq, classes]`` or ``[batch, classes]`` scores."""
+
+    type_name: ClassVar[str] = "logits"
+    x: Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Each:
+    """One sequence per layer of a stack, for the layers of another."""
+
+    edges: tuple[Sequence, ...]
+
+
+MAIN_OUTPUT = {"sequence": "last_hidden_state", "vector": "pooled", "logits": "logits", "tokens": "tokens"}
+"""Name of the main output port by edge type."""

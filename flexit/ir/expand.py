@@ -1,0 +1,170 @@
+"""From a spec to a program: inputs and their axes, the blocks, which input is decoded, and the first passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from flexit.ir import edges
+from flexit.ir.block import Block, Fault
+from flexit.ir.dependence import dependences
+from flexit.ir.dims import Dim, symbol, symbols
+from flexit.ir.edges import MAIN_OUTPUT
+from flexit.ir.expander import Expander, Table
+from flexit.ir.inputs import Companions, alike, companions
+from flexit.ir.inputs import Sequence as SequenceInput
+from flexit.ir.inputs import Vector as VectorInput
+from flexit.ir.ops.op import Dependence
+from flexit.ir.passes.merge import merge
+from flexit.ir.passes.prune import prune
+from flexit.ir.program import Group, Input, Program, Value, join
+from flexit.ir.scope import EDGE, expand_scope
+from flexit.ir.spec import Spec, walk_blocks
+from flexit.ir.types import Type
+
+BATCH = symbol("batch")
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A program, or the faults that stand in its way: (block, path of the block, fault)."""
+
+    program: Program | None
+    faults: tuple[tuple[Block | None, str, Fault], ...]
+
+
+def expand(spec: Spec) -> Expansion:
+    """Expand a spec whose graph has been checked.
+
+    It expands once with every input open (fed step by step), which shows by dataflow which input can be decoded, and
+    then with the others closed: their ``total`` is their ``seq``.
+    """
+    probe = _Document(spec, lambda _: True)
+    if probe.e.faults or not probe.outputs:
+        return Expansion(None, tuple(probe.e.faults))
+    decoded, reason, faults = _decoded(probe)
+    if faults:
+        return Expansion(None, tuple(faults))
+    final = _Document(spec, lambda group: group == decoded)
+    return Expansion(merge(prune(final.program(decoded, reason))), ())
+
+
+def tables(spec: Spec) -> dict[str, Table]:
+    """Every token table of the graph by the path of the block that owns it."""
+    found: dict[str, Table] = {}
+    for path, block in walk_blocks(spec.blocks):
+        table = block.token_table() if block.shares is None else None
+        if table is not None:
+            found[path] = Table(f"{path}.{table.path}", table.rows, table.width, at_root="." not in path)
+    return found
+
+
+class _Document:
+    """One expansion of the outermost scope; ``is_open`` says which groups of inputs are fed step by step."""
+
+    def __init__(self, spec: Spec, is_open: Callable[[str], bool]) -> None:
+        self.spec = spec
+        self.is_open = is_open
+        self.inputs: list[Input] = []
+        self.groups: list[Group] = []
+        likes = alike(spec.inputs, spec.blocks)
+        cached = any(is_open(companions(name).group) for name in spec.inputs if name not in likes)
+        self.e = Expander(tables=tables(spec), cached=cached)
+        ports = self._ports(likes)
+        only = next(iter(ports)) if len(ports) == 1 else None
+        results = expand_scope(self.e, spec.blocks, ports, chain_from=only)
+        self.outputs = {} if self.e.faults else self._outputs(results)
+
+    def _ports(self, likes: Mapping[str, str]) -> dict[str, Any]:
+        ports: dict[str, Any] = {}
+        for name in sorted(self.spec.inputs, key=lambda name: name in likes):
+            declared = self.spec.inputs[name]
+            if isinstance(declared, VectorInput):
+                ports[name] = edges.Vector(x=self._input(name, Type("f32", (BATCH, declared.width)), "", "vector"))
+                continue
+            names = companions(likes.get(name, name))
+            seq = symbol(names.seq)
+            is_values = isinstance(declared, SequenceInput)
+            type_ = Type("f32", (BATCH, seq, declared.width)) if is_values else Type("i64", (BATCH, seq))
+            value = self._input(name, type_, names.group, "values" if is_values else "ids")
+            axis = ports[likes[name]].axis if name in likes else self._axis(names, name)
+            ports[name] = edges.Sequence(x=value, axis=axis) if is_values else edges.Tokens(ids=value, axis=axis)
+        return {name: ports[name] for name in self.spec.inputs}
+
+    def _axis(self, names: Companions, described: str) -> edges.Axis:
+        seq = symbol(names.seq)
+        total = symbol(names.total) if self.is_open(names.group) else seq
+        self.groups.append(Group(name=names.group, seq=names.seq, total=str(total)))
+        mask = self._input(names.attention_mask, Type("i64", (BATCH, total)), names.group, "mask", optional=True)
+        ids = self._input(names.position_ids, Type("i64", (BATCH, seq)), names.group, "position_ids", optional=True)
+        return self.e.axis(mask, described=f"the length of {described}", seq=seq, position_ids=ids)
+
+    def _input(self, name: str, type_: Type, group: str, role: Any, *, optional: bool = False) -> Value:
+        value = self.e.draft.input(name, type_)
+        self.inputs.append(Input(name=name, value=value, group=group, role=role, optional=optional))
+        return value
+
+    def _outputs(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Value]:
+        """Output name -> value; all layers under one name become ``name.0``, ``name.1``, ..."""
+        found: dict[str, Value] = {}
+        for name, edge in output_edges(self.spec).items():
+            match = EDGE.fullmatch(edge)
+            assert match is not None
+            ports = results[match["name"]]
+            result = ports[match["port"]] if match["port"] in ports else next(iter(ports.values()))
+            if isinstance(result, list) and match["index"] is not None:
+                result = result[int(match["index"])]  # pyright: ignore[reportUnknownVariableType]
+            if isinstance(result, list):
+                found |= {f"{name}.{i}": one.x for i, one in enumerate(result)}  # pyright: ignore
+            else:
+                found[name if self.spec.outputs else MAIN_OUTPUT[result.type_name]] = result.x  # pyright: ignore
+        return found
+
+    def program(self, decoded: str | None, reason: str) -> Program:
+        """The program as written, before any pass."""
+        group = next((group for group in self.groups if group.name == decoded), None)
+        return Program(
+            name=self.spec.name, root=self.e.draft.seal(tuple(self.outputs.values())), inputs=tuple(self.inputs),
+            outputs=self.outputs, groups=tuple(self.groups), decoded=group, why_not_decoded=reason,
+        )  # fmt: skip
+
+
+def output_edges(spec: Spec) -> dict[str, str]:
+    """The graph outputs as written, or the last block under a provisional name."""
+    return spec.outputs or {"last": next(reversed(spec.blocks))}
+
+
+def _decoded(probe: _Document) -> tuple[str | None, str, list[tuple[Block | None, str, Fault]]]:
+    """The group that is fed step by step, or why there is none."""
+    root = probe.e.draft.seal(tuple(probe.outputs.values()))
+    scores = {name: value for name, value in probe.outputs.items() if name == "logits"} or probe.outputs
+    lengths = {name for value in scores.values() for dim in value.dims for name in symbols(dim)}
+    stateful = {name for state in root.states for dim in state.type.dims if isinstance(dim, Dim) for name in symbols(dim)}
+    stateful |= probe.e.replaced
+    candidates = [group for group in probe.groups if group.seq in lengths and stateful & {group.seq, group.total}]
+    if len(candidates) > 1:
+        return None, "", [(None, "outputs", _two_decoded(candidates))]
+    if not candidates:
+        return None, "no output depends on an input through a causal state", []
+    group = candidates[0]
+    found = dependences(root, group.seq)
+    for name, value in probe.outputs.items():
+        finding = found[value]
+        if finding.level is Dependence.GLOBAL:
+            return None, f"{finding.culprit or name} looks at positions after its own", []
+    return group.name, "", []
+
+
+def _two_decoded(groups: list[Group]) -> Fault:
+    names = ", ".join(companions_name(group) for group in groups)
+    return Fault(
+        code="FX0801", field="", message="two inputs could be decoded", expected="one input that reaches logits causally",
+        found=names, cure="give the graph one causal path to logits, or name another output logits",
+    )  # fmt: skip
+
+
+def companions_name(group: Group) -> str:
+    """How a group of inputs is called in messages."""
+    return join(group.name, "input_ids").replace(".", "_")

@@ -1,0 +1,1 @@
+"""Text in and out: YAML and JSON with positions, canonical form, schema export, migration of older versions."""

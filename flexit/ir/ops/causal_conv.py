@@ -1,0 +1,35 @@
+"""``causal_conv``: one causal filter per channel, whose state is the last inputs that were no padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from flexit.ir.ops.op import Dependence, Measure, Op, product
+from flexit.ir.program import Node
+from flexit.ir.types import Type, require
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CausalConv(Op):
+    """``x[B, S, C], new_mask i64[B, S] -> same``. Slots: ``weight [C, 1, kernel]``, ``bias [C]``.
+
+    Padded inputs count as zero, as do taps before the row's first token. State ``replace`` ``[B, kernel - 1, C]``:
+    the inputs up to the row's last unpadded slot.
+    """
+
+    name: ClassVar[str] = "causal_conv"
+    kernel: int
+
+    def infer(self, *inputs: Type | None) -> tuple[Type, ...]:
+        x, mask = inputs
+        assert x is not None and mask is not None
+        require(x.rank == 3 and x.dims[:2] == mask.dims, f"causal_conv of {x} under {mask}")
+        return (x,)
+
+    def flops(self, node: Node, measure: Measure) -> int:
+        return 2 * product(node.output.dims, measure) * self.kernel
+
+    def dependence(self, node: Node, seq: str) -> Dependence:
+        del node, seq
+        return Dependence.CAUSAL

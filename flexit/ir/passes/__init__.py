@@ -1,0 +1,1 @@
+"""Program to program, one pass per file. Each is functional and idempotent."""

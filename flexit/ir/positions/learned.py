@@ -1,0 +1,31 @@
+"""``learned``: a trained row per position."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from flexit.ir.edges import Axis
+from flexit.ir.language import PositiveInt
+from flexit.ir.positions.base import Ids, Position, Rank
+from flexit.ir.program import Value
+
+if TYPE_CHECKING:
+    from flexit.ir.expander import Expander
+
+
+class Learned(Position, kind="learned"):
+    """Trained table of ``max_len + offset`` rows."""
+
+    max_len: PositiveInt
+    """Longest sequence."""
+    offset: Annotated[int, Field(ge=0)] = 0
+    """Added to every position id (2: OPT, BART)."""
+    ids: Ids = Rank()
+    """The position ids where none are passed."""
+
+    def expand(self, e: Expander, axis: Axis, width: int) -> Value:
+        ids = self.ids.of(e, axis)
+        ids = ids if self.offset == 0 else e.add(ids, float(self.offset))
+        return e.embedding(ids, self.max_len + self.offset, width, "positions", role="position")

@@ -1,0 +1,40 @@
+"""``sinusoidal``: fixed sines and cosines (Vaswani et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from flexit.ir.edges import Axis
+from flexit.ir.positions.base import Ids, Position, Rank
+from flexit.ir.program import Value
+
+if TYPE_CHECKING:
+    from flexit.ir.expander import Expander
+
+
+class Sinusoidal(Position, kind="sinusoidal"):
+    """sin and cos of p * theta^(-2i/d); no parameters, no length limit."""
+
+    style: Literal["interleaved", "concat", "fairseq"] = "interleaved"
+    """sin, cos in turn (Vaswani); all sin then all cos (Marian); the same with exponent -i/(d/2-1) (M2M, XGLM)."""
+    theta: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 10000.0
+    """Base of the frequencies."""
+    offset: Annotated[int, Field(ge=0)] = 0
+    """Added to every position id."""
+    ids: Ids = Rank()
+    """The position ids where none are passed."""
+
+    def expand(self, e: Expander, axis: Axis, width: int) -> Value:
+        half = width // 2
+        steps = half - 1 if self.style == "fairseq" else half
+        frequencies = e.constant([self.theta ** (-pair / steps) for pair in range(half)], (1, 1, half))
+        ids = self.ids.of(e, axis)
+        ids = ids if self.offset == 0 else e.add(ids, float(self.offset))
+        angles = e.mul(e.reshape(e.cast(ids, "f32"), "=0", "=1", 1), frequencies)
+        parts = [e.unary("sin", angles), e.unary("cos", angles)]
+        if self.style != "interleaved":
+            return e.concat(parts, -1)
+        pairs = e.concat([e.reshape(part, "=0", "=1", half, 1) for part in parts], -1)
+        return e.reshape(pairs, "=0", "=1", "*")

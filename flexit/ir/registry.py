@@ -1,0 +1,79 @@
+"""Which kinds exist. A built-in kind is the module of its own name in its family's package, imported when first named;
+a plugin's kind (``vendor:kind``) comes from a registered class or from the ``flexit.blocks`` entry point.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from flexit.errors import FlexitError
+
+if TYPE_CHECKING:
+    from flexit.ir.language import Kind
+
+_kinds: dict[tuple[str, str], type[Kind]] = {}
+
+LATER: dict[str, tuple[str, ...]] = {
+    "Block": (
+        "mla", "concat", "slice", "multiply", "dot_product", "unpool", "learned_tokens", "add_position", "std_norm",
+        "mlm_head", "regression", "token_classifier", "span", "gated_delta", "mamba2", "rg_lru", "differential",
+        "conv", "token_shift", "dynamic_tanh",
+    ),
+    "Mask": ("prefix",),
+    "Position": (),
+    "Ids": ("non_pad_cumsum",),
+    "Bias": ("alibi", "distance", "relative", "relative_global", "disentangled"),
+    "Scaling": ("linear", "dynamic", "ntk", "proportional", "yarn", "llama3", "longrope"),
+    "Residual": ("parallel",),
+}  # fmt: skip
+"""Kinds of the language that this build does not have yet, by family; each is refused as *not yet*."""
+
+
+def register(cls: type[Kind]) -> None:
+    """Make a kind known under its family.
+
+    Raises:
+        FlexitError: another class has that name already.
+    """
+    key = (cls.family, cls.kind)
+    known = _kinds.get(key)
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise FlexitError(f"{cls.family} kind {cls.kind!r} is defined by {known.__module__} and {cls.__module__}")
+    _kinds[key] = cls
+
+
+def find(family: type[Kind], kind: str) -> type[Kind] | None:
+    """The class of ``kind``, or None; looks for a module or an entry point of that name first."""
+    key = (family.family, kind)
+    if key not in _kinds and ":" in kind:
+        _load_plugin(kind)
+    elif key not in _kinds and family.package and kind.isidentifier() and not kind.startswith("_"):
+        module = f"{family.package}.{kind}"
+        if importlib.util.find_spec(module) is not None:
+            importlib.import_module(module)
+    return _kinds.get(key)
+
+
+def names(family: type[Kind], trait: type[Kind] | None = None) -> list[str]:
+    """Names of all built-in and loaded kinds of a family that have ``trait``, sorted."""
+    if family.package:
+        package = importlib.import_module(family.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{family.package}.{module.name}")
+    return sorted(kind for (of, kind), cls in _kinds.items() if of == family.family and issubclass(cls, trait or family))
+
+
+def forget(family: str, kind: str) -> None:
+    """Remove a registered kind; for tests and notebooks that define a plugin kind again."""
+    _kinds.pop((family, kind), None)
+
+
+def _load_plugin(kind: str) -> None:
+    for entry in entry_points(group="flexit.blocks"):
+        if entry.name == kind:
+            entry.load()

@@ -1,0 +1,54 @@
+"""``t5``: a learned scalar per head and log-spaced bucket of the distance (Raffel et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from flexit.ir.block import Fault
+from flexit.ir.edges import Axis
+from flexit.ir.language import InferredBool
+from flexit.ir.ops.bucket import Bucket
+from flexit.ir.program import Value
+from flexit.ir.score_bias.base import Bias
+
+if TYPE_CHECKING:
+    from flexit.ir.expander import Expander
+
+
+class T5(Bias, kind="t5"):
+    """Table ``[n_buckets, heads]`` over log-spaced buckets of the distance."""
+
+    n_buckets: Annotated[int, Field(ge=2)] = 32
+    """Rows; two-sided: even and at least 4."""
+    max_distance: Annotated[int, Field(ge=2)] = 128
+    """Distances from here on share the last bucket."""
+    two_sided: InferredBool = None
+    """Whether keys after the query have buckets of their own; inferred: unless the mask is causal."""
+
+    def check_for(self, *, two_sided: bool) -> Iterator[Fault]:
+        sided = two_sided if self.two_sided is None else self.two_sided
+        if sided and (self.n_buckets % 2 or self.n_buckets < 4):
+            yield Fault(
+                code="FX0507", field="n_buckets", message="cannot be halved for two sides",
+                expected="an even number of at least 4", found=str(self.n_buckets),
+                cure=f"set n_buckets to {max(4, self.n_buckets + self.n_buckets % 2)}",
+            )  # fmt: skip
+            return
+        exact = (self.n_buckets // 2 if sided else self.n_buckets) // 2
+        if self.max_distance <= exact:
+            yield Fault(
+                code="FX0507", field="max_distance", message="lies within the exact buckets",
+                expected=f"more than {exact}, the distances that have a bucket each", found=str(self.max_distance),
+                cure=f"set max_distance to {exact + 1} or more, or lower n_buckets",
+            )  # fmt: skip
+
+    def expand(self, e: Expander, axis: Axis, *, n_heads: int, causal: bool) -> Value:
+        two_sided = not causal if self.two_sided is None else self.two_sided
+        keys = axis.key_rank if causal else axis.new_rank
+        op = Bucket(n_buckets=self.n_buckets, max_distance=self.max_distance, two_sided=two_sided)
+        rows = e.write(op, axis.new_rank, keys, name="bucket")
+        bias = e.embedding(rows, self.n_buckets, n_heads, "", role="score_bias")
+        return e.permute(bias, 0, 3, 1, 2)

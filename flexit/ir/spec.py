@@ -1,0 +1,96 @@
+"""The spec: what the user chose. A frozen document that holds choices only; everything derived is computed from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from flexit.ir.block import Block
+from flexit.ir.initialisation import FOLLOWS, Init, Normal
+from flexit.ir.inputs import Input, Tokens
+from flexit.ir.language import INFERRED, Group
+from flexit.ir.program import Role
+from flexit.ir.scope import BlockMap, Name
+
+
+def _model_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        free = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-") or "model"
+        raise PydanticCustomError("bad_name", "not a name", {"name": name, "reason": "model", "free": free})
+    return name
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text:
+        raise PydanticCustomError("one_line", "more than one line", {})
+    return text
+
+
+def _not_empty(blocks: dict[str, Block]) -> dict[str, Block]:
+    if not blocks:
+        raise PydanticCustomError("no_blocks", "no blocks", {})
+    return blocks
+
+
+class Spec(Group):
+    """One model, written down once."""
+
+    flexit: Literal[1]
+    """Language version; defaults are frozen per version."""
+    name: Annotated[str, AfterValidator(_model_name)]
+    """Name of the model, never looked up anywhere."""
+    description: Annotated[str, AfterValidator(_one_line)] | None = None
+    """One line, carried into bundles."""
+    inputs: dict[Name, Input] = Field(default_factory=lambda: {"input_ids": Tokens()})
+    """Graph inputs: name to edge type."""
+    outputs: Annotated[dict[Name, str] | None, INFERRED] = None
+    """Graph outputs: name to edge; inferred: the main port of the last block, under its name."""
+    init: dict[str, Init] = Field(default_factory=lambda: {"default": Normal()})
+    """Initialisation by parameter role."""
+    blocks: Annotated[BlockMap, AfterValidator(_not_empty)]
+    """The graph; keys are block names."""
+
+    def init_of(self, path: str, role: Role) -> Init | None:
+        """How a parameter is drawn: the innermost entry for its role, or for a role it follows; None where none says.
+
+        Args:
+            path: absolute path of the parameter.
+            role: its role.
+        """
+        scopes = [self.init, *(block.init for block in self.along(path))]
+        wanted = (role, *_followed(role))
+        for scope in reversed(scopes):
+            for name in wanted:
+                if name in scope:
+                    return scope[name]
+        return None
+
+    def along(self, path: str) -> Iterator[Block]:
+        """The blocks that a parameter path passes through, outermost first."""
+        parts = tuple(path.split("."))
+        block, rest = self.blocks.get(parts[0]), parts[1:]
+        while block is not None:
+            yield block
+            step = block.child(rest) if rest else None
+            block, rest = step if step is not None else (None, ())
+
+
+def _followed(role: str) -> tuple[str, ...]:
+    if role in ("gain", "bias", "sink"):
+        return ()
+    follows = FOLLOWS.get(role)
+    return (follows, "default") if follows else ("default",)
+
+
+def walk_blocks(blocks: Mapping[str, Block], prefix: str = "") -> Iterator[tuple[str, Block]]:
+    """Every block of a scope and of the scopes inside its composites, with its dotted path; layers not entered."""
+    for name, block in blocks.items():
+        path = f"{prefix}{name}"
+        yield path, block
+        nested = getattr(block, "blocks", None)
+        if isinstance(nested, dict):
+            yield from walk_blocks(nested, f"{path}.")

@@ -1,0 +1,118 @@
+"""Per-layer variation: which overrides each layer gets, and how an override merges into what is written.
+
+The same merge serves ``variants``, ``shares``, ``--set`` and grids.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from flexit.ir.written import Node
+
+ENTRY = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(\*(?P<times>[1-9][0-9]*))?")
+DEFAULT = "default"
+
+
+class MergeRefused(Exception):
+    """A mapping was merged into a scalar that is no kind (``bias: true``).
+
+    Attributes:
+        old, new: what was written, and the mapping.
+    """
+
+    def __init__(self, old: Node, new: Node) -> None:
+        super().__init__(f"{old.dotted} <- {new.dotted}")
+        self.old, self.new = old, new
+
+
+def merge(old: Node | None, new: Node, *, default: object = None, kinds: bool = True) -> Node:
+    """``new`` merged into ``old``.
+
+    A mapping without ``kind`` merges key by key; anything else replaces. A bare kind in ``old`` counts as
+    ``{kind: it}``; absent, ``null`` and ``false`` (the scalar defaults that a mapping may stand for) as ``{}``.
+
+    Raises:
+        MergeRefused: a mapping meets a scalar that it cannot extend.
+    """
+    if not isinstance(new.value, dict) or "kind" in new.value:
+        return new
+    if old is None or old.value is None or old.value is False or old.value == default:
+        base: dict[str, Node] = {}
+        if isinstance(default, str) and kinds and (old is None or old.value == default):
+            base = {"kind": Node(default, new.path)}
+    elif isinstance(old.value, dict):
+        base = dict(old.value)
+    elif isinstance(old.value, str) and kinds:
+        base = {"kind": replace(old, path=old.path)}
+    else:
+        raise MergeRefused(old, new)
+    for key, value in new.value.items():
+        base[key] = merge(base.get(key), value)
+    keys = {**(old.keys if old is not None else {}), **new.keys}
+    origin = old if old is not None and isinstance(old.value, dict) else new
+    touched = new.touched or (old is not None and old.touched)
+    return Node(base, origin.path, origin.mark, keys, touched)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What layer i gets: names of variants in the order they merge."""
+
+    names: tuple[str, ...]
+
+
+def expand_pattern(pattern: Sequence[str | Sequence[str]]) -> list[tuple[str, ...]] | str:
+    """Entries of a pattern with ``name*N`` written out; the offending text if one is malformed."""
+    entries: list[tuple[str, ...]] = []
+    for entry in pattern:
+        if not isinstance(entry, str):
+            entries.append(tuple(entry))
+            continue
+        match = ENTRY.fullmatch(entry)
+        if match is None:
+            return entry
+        entries += [(match["name"],)] * int(match["times"] or 1)
+    return entries
+
+
+def layer_indices(key: str, n_layers: int) -> range | None:
+    """Layers that a key of ``layers`` hits: an index, or a half-open range with Python's slice rules."""
+    if re.fullmatch(r"-?[0-9]+", key):
+        index = int(key) + (n_layers if key.startswith("-") else 0)
+        return range(index, index + 1) if 0 <= index < n_layers else range(0)
+    parts = key.split(":")
+    if len(parts) not in (2, 3) or not all(re.fullmatch(r"-?[0-9]*", part) for part in parts):
+        return None
+    bounds = [int(part) if part not in ("", "-") else None for part in parts]
+    if len(bounds) == 3 and bounds[2] == 0:
+        return None
+    return range(n_layers)[slice(*bounds)]
+
+
+def choices(
+    n_layers: int, pattern: Sequence[str | Sequence[str]], layers: Mapping[str, str | Sequence[str]]
+) -> Iterator[Choice]:
+    """The variants of every layer, for a pattern and keys that are well formed."""
+    cycle = expand_pattern(pattern)
+    by_index: dict[int, tuple[str, ...]] = {}
+    for key, names in layers.items():
+        chosen = (names,) if isinstance(names, str) else tuple(names)
+        for index in layer_indices(key, n_layers) or ():
+            by_index[index] = chosen
+    shared: dict[tuple[str, ...], Choice] = {}
+    for index in range(n_layers):
+        names = tuple(name for name in cycle[index % len(cycle)] if name != DEFAULT) + by_index.get(index, ())
+        yield shared.setdefault(names, Choice(names))  # pyright: ignore[reportArgumentType]
+
+
+def vary(layer: Node, variants: Mapping[str, Node], choice: Choice) -> Node:
+    """The layer as written with the chosen variants merged in.
+
+    Raises:
+        MergeRefused: see :func:`merge`.
+    """
+    for name in choice.names:
+        layer = merge(layer, variants[name])
+    return layer
