@@ -70,7 +70,7 @@ class Vocabulary:
 
     def embedding(self, ids: Value, rows: int, width: int, name: str, *, role: Role = "embedding") -> Value:
         """``i64[...] -> [..., width]`` with ``name.weight [rows, width]``."""
-        params = {"weight": self.param(f"{name}.weight", (rows, width), role)}
+        params = {"weight": self.param(join(name, "weight"), (rows, width), role)}
         return self.write(Embedding(rows=rows, width=width), ids, name=name, params=params)
 
     def norm(
