@@ -1,0 +1,1 @@
+"""How a program runs: one folder per target, which never import each other."""

@@ -1,0 +1,1 @@
+"""One file per primitive op: ``lower(node, code)`` prints its call; ``module(node)`` is the stock module for its params."""

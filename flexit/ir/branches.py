@@ -1,0 +1,35 @@
+"""How many residual branches lie on the path from a parameter to the output, for depth-scaled initialisation."""
+
+from __future__ import annotations
+
+import networkx as nx
+
+from flexit.ir.program import Call, Program, Region
+from flexit.ir.scope import resolve
+from flexit.ir.spec import Spec
+
+
+def residual_branches(spec: Spec, program: Program) -> dict[str, int]:
+    """Top-level block -> branches of all blocks on one residual stream with it: those up and down its main edges."""
+    own: dict[str, int] = {}
+    for node in program.root.nodes:
+        if isinstance(node, Call):
+            top = node.path.partition(".")[0]
+            own[top] = own.get(top, 0) + _branches(node.region, {})
+    stream: nx.DiGraph[str] = nx.DiGraph()
+    stream.add_nodes_from(spec.blocks)
+    for name, wires in resolve(spec.blocks, tuple(spec.inputs), chain_from=next(iter(spec.inputs))).wires.items():
+        main = next(iter(spec.blocks[name].inputs))
+        stream.add_edges_from((source.name, name) for source in wires.get(main, ()) if source.name in spec.blocks)
+    return {
+        name: sum(own.get(other, 0) for other in {name, *nx.ancestors(stream, name), *nx.descendants(stream, name)})
+        for name in spec.blocks
+    }
+
+
+def _branches(region: Region, known: dict[Region, int]) -> int:
+    if region not in known:
+        known[region] = region.branches + sum(
+            _branches(node.region, known) for node in region.nodes if isinstance(node, Call)
+        )
+    return known[region]

@@ -1,0 +1,181 @@
+"""``to_torch``: a program as an ``nn.Module`` whose parameters live at IR paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flexit.errors import Problem, UserError
+from flexit.ir.compile import compile_spec
+from flexit.ir.dims import evaluate, symbols
+from flexit.ir.program import Program, State
+from flexit.ir.spec import Spec
+from flexit.lower.torch.initialise import initial_values
+from flexit.lower.torch.regions import RegionCompiler, RegionModule
+
+
+class FlexitModule(RegionModule):
+    """A model. Its parameters are at IR paths, so ``state_dict()`` keys are the names in every file flexit writes.
+
+    Attributes:
+        spec: what it was built from.
+        program: what it computes.
+        code: source of the outermost region's generated forward; each layer has its own.
+    """
+
+    spec: Spec
+    program: Program
+
+    def forward(
+        self, *args: Tensor, cache: Sequence[Tensor] | None = None, aux: bool = False, **inputs: Tensor | None
+    ) -> dict[str, Any]:
+        """Run the model.
+
+        Args:
+            args: graph inputs in the order of the spec, as an alternative to their names.
+            cache: the states of earlier steps in program order (:meth:`empty_cache` to start); the attention mask
+                then covers the cached tokens too, ``[batch, past + seq]``.
+            aux: also return side outputs.
+            inputs: graph inputs by name: ids ``int64 [batch, seq]``; masks ``[batch, total]`` of 0 and 1 (default all
+                ones); position ids ``[batch, seq]`` (default: unpadded tokens before each one).
+
+        Returns:
+            Graph outputs by name (``logits [batch, seq, vocab]``, ...); with a cache also ``cache``, the new states;
+            with ``aux`` also ``aux``: name -> list of arrays in layer order.
+        """
+        given = self._bound(args, inputs, cache)
+        states = self.program.states
+        results = self._run(*given, *(cache if cache is not None else (None,) * len(states)))
+        names, sides = tuple(self.program.outputs), self.program.root.side
+        outputs: dict[str, Any] = dict(zip(names, results, strict=False))
+        if cache is not None:
+            outputs["cache"] = list(results[len(names) + len(sides) :])
+        if aux:
+            outputs["aux"] = grouped(dict(zip(sides, results[len(names) :], strict=False)))
+        return outputs
+
+    def _bound(
+        self, args: Sequence[Tensor], inputs: Mapping[str, Tensor | None], cache: Sequence[Tensor] | None
+    ) -> list[Tensor | None]:
+        """The inputs in program order."""
+        declared = self.program.inputs
+        required = [entry.name for entry in declared if not entry.optional]
+        given: dict[str, Tensor | None] = {**dict(zip(required, args, strict=False)), **inputs}
+        missing = [name for name in required if given.get(name) is None]
+        unknown = [name for name in given if name not in {entry.name for entry in declared}]
+        if missing or unknown or len(args) > len(required):
+            raise UserError.of(
+                "FX2001", "these are not the inputs of the model",
+                expected=", ".join(f"{e.name}{' (optional)' if e.optional else ''}" for e in declared),
+                found=", ".join(given) or "nothing", cure="pass the graph inputs by name",
+            )  # fmt: skip
+        for entry in declared:
+            if entry.role == "mask" and given.get(entry.name) is None:
+                given[entry.name] = self._ones(entry.group, given, cache)
+        return [given.get(entry.name) for entry in declared]
+
+    def _ones(
+        self, group: str, given: Mapping[str, Tensor | None], cache: Sequence[Tensor] | None
+    ) -> Tensor:
+        """The mask of a group without padding."""
+        ids = next(given[e.name] for e in self.program.inputs if e.group == group and e.role in ("ids", "values"))
+        assert ids is not None
+        past = 0
+        decoded = self.program.decoded
+        if cache is not None and decoded is not None and decoded.name == group:
+            past = next((t.shape[s.axis] for s, t in zip(self.program.states, cache, strict=True) if s.axis), 0)
+        return torch.ones(ids.shape[0], past + ids.shape[1], dtype=torch.int64, device=ids.device)
+
+    def empty_cache(self, batch: int) -> list[Tensor]:
+        """States before the first token, for a model without static states.
+
+        Raises:
+            TaskError: the model cannot be decoded.
+        """
+        reference = next(self.parameters())
+        return [empty_state(state, batch, dtype=reference.dtype, device=reference.device) for state in self.program.states]
+
+
+def to_torch(
+    spec: Spec, weights: Mapping[str, Any] | None = None, *, seed: int = 0, dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> FlexitModule:  # fmt: skip
+    """Build a spec as a PyTorch module, constructed on the meta device and filled once.
+
+    Args:
+        spec: what to build.
+        weights: parameters by path (tensors or arrays); without them they are drawn as the spec's ``init`` says.
+        seed: of the draw; each parameter depends on it and on its own path alone.
+        dtype: of the parameters, fp32 by default.
+        device: where they live, the CPU by default.
+
+    Raises:
+        SpecError: the spec does not build.
+        UserError: ``weights`` lacks parameters, has others, or shapes differ.
+    """
+    program = compile_spec(spec)
+    module = build(program)
+    module.spec = spec
+    values = initial_values(spec, program, seed=seed) if weights is None else weights
+    fill(module, values, dtype=dtype or torch.float32, device=torch.device(device or "cpu"))
+    return module
+
+
+def build(program: Program) -> FlexitModule:
+    """The module of a program with its parameters on the meta device."""
+    compiler = RegionCompiler()
+    compiled = compiler.compile(program.root, base=FlexitModule)
+    module = compiled.cls()
+    assert isinstance(module, FlexitModule)
+    module.program = program
+    compiler.fill(module, compiled)
+    return module
+
+
+def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype, device: torch.device) -> None:
+    """Give every parameter its value; buffers stay in fp32.
+
+    Raises:
+        UserError: a parameter is missing, unexpected or mis-shaped; all of them are listed.
+    """
+    names = dict(module.named_parameters())
+    problems = [_misfit(n, "is missing", tuple(p.shape), "nothing") for n, p in names.items() if n not in values]
+    problems += [_misfit(n, "is no parameter of the model", "nothing", "an array") for n in values if n not in names]
+    for name, parameter in names.items():
+        if name in values and tuple(values[name].shape) != tuple(parameter.shape):
+            problems.append(_misfit(name, "has another shape", tuple(parameter.shape), tuple(values[name].shape)))
+    if problems:
+        raise UserError(problems)
+    for name, parameter in names.items():
+        owner, _, last = name.rpartition(".")
+        value = torch.as_tensor(values[name]).detach().to(device=device, dtype=dtype, copy=True)
+        module.get_submodule(owner).register_parameter(last, nn.Parameter(value, requires_grad=parameter.requires_grad))
+    for child in module.modules():
+        for name, buffer in child._buffers.items():
+            child._buffers[name] = None if buffer is None else buffer.to(device)
+
+
+def _misfit(path: str, message: str, expected: object, found: object) -> Problem:
+    return Problem(
+        code="FX2002", path=path, message=message, expected=str(expected), found=str(found),
+        cure="give exactly the parameters of the spec, under their paths",
+    )  # fmt: skip
+
+
+def empty_state(state: State, batch: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros of a state's shape with a past of length 0."""
+    lengths = {name: 0 for dim in state.type.dims for name in symbols(dim)} | {"batch": batch}
+    return torch.zeros([evaluate(dim, lengths) for dim in state.type.dims], dtype=dtype, device=device)
+
+
+def grouped(sides: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+    """Side outputs by name, one per layer in order: ``decoder.layers.3.feed_forward.x`` belongs to ``decoder.x``."""
+    found: dict[str, list[Tensor]] = {}
+    for path, value in sides.items():
+        block, _, _ = path.partition(".layers.")
+        name = path if block == path else f"{block}.{path.rpartition('.')[2]}"
+        found.setdefault(name, []).append(value)
+    return found

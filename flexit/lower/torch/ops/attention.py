@@ -1,0 +1,59 @@
+"""``attention`` through ``scaled_dot_product_attention``; written out where that cannot say it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from flexit.ir.ops.attention import Attention
+from flexit.ir.program import Node
+from flexit.lower.torch.code import Code, Ref
+
+
+def sdpa(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tensor:
+    """The stock function; a bias and a bool mask are joined into one float mask."""
+    mask, bias, scale, dropout = rest
+    assert isinstance(scale, float) and isinstance(dropout, float)
+    if isinstance(bias, Tensor):
+        mask = bias.masked_fill(~mask, float("-inf")) if isinstance(mask, Tensor) else bias
+    grouped = q.shape[1] != k.shape[1]
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask if isinstance(mask, Tensor) else None, dropout_p=dropout, scale=scale, enable_gqa=grouped
+    )
+
+
+def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tensor:
+    """Softcap, sinks and value tables; the order of the op."""
+    mask, bias, sinks, table, scale, softcap, dropout = rest
+    assert isinstance(scale, float) and isinstance(dropout, float)
+    groups = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    scores = q @ k.transpose(-1, -2) * scale
+    if isinstance(softcap, float):
+        scores = torch.tanh(scores / softcap) * softcap
+    if isinstance(bias, Tensor):
+        scores = scores + bias
+    if isinstance(mask, Tensor):
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    if isinstance(sinks, Tensor):
+        column = sinks[None, :, None, None].expand(*scores.shape[:3], 1)
+        weights = torch.softmax(torch.cat([scores, column], -1), -1)[..., :-1]
+    else:
+        weights = torch.softmax(scores, -1)
+    weights = F.dropout(weights, dropout, training=dropout > 0)
+    y = weights @ v
+    if isinstance(table, Tensor):
+        y = y + (weights.unsqueeze(-2) @ table).squeeze(-2)
+    return y
+
+
+def lower(node: Node, code: Code) -> Ref:
+    """Attention over heads."""
+    op = node.op
+    assert isinstance(op, Attention)
+    q, k, v, mask, bias, sinks, table = (code[value] for value in node.inputs)
+    dropout = Ref(f"({op.dropout!r} if self.training else 0.0)") if op.dropout else 0.0
+    if op.softcap is None and node.inputs[5] is None and node.inputs[6] is None:
+        return code.call(sdpa, q, k, v, mask, bias, op.scale, dropout)
+    return code.call(written_out, q, k, v, mask, bias, sinks, table, op.scale, op.softcap, dropout)

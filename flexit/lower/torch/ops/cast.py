@@ -1,0 +1,31 @@
+"""``cast``; ``f32`` means the float of the model, so it follows the parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flexit.ir.ops.cast import Cast
+from flexit.ir.program import Node
+from flexit.lower.torch.code import Code, Ref
+
+
+def to_float(x: Tensor) -> Tensor:
+    """fp32, whatever the model's precision: positions and masks need it, and arithmetic promotes from it."""
+    return x.to(torch.float32)
+
+
+def to_int(x: Tensor) -> Tensor:
+    """int64."""
+    return x.to(torch.int64)
+
+
+def to_bool(x: Tensor) -> Tensor:
+    """bool."""
+    return x.to(torch.bool)
+
+
+def lower(node: Node, code: Code) -> Ref:
+    """Another dtype."""
+    assert isinstance(node.op, Cast)
+    return code.call({"f32": to_float, "i64": to_int, "bool": to_bool}[node.op.to], code[node.inputs[0]])

@@ -1,0 +1,42 @@
+"""``causal_conv``: ``nn.Conv1d`` holds the parameters; the convolution runs on past ++ masked input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from flexit.ir.program import Node, Param
+from flexit.lower.torch.code import Code, Ref, module_path
+
+RETURNS_STATE = True
+"""The result comes with the new state."""
+
+
+def module(node: Node) -> nn.Module | None:
+    """The module that holds the filter."""
+    weight = node.params["weight"]
+    if not isinstance(weight, Param) or not module_path(node):
+        return None
+    channels, _, kernel = weight.shape
+    return nn.Conv1d(channels, channels, kernel, groups=channels, bias="bias" in node.params)
+
+
+def causal_conv(x: Tensor, mask: Tensor, weight: Tensor, *rest: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The result, and the last ``kernel - 1`` inputs up to each row's last unpadded slot."""
+    bias, past = rest
+    kept = weight.shape[-1] - 1
+    x = x * mask[:, :, None].to(x.dtype)
+    before = x.new_zeros(x.shape[0], kept, x.shape[2]) if past is None else past
+    full = torch.cat([before, x], 1)
+    y = F.conv1d(full.transpose(1, 2), weight, bias, groups=weight.shape[0]).transpose(1, 2)
+    slots = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    start = (mask * slots).amax(1)
+    index = start[:, None] + torch.arange(kept, device=mask.device)
+    return y, full.gather(1, index[:, :, None].expand(-1, -1, full.shape[2]))
+
+
+def lower(node: Node, code: Code, past: Ref) -> Ref:
+    """The result and the new state."""
+    x, mask = (code[value] for value in node.inputs)
+    return code.call(causal_conv, x, mask, code.weight(node, "weight"), code.weight(node, "bias"), past)

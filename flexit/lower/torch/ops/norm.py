@@ -1,0 +1,60 @@
+"""``norm`` as ``nn.LayerNorm`` or ``nn.RMSNorm`` where a stock module says it, else as a function of its parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from flexit.ir.ops.norm import Norm
+from flexit.ir.program import Node, Param
+from flexit.lower.torch.code import Code, Ref, module_path
+
+
+def module(node: Node) -> nn.Module | None:
+    """The module that holds gain and bias, if a stock one fits; it is called only where there is no offset."""
+    weight, op = node.params.get("weight"), node.op
+    assert isinstance(op, Norm)
+    if not isinstance(weight, Param) or weight.shape == (1,) or op.kind == "l2" or not module_path(node):
+        return None
+    if op.kind == "layer":
+        return nn.LayerNorm(weight.shape[0], op.eps, bias="bias" in node.params)
+    return nn.RMSNorm(weight.shape[0], op.eps)
+
+
+def lower(node: Node, code: Code) -> Ref:
+    """Normalise the last dim."""
+    x, op = code[node.inputs[0]], node.op
+    assert isinstance(op, Norm)
+    if module(node) is not None and not op.offset and not op.fp32_gain:
+        path = module_path(node)
+        assert path is not None
+        return Ref(f"{code.attribute(path)}({x})")
+    weight, bias = code.weight(node, "weight"), code.weight(node, "bias")
+    function = {"layer": layer_norm, "rms": rms_norm, "l2": l2_norm}[op.kind]
+    return code.call(function, x, weight, bias, op.eps, op.offset, op.fp32_gain)
+
+
+def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * (weight + offset) + bias; a scalar gain broadcasts."""
+    eps, offset, _ = rest
+    gain = None if weight is None else (weight + offset if offset else weight).expand(x.shape[-1])
+    return F.layer_norm(x, (x.shape[-1],), gain, bias, eps)
+
+
+def rms_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * (weight + offset), in fp32 up to the cast that ``fp32_gain`` places."""
+    eps, offset, fp32_gain = rest
+    del bias
+    gain = None if weight is None else weight + offset if offset else weight
+    if not fp32_gain:
+        return F.rms_norm(x, (x.shape[-1],), None if gain is None else gain.expand(x.shape[-1]), eps)
+    normed = F.rms_norm(x.float(), (x.shape[-1],), None, eps)
+    assert weight is not None
+    return (normed * (weight.float() + offset)).to(x.dtype)
+
+
+def l2_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float) -> Tensor:
+    """x / sqrt(sum(x^2) + eps)."""
+    del weight, bias
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + rest[0])

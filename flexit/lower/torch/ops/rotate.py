@@ -1,0 +1,35 @@
+"""``rotate``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flexit.ir.ops.rotate import Rotate
+from flexit.ir.program import Node
+from flexit.lower.torch.code import Code, Ref
+
+
+def half(x: Tensor, cos: Tensor, sin: Tensor, dim: int) -> Tensor:
+    """Pairs (i, i + dim/2) of the first ``dim`` channels."""
+    a, b = x[..., :dim].chunk(2, -1)
+    return torch.cat([*_turned(a, b, cos, sin), x[..., dim:]], -1)
+
+
+def interleaved(x: Tensor, cos: Tensor, sin: Tensor, dim: int) -> Tensor:
+    """Pairs (2i, 2i + 1) of the first ``dim`` channels."""
+    a, b = x[..., 0:dim:2], x[..., 1:dim:2]
+    return torch.cat([torch.stack(_turned(a, b, cos, sin), -1).flatten(-2), x[..., dim:]], -1)
+
+
+def _turned(a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    cos, sin = cos.unsqueeze(1).to(a.dtype), sin.unsqueeze(1).to(a.dtype)
+    return a * cos - b * sin, b * cos + a * sin
+
+
+def lower(node: Node, code: Code) -> Ref:
+    """Turned channel pairs."""
+    op = node.op
+    assert isinstance(op, Rotate)
+    x, cos, sin = (code[value] for value in node.inputs)
+    return code.call(half if op.style == "half" else interleaved, x, cos, sin, op.dim)

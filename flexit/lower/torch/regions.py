@@ -1,0 +1,135 @@
+"""One class per region, one instance per call: modules whose ``forward`` is generated straight-line code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flexit.ir.program import Call, Node, Param, Region, join
+from flexit.lower.torch.code import Code, Ref
+from flexit.lower.torch.lowerings import holder, write
+
+
+class Container(nn.Module):
+    """Holds the modules of one block that has no code of its own."""
+
+
+class RegionModule(nn.Module):
+    """Base of every generated class; ``code`` is the source of its forward."""
+
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A region's class and what its instances hold."""
+
+    cls: type[RegionModule]
+    region: Region
+    constants: tuple[tuple[str, Tensor], ...]
+
+
+class RegionCompiler:
+    """Compiles each region once."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[Region, Compiled] = {}
+
+    def compile(self, region: Region, *, base: type[nn.Module] = RegionModule) -> Compiled:
+        """The class of a region; its forward takes the inputs, then one past per state, and returns the outputs, the
+        side outputs and one present per state.
+        """
+        if region not in self._compiled:
+            code = Code(region)
+            arguments = [code.fresh() for _ in region.inputs]
+            code.values |= dict(zip(region.inputs, arguments, strict=True))
+            past = {state.path: code.fresh() for state in region.states}
+            present: dict[str, Ref] = {}
+            for node in region.nodes:
+                present |= _call(node, code, past) if isinstance(node, Call) else write(node, code, past)
+            results = [code[value] for value in (*region.outputs, *region.side.values())]
+            results += [present[state.path] for state in region.states]
+            defaulted = [*arguments, *(f"{name}=None" for name in past.values())]
+            forward, source = code.compile(defaulted, results)
+            entry = "forward" if base is RegionModule else "_run"
+            cls = type(f"Region{len(self._compiled)}", (base,), {entry: forward, "code": source})
+            self._compiled[region] = Compiled(cls, region, tuple(code.constants))
+        return self._compiled[region]
+
+    def fill(self, module: nn.Module, compiled: Compiled) -> None:
+        """Give an instance its parameters (on the meta device) and the instances of the regions it calls."""
+        for path, child in self._children(compiled.region):
+            put(module, path, child)
+        for param in compiled.region.params:
+            if not _exists(module, param.path) and not _borrowed(compiled.region, param):
+                put(module, param.path, nn.Parameter(torch.empty(param.shape, device="meta")))
+        for name, tensor in compiled.constants:
+            module.register_buffer(name, tensor.clone(), persistent=False)
+
+    def _children(self, region: Region) -> Iterator[tuple[str, nn.Module]]:
+        """Shallow paths first, so that a child finds its parent."""
+        made: dict[str, nn.Module] = {}
+        for node in region.nodes:
+            if isinstance(node, Call):
+                if node.weights not in made:
+                    compiled = self.compile(node.region)
+                    made[node.weights] = compiled.cls()
+                    self.fill(made[node.weights], compiled)
+            else:
+                path = _holder_path(node)
+                with torch.device("meta"):
+                    module = holder(node)
+                if module is not None and path is not None:
+                    made.setdefault(path, module)
+        yield from sorted(made.items(), key=lambda item: item[0].count("."))
+
+
+def _call(call: Call, code: Code, past: dict[str, Ref]) -> dict[str, Ref]:
+    states = [join(call.path, state.path) for state in call.region.states]
+    operands = [code[value] for value in call.inputs] + [past[path] for path in states]
+    expression = f"{code.attribute(call.weights)}({', '.join(operands)})"
+    names = code.unpack(expression, len(call.outputs) + len(states))
+    code.values |= dict(zip(call.outputs, names, strict=False))
+    return dict(zip(states, names[len(call.outputs) :], strict=True))
+
+
+def _holder_path(node: Node) -> str | None:
+    weight = node.params.get("weight")
+    return weight.path.rpartition(".")[0] if isinstance(weight, Param) else None
+
+
+def _borrowed(region: Region, param: Param) -> bool:
+    """Whether another region's module holds the parameter: it lies below a call of this region."""
+    return any(isinstance(node, Call) and param.path.startswith(f"{node.weights}.") for node in region.nodes)
+
+
+def put(module: nn.Module, path: str, thing: nn.Module | nn.Parameter) -> None:
+    """Attach a module or parameter at a dotted path, with containers on the way."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        if parent not in module._modules:
+            module.add_module(parent, Container())
+        found = module._modules[parent]
+        assert found is not None
+        module = found
+    if isinstance(thing, nn.Parameter):
+        module.register_parameter(last, thing)
+        return
+    before: Any = module._modules.get(last)
+    for name, child in (before._modules if before is not None else {}).items():
+        thing.add_module(name, child)
+    module.add_module(last, thing)
+
+
+def _exists(module: nn.Module, path: str) -> bool:
+    *parents, last = path.split(".")
+    for parent in parents:
+        found = module._modules.get(parent)
+        if found is None:
+            return False
+        module = found
+    return last in module._parameters
