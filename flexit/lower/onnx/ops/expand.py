@@ -1,0 +1,16 @@
+"""``expand``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flexit.ir.ops.expand import Expand
+from flexit.ir.program import Node
+from flexit.lower.onnx.emitter import Emitter
+
+
+def lower(node: Node, e: Emitter) -> Any:
+    """Copies along an axis."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Expand) and x is not None
+    return e("Expand", e[x], [op.size if axis == op.axis else 1 for axis in range(x.type.rank)])

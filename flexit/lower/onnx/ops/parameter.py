@@ -1,0 +1,13 @@
+"""``parameter``: an initializer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flexit.ir.program import Node
+from flexit.lower.onnx.emitter import Emitter
+
+
+def lower(node: Node, e: Emitter) -> Any:
+    """The array itself."""
+    return e.weight(node, "value")
