@@ -1,0 +1,214 @@
+"""What a model needs, computed from its program before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flexit.errors import Problem, SpecError, UserError
+from flexit.ir.expand import expand
+from flexit.ir.measure import NOTHING, Amount, Measures, distinct
+from flexit.ir.program import Call, Node, Program, Region, join
+from flexit.ir.spec import Spec
+
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
+DEFAULT_SEQ = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockCost:
+    """What one block needs, or each of ``count`` equal ones.
+
+    Attributes:
+        path: path of the (first) block.
+        count: blocks that are the same, such as the layers of a stack; the figures are those of one.
+        children: the regions inside it, equal ones together.
+    """
+
+    path: str
+    count: int
+    parameters: int
+    active: int
+    flops: int
+    children: tuple[BlockCost, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a model needs.
+
+    Attributes:
+        parameters: trained numbers, shared ones counted once.
+        active: those that one token uses (of a mixture, the chosen experts).
+        blocks: by block of the document.
+        flops: matmul-class operations of one forward at ``lengths``, a multiply-add counted as two.
+        cache_per_token: bytes in fp32 that one more token of one sequence adds to the decoding state.
+        cache: bytes in fp32 of the decoding state of the whole batch at ``lengths``.
+        weights: bytes of the weights by precision. ``int8`` and ``int4`` pack what only matrix products read, with an
+            fp32 scale per output row or per 32 numbers, and leave the rest in fp32.
+        training_peak: predicted bytes of a training step in fp32 with AdamW: 16 per parameter (weight, gradient and two
+            moments), 4 per number of every op's result, and the scores twice more for the loss.
+        export_peak: predicted bytes of export with proof: four copies of the weights (given, and in turn as stress
+            weights, in the torch module and in ONNX Runtime) and the results of one forward.
+        lengths: the length symbols and ``batch`` in numbers.
+    """
+
+    parameters: int
+    active: int
+    blocks: tuple[BlockCost, ...]
+    flops: int
+    cache_per_token: int
+    cache: int
+    weights: Mapping[Precision, int]
+    training_peak: int
+    export_peak: int
+    lengths: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def cost(model: Spec | Program, *, batch: int = 1, seq: int | Mapping[str, int] | None = None) -> Cost:
+    """What a model needs for a forward over whole sequences.
+
+    Args:
+        model: a spec, or its program.
+        batch: sequences.
+        seq: tokens of each input, or by length symbol (``{"seq": 512, "decoder_seq": 64}``); 1024 where it is not said,
+            or what the smallest position table allows.
+
+    Raises:
+        SpecError: the spec does not expand.
+        UserError: ``batch`` or ``seq`` is not positive, or ``seq`` names no length of the model.
+    """
+    program = model if isinstance(model, Program) else program_of(model)
+    lengths = _lengths(program, batch, seq)
+    decoded = None if program.decoded is None else (program.decoded.seq, program.decoded.total)
+    measures = Measures(lengths, decoded)
+    whole = measures.region(program.root)
+    scores = sum(measures.elements(value.type) for value in program.outputs.values())
+    tokens = lengths[decoded[0]] if decoded else 0
+    return Cost(
+        parameters=whole.parameters,
+        active=whole.active,
+        blocks=_blocks(measures, program.root),
+        flops=whole.flops,
+        cache_per_token=4 * whole.cache_per_token,
+        cache=4 * batch * (whole.cache_fixed + tokens * whole.cache_per_token),
+        weights=_weights(whole),
+        training_peak=16 * whole.parameters + 4 * whole.activations + 8 * scores,
+        export_peak=16 * whole.parameters + 4 * whole.activations,
+        lengths=lengths,
+    )
+
+
+def program_of(spec: Spec) -> Program:
+    """The program of a spec.
+
+    Raises:
+        SpecError: it does not expand.
+    """
+    expansion = expand(spec)
+    if expansion.program is None:
+        raise SpecError(
+            Problem(
+                code=fault.code, path=f"blocks.{path}.{fault.field}".strip("."), message=fault.message,
+                expected=fault.expected, found=fault.found, cure=fault.cure,
+            )
+            for _, path, fault in expansion.faults
+        )  # fmt: skip
+    return expansion.program
+
+
+def count_parameters(program: Program) -> int:
+    """Trained numbers, shared ones counted once."""
+    return Measures(_lengths(program, 1, 1), None).region(program.root).parameters
+
+
+def position_limit(program: Program) -> int | None:
+    """Rows of the smallest table of positions, or None where there is none."""
+    params = (param for region in distinct(program.root) for param in region.params)
+    return min((param.shape[0] for param in params if param.role == "position"), default=None)
+
+
+def _lengths(program: Program, batch: int, seq: int | Mapping[str, int] | None) -> dict[str, int]:
+    given = dict(seq) if isinstance(seq, Mapping) else {}
+    known = [group.seq for group in program.groups]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise UserError.of(
+            "FX1101", "no length of this name", expected=f"one of {', '.join(known)}", found=unknown[0],
+            cure=f"write {known[0]}" if known else "leave seq out", path="seq",
+        )  # fmt: skip
+    default = seq if isinstance(seq, int) else min(DEFAULT_SEQ, position_limit(program) or DEFAULT_SEQ)
+    lengths = {"batch": batch}
+    for group in program.groups:
+        lengths[group.seq] = lengths[group.total] = given.get(group.seq, default)
+    for name, value in lengths.items():
+        if value < 1:
+            raise UserError.of(
+                "FX1102", f"{name} is not positive", expected="an integer >= 1", found=str(value),
+                cure=f"give a {name} of 1 or more", path=name,
+            )  # fmt: skip
+    return lengths
+
+
+def _weights(whole: Amount) -> dict[Precision, int]:
+    rest = 4 * (whole.parameters - whole.matrices)
+    return {
+        "fp32": 4 * whole.parameters,
+        "fp16": 2 * whole.parameters,
+        "bf16": 2 * whole.parameters,
+        "int8": rest + whole.matrices + 4 * whole.rows,
+        "int4": rest + -(-whole.matrices // 2) + 4 * -(-whole.matrices // 32),
+    }
+
+
+def _blocks(measures: Measures, root: Region) -> tuple[BlockCost, ...]:
+    """The blocks of the document that have parameters or work, in order."""
+    tops: dict[str, Amount] = {}
+    calls: dict[str, list[Call]] = {}
+    owned: set[str] = set()
+    for path, amount in measures.params(root):
+        _add(tops, path, amount)
+    for node in root.nodes:
+        if isinstance(node, Node):
+            _add(tops, node.path, measures.node(node))
+            continue
+        inner = measures.region(node.region)
+        _add(tops, node.path, inner.work())
+        calls.setdefault(_top(node.path), []).append(node)
+        if node.weights not in owned:
+            owned.add(node.weights)
+            _add(tops, node.weights, inner.weights())
+    return tuple(
+        BlockCost(
+            path=name, count=1, parameters=amount.parameters, active=amount.active, flops=amount.flops,
+            children=_children(measures, calls.get(name, []), name),
+        )
+        for name, amount in tops.items()
+        if amount.parameters or amount.flops
+    )  # fmt: skip
+
+
+def _children(measures: Measures, calls: Iterable[Call], path: str) -> tuple[BlockCost, ...]:
+    """What the calls need, those of one region together."""
+    found: dict[Region, list[Call]] = {}
+    for call in calls:
+        found.setdefault(call.region, []).append(call)
+    rows: list[BlockCost] = []
+    for region, alike in found.items():
+        at = alike[0].path if _top(alike[0].path) == path else join(path, alike[0].path)
+        amount = measures.region(region)
+        inner = [node for node in region.nodes if isinstance(node, Call)]
+        rows.append(BlockCost(
+            path=at, count=len(alike), parameters=amount.parameters, active=amount.active, flops=amount.flops,
+            children=_children(measures, inner, at),
+        ))  # fmt: skip
+    return tuple(rows)
+
+
+def _add(tops: dict[str, Amount], path: str, amount: Amount) -> None:
+    tops[_top(path)] = tops.get(_top(path), NOTHING).plus(amount)
+
+
+def _top(path: str) -> str:
+    return path.partition(".")[0]
