@@ -1,0 +1,161 @@
+"""``export``: emission plus proof. A bundle is written only when both backends agree."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+import flexit
+from flexit.errors import CheckpointError
+from flexit.ir.layers import as_written
+from flexit.ir.program import Program
+from flexit.ir.spec import Spec
+from flexit.ir.written import Node
+from flexit.lower.onnx.model import Emitted, emit_models, save
+from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
+from flexit.runtime.bundle import FORMAT, MANIFEST, Bundle, read_bundle, sha256
+from flexit.runtime.folder import recover, writing
+from flexit.runtime.ort_session import ModelFile, OrtSession
+from flexit.runtime.proof.grid import Case, inputs_for
+from flexit.runtime.proof.margins import margins_of
+from flexit.runtime.proof.prove import Evidence, Progress, Subject, prove
+from flexit.runtime.proof.stress import stress_weights
+from flexit.runtime.session import Array
+from flexit.runtime.torch_session import TorchSession, interface_of
+
+CARRIED = ("tokenizer.json", "generation_config.json")
+"""Files of a checkpoint that go into the bundle as they are."""
+
+
+def export(
+    model: FlexitModule | str | Path, out_dir: str | Path, *, force: bool = False, seed: int = 0,
+    progress: Progress | None = None,
+) -> Bundle:  # fmt: skip
+    """Emit a model as ONNX, prove it against PyTorch, and write both as a bundle.
+
+    Args:
+        model: a module, or a checkpoint folder (``spec.json``, ``model.safetensors``).
+        out_dir: where the bundle goes; an existing bundle is replaced with ``force``.
+        seed: of the proof's inputs and stress weights.
+        progress: called with what is being done.
+
+    Raises:
+        ProofError: the backends differ; nothing is written.
+        UserError: the folder may not be written, or the checkpoint cannot be read.
+    """
+    module, carried = (model, {}) if isinstance(model, FlexitModule) else _from_checkpoint(Path(model))
+    program = module.program
+    weights = {name: value.detach().float().cpu().numpy() for name, value in module.named_parameters()}
+    with writing(out_dir, marker=MANIFEST, force=force) as folder:
+        emitted = emit_models(program, weights)
+        for one in emitted:
+            save(one, folder)
+        evidence = _proved(module, weights, (folder, emitted), seed=seed, progress=progress)
+        (folder / "spec.json").write_text(json.dumps(as_written(module.spec), indent=1), encoding="utf-8")
+        for name, source in carried.items():
+            shutil.copyfile(source, folder / name)
+        _write_probe(module, folder, seed)
+        _write_manifest(module, folder, emitted, evidence)
+    return read_bundle(out_dir)
+
+
+def _from_checkpoint(folder: Path) -> tuple[FlexitModule, dict[str, Path]]:
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    recover(folder)
+    try:
+        data = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "model.safetensors")
+    except (OSError, ValueError) as error:
+        raise CheckpointError.of(
+            "FX1201", f"{folder} is no checkpoint", expected="spec.json and model.safetensors", found=str(error),
+            cure="give the folder of a checkpoint, such as runs/NAME/checkpoints/step-000200",
+        ) from error  # fmt: skip
+    spec = Spec.model_validate(Node.of(data).plain())
+    carried = {name: folder / name for name in CARRIED if (folder / name).is_file()}
+    return to_torch(spec, weights), carried
+
+
+def _proved(
+    module: FlexitModule, weights: Mapping[str, Array], written: tuple[Path, list[Emitted]], *, seed: int,
+    progress: Progress | None,
+) -> Evidence:  # fmt: skip
+    """Evidence on the given and on stress weights."""
+    program = module.program
+    stress = stress_weights(program, seed=seed)
+    stressed = build(program)
+    stressed.spec = module.spec
+    fill(stressed, stress, dtype=torch.float32, device=torch.device("cpu"))
+    with TemporaryDirectory(prefix="flexit-proof-") as other:
+        again = emit_models(program, stress)
+        for one in again:
+            save(one, Path(other))
+        subjects = [
+            _subject("given", module, weights, written),
+            _subject("stress", stressed, stress, (Path(other), again)),
+        ]
+        return prove(program, subjects, seed=seed, progress=progress)
+
+
+def _subject(
+    name: str, module: FlexitModule, weights: Mapping[str, Array], written: tuple[Path, list[Emitted]]
+) -> Subject:
+    folder, emitted = written
+    files = [ModelFile(folder / one.file, tuple((past, new) for _, past, new in one.states)) for one in emitted]
+    interface = interface_of(module.program)
+    return Subject(
+        name, weights, TorchSession(module), OrtSession(files, interface, optimise=False), OrtSession(files, interface),
+        margins_of(module.program, weights),
+    )  # fmt: skip
+
+
+def _write_probe(module: FlexitModule, folder: Path, seed: int) -> None:
+    """Inputs and the reference's outputs, replayed by ``flexit verify`` where the bundle will run."""
+    from safetensors.numpy import save_file  # noqa: PLC0415
+
+    inputs = inputs_for(module.program, Case(2, 4, 0), np.random.default_rng(seed))
+    outputs = TorchSession(module).run(inputs)
+    arrays = {f"input.{name}": np.ascontiguousarray(array) for name, array in inputs.items()}
+    arrays |= {f"output.{name}": np.ascontiguousarray(array) for name, array in outputs.items()}
+    save_file(arrays, folder / "probe.safetensors")
+
+
+def _write_manifest(module: FlexitModule, folder: Path, emitted: list[Emitted], evidence: Evidence) -> None:
+    program = module.program
+    for one in emitted:
+        onnx.checker.check_model(str(folder / one.file), full_check=True)
+    names = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+    manifest: dict[str, Any] = {
+        "flexit": flexit.__version__,
+        "format": FORMAT,
+        "name": program.name,
+        "target": "portable",
+        "versions": {"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
+        "interface": _interface_data(program),
+        "models": {
+            one.file: {"states": [{"path": path, "input": past, "output": new} for path, past, new in one.states]}
+            for one in emitted
+        },
+        "evidence": {**asdict(evidence), "error": evidence.error},
+        "files": {name: sha256(folder / name) for name in names},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _interface_data(program: Program) -> dict[str, Any]:
+    interface = interface_of(program)
+    return {
+        "inputs": [asdict(entry) for entry in interface.inputs], "outputs": list(interface.outputs),
+        "decoded": interface.decoded, "why_not": interface.why_not,
+    }  # fmt: skip
+

@@ -1,0 +1,110 @@
+"""A session on ONNX Runtime. The only file that imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from flexit.runtime.session import Array, Interface, position_ids
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """An ONNX model and the states it carries: (input name, output name), one of them None for static states."""
+
+    path: Path
+    states: tuple[tuple[str | None, str | None], ...]
+
+
+class OrtSession:
+    """Runs ``model.onnx``, or ``encoder.onnx`` once and ``decoder.onnx`` step by step."""
+
+    def __init__(
+        self, files: Sequence[ModelFile], interface: Interface, *, optimise: bool = True, threads: int = 0
+    ) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+        self.interface = interface
+        self._models = [
+            ort.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"]) for file in files
+        ]
+        self._files = list(files)
+        self._past: dict[str, Array] = {}
+        self._mask = np.zeros((0, 0), np.int64)
+        self._fixed: dict[str, Array] = {}
+
+    @property
+    def _decoder(self) -> Any:
+        return self._models[-1]
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        full = self.interface.complete(inputs)
+        self._begin(full)
+        outputs = self._call(full)
+        return {name: outputs[name] for name in self.interface.outputs}
+
+    def start(self, inputs: Mapping[str, Array]) -> Array:
+        ids, mask = self.interface.require_decoded()
+        full = self.interface.complete(inputs)
+        self._begin(full)
+        self._mask = full[mask.name][:, :0]
+        return self._advance(full[ids.name], full[mask.name])[:, -1]
+
+    def step(self, tokens: Array, mask: Array | None = None) -> Array:
+        return self._advance(tokens, np.ones(tokens.shape, np.int64) if mask is None else mask)
+
+    def select(self, rows: Array) -> None:
+        self._past = {name: value[rows] for name, value in self._past.items()}
+        self._fixed = {name: value[rows] for name, value in self._fixed.items()}
+        self._mask = self._mask[rows]
+
+    def _begin(self, full: Mapping[str, Array]) -> None:
+        """Empty states, and what is computed once."""
+        self._fixed = {}
+        if len(self._models) > 1:
+            encoder = self._models[0]
+            names = [output.name for output in encoder.get_outputs()]
+            self._fixed = dict(zip(names, encoder.run(None, _chosen(encoder, full)), strict=True))
+        decoded = {e.name for e in self.interface.inputs if e.group == self.interface.decoded}
+        self._fixed |= {name: array for name, array in full.items() if name not in decoded}
+        batch = next(iter(full.values())).shape[0]
+        carried = {name for name, present in self._files[-1].states if name and present}
+        self._past = {
+            entry.name: np.zeros([_length(dim, axis, batch) for axis, dim in enumerate(entry.shape)], np.float32)
+            for entry in self._decoder.get_inputs()
+            if entry.name in carried
+        }
+
+    def _advance(self, tokens: Array, mask: Array) -> Array:
+        ids, mask_entry = self.interface.require_decoded()
+        self._mask = np.concatenate([self._mask, mask], axis=1)
+        return self._call({ids.name: tokens, mask_entry.name: self._mask})["logits"]
+
+    def _call(self, own: Mapping[str, Array]) -> dict[str, Array]:
+        feeds = {**self._fixed, **own, **self._past}
+        for entry in self.interface.inputs:
+            if entry.role == "position_ids" and entry.group == self.interface.decoded and entry.name not in feeds:
+                ids, mask = self.interface.require_decoded()
+                feeds[entry.name] = position_ids(feeds[mask.name], feeds[ids.name].shape[1])
+        names = [output.name for output in self._decoder.get_outputs()]
+        outputs = dict(zip(names, self._decoder.run(None, _chosen(self._decoder, feeds)), strict=True))
+        self._past = {past: outputs[new] for past, new in self._files[-1].states if past and new}
+        return outputs
+
+
+def _chosen(model: Any, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    return {entry.name: feeds[entry.name] for entry in model.get_inputs() if entry.name in feeds}
+
+
+def _length(dim: int | str, axis: int, batch: int) -> int:
+    if isinstance(dim, int):
+        return dim
+    return batch if axis == 0 else 0

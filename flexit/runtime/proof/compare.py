@@ -1,0 +1,87 @@
+"""How two backends are compared: relative error over unpadded positions, and greedy tokens under teacher forcing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexit.ir.program import Program
+from flexit.runtime.proof.grid import Case
+from flexit.runtime.session import Array, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Greedy choices compared: all of them, those too close to call, and those that differ."""
+
+    compared: int = 0
+    inconclusive: int = 0
+    different: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            self.compared + other.compared, self.inconclusive + other.inconclusive, self.different + other.different
+        )
+
+
+def relative_error(found: Array, expected: Array, valid: Array | None = None) -> float:
+    """max|found - expected| / max|expected| over the valid positions; infinite where anything is not finite."""
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    if valid is not None:
+        a, b = a[valid], b[valid]
+    if a.size == 0:
+        return 0.0
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("inf")
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), np.finfo(np.float64).tiny))
+
+
+def validity(program: Program, name: str, inputs: Mapping[str, Array]) -> Array | None:
+    """Which positions of an output are no padding, ``bool[batch, seq]``; None for an output without positions."""
+    dims = program.outputs[name].dims
+    for group in program.groups:
+        if len(dims) == 3 and str(dims[1]) == group.seq:
+            return inputs[next(e.name for e in program.inputs if e.group == group.name and e.role == "mask")] != 0
+    return None
+
+
+def whole(program: Program, sessions: tuple[Session, Session], inputs: Mapping[str, Array]) -> float:
+    """Largest error of the first session against the second over all outputs and rows, run without a cache."""
+    found, expected = (session.run(inputs) for session in sessions)
+    worst = 0.0
+    for name, array in expected.items():
+        valid = validity(program, name, inputs)
+        for row in range(array.shape[0]):
+            kept = None if valid is None else valid[row]
+            worst = max(worst, relative_error(found[name][row], array[row], kept))
+    return worst
+
+
+def cached(
+    session: Session, inputs: Mapping[str, Array], *, case: Case, full: Array, tolerance: float
+) -> tuple[float, Tokens]:
+    """A cached run (prefill of the past, then the new tokens) against the logits of a whole run ``full``."""
+    ids, mask = session.interface.require_decoded()
+    others = {name: array for name, array in inputs.items() if name not in (ids.name, mask.name)}
+    tokens, valid = inputs[ids.name], inputs[mask.name]
+    first = case.past or 1
+    scores = [session.start({**others, ids.name: tokens[:, :first], mask.name: valid[:, :first]})[:, None]]
+    places = [np.array([first - 1])]
+    if first < tokens.shape[1]:
+        scores.append(session.step(tokens[:, first:], valid[:, first:]))
+        places.append(np.arange(first, tokens.shape[1]))
+    found, at = np.concatenate(scores, axis=1), np.concatenate(places)
+    expected, kept = full[:, at], valid[:, at] != 0
+    return relative_error(found, expected, kept), greedy(found[kept], expected[kept], tolerance)
+
+
+def greedy(found: Array, expected: Array, tolerance: float) -> Tokens:
+    """Best tokens of ``[n, vocab]`` scores; a margin below the tolerance (relative to the largest score) is no verdict."""
+    if found.shape[0] == 0 or found.shape[-1] < 2:
+        return Tokens()
+    top = np.sort(expected.astype(np.float64), axis=-1)
+    close = top[:, -1] - top[:, -2] < 2 * tolerance * np.abs(expected).max()
+    differ = found.argmax(-1) != expected.argmax(-1)
+    return Tokens(len(found), int(close.sum()), int((differ & ~close).sum()))

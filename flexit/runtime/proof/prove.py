@@ -1,0 +1,166 @@
+"""The proof of an export: both backends over the grid, on the given and on stress weights, optimised and not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from flexit.errors import ProofError
+from flexit.ir.program import Program
+from flexit.runtime.proof.compare import Tokens, cached, whole
+from flexit.runtime.proof.grid import Case, cases, inputs_for
+from flexit.runtime.proof.localise import first_difference
+from flexit.runtime.session import Array, Session
+
+TOLERANCE = {"fp32": 1e-4}
+"""Largest relative error by precision."""
+MOST_INCONCLUSIVE = 0.01
+REDRAWS = 4
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the evidence: one session, one set of weights, one way to run, over all cases."""
+
+    weights: str
+    optimised: bool
+    run: str
+    cases: int
+    error: float
+    tokens: Tokens = field(default_factory=Tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was compared and how well it agreed; stored in the bundle's manifest.
+
+    Attributes:
+        redrawn: cases drawn again because a routing choice was too close to call.
+    """
+
+    precision: str
+    tolerance: float
+    rows: tuple[Row, ...]
+    redrawn: int
+    scope: str = (
+        "two lowerings of one program (PyTorch and ONNX Runtime) compared; whether the program says what the spec's "
+        "author meant is not part of it"
+    )
+
+    @property
+    def error(self) -> float:
+        """The largest error."""
+        return max(row.error for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One set of weights in both backends: the reference, and ONNX Runtime without and with graph optimisation.
+
+    Attributes:
+        margins: for inputs, the smallest relative margin of each top-k choice in the reference.
+    """
+
+    name: str
+    weights: Mapping[str, Array]
+    reference: Session
+    plain: Session
+    optimised: Session
+    margins: Callable[[Mapping[str, Array]], list[float]]
+
+
+def prove(program: Program, subjects: list[Subject], *, seed: int = 0, progress: Progress | None = None) -> Evidence:
+    """Compare every subject's sessions with its reference.
+
+    Raises:
+        ProofError: an error above the tolerance (the first differing block is named), a greedy token that differs, or
+            too many choices too close to call.
+    """
+    tolerance = TOLERANCE["fp32"]
+    rows: list[Row] = []
+    redrawn = 0
+    for subject in subjects:
+        for optimised, session in ((False, subject.plain), (True, subject.optimised)):
+            if progress is not None:
+                progress(f"{subject.name} weights, graph optimisation {'on' if optimised else 'off'}")
+            proof = _Run(program, subject, session, tolerance, np.random.default_rng(seed))
+            found = proof.rows(optimised)
+            redrawn += proof.redrawn
+            rows += found
+    evidence = Evidence(precision="fp32", tolerance=tolerance, rows=tuple(rows), redrawn=redrawn)
+    _require_conclusive(evidence)
+    return evidence
+
+
+@dataclass(slots=True)
+class _Run:
+    """All cases of one session against its reference."""
+
+    program: Program
+    subject: Subject
+    session: Session
+    tolerance: float
+    rng: np.random.Generator
+    redrawn: int = 0
+
+    def rows(self, optimised: bool) -> list[Row]:  # noqa: FBT001
+        whole_error, cached_error, tokens, n_whole, n_cached = 0.0, 0.0, Tokens(), 0, 0
+        for case in cases(self.program):
+            inputs, error = self._whole(case)
+            whole_error, n_whole = max(whole_error, error), n_whole + 1
+            if self.program.decoded is None or "logits" not in self.program.outputs:
+                continue
+            full = self.subject.reference.run(inputs)["logits"]
+            error, found = cached(self.session, inputs, case=case, full=full, tolerance=self.tolerance)
+            self._require(error, f"cached decode, {case}", inputs)
+            cached_error, tokens, n_cached = max(cached_error, error), tokens + found, n_cached + 1
+        common: dict[str, Any] = {"weights": self.subject.name, "optimised": optimised}
+        found_rows = [Row(**common, run="whole", cases=n_whole, error=whole_error)]
+        if n_cached:
+            found_rows.append(Row(**common, run="cached", cases=n_cached, error=cached_error, tokens=tokens))
+        return found_rows
+
+    def _whole(self, case: Case) -> tuple[dict[str, Array], float]:
+        """Inputs of a case and their error; drawn again where a routing choice is too close to call."""
+        inputs = inputs_for(self.program, case, self.rng)
+        for _ in range(REDRAWS):
+            if not self._too_close(inputs):
+                break
+            self.redrawn += 1
+            inputs = inputs_for(self.program, case, self.rng)
+        error = whole(self.program, (self.session, self.subject.reference), inputs)
+        self._require(error, str(case), inputs)
+        return inputs, error
+
+    def _too_close(self, inputs: Mapping[str, Array]) -> bool:
+        """Whether some top-k choice hangs on a margin below the tolerance."""
+        return any(margin < self.tolerance for margin in self.subject.margins(inputs))
+
+    def _require(self, error: float, what: str, inputs: Mapping[str, Array]) -> None:
+        if error <= self.tolerance:
+            return
+        first = first_difference(self.program, self.subject.weights, inputs, tolerance=self.tolerance)
+        where = f"the first block that differs is {first.path} ({first.error:.1e})" if first else (
+            "every block agrees when run whole, so the fault lies in a state"
+        )
+        raise ProofError(
+            f"{self.subject.name} weights, {what}: ONNX Runtime differs from PyTorch by {error:.1e}, "
+            f"more than {self.tolerance:.0e}; {where}. Nothing was written."
+        )
+
+
+def _require_conclusive(evidence: Evidence) -> None:
+    tokens = sum((row.tokens for row in evidence.rows), Tokens())
+    if tokens.different:
+        raise ProofError(f"{tokens.different} of {tokens.compared} greedy tokens differ. Nothing was written.")
+    if tokens.compared and tokens.inconclusive > MOST_INCONCLUSIVE * tokens.compared:
+        raise ProofError(
+            f"{tokens.inconclusive} of {tokens.compared} greedy tokens are too close to call, more than 1 %: the "
+            "model's scores are nearly flat. Nothing was written."
+        )
+

@@ -1,0 +1,114 @@
+"""A session on the PyTorch module: the reference that proofs compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flexit.ir.passes import cut
+from flexit.ir.program import Program
+from flexit.lower.torch.module import FlexitModule, build
+from flexit.runtime.session import Array, Entry, Interface
+
+
+def interface_of(program: Program) -> Interface:
+    """What of a program a session needs."""
+    return Interface(
+        inputs=tuple(Entry(entry.name, entry.group, entry.role) for entry in program.inputs),
+        outputs=tuple(program.outputs),
+        decoded=None if program.decoded is None else program.decoded.name,
+        why_not=program.why_not_decoded,
+    )
+
+
+class TorchSession:
+    """Runs a module in inference mode; an encoder-decoder is cut at its static states, so the encoder runs once."""
+
+    def __init__(self, module: FlexitModule) -> None:
+        self.module = module
+        self.interface = interface_of(module.program)
+        self._encoder: FlexitModule | None = None
+        self._decoder = module
+        if cut.has_static_states(module.program):
+            self._encoder = _part(module, cut.encode(module.program))
+            self._decoder = _part(module, cut.decode(module.program))
+        self._cache: Sequence[Tensor] = ()
+        self._mask = np.zeros((0, 0), np.int64)
+        self._fixed: dict[str, Tensor] = {}
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        full = self.interface.complete(inputs)
+        with _inference(self.module):
+            outputs = self.module(**self._tensors(full))
+        return {name: value.float().cpu().numpy() for name, value in outputs.items()}
+
+    def start(self, inputs: Mapping[str, Array]) -> Array:
+        ids, mask = self.interface.require_decoded()
+        full = self.interface.complete(inputs)
+        tensors = self._tensors(full)
+        self._fixed = {}
+        if self._encoder is not None:
+            names = {entry.name for entry in self._encoder.program.inputs}
+            with _inference(self._encoder):
+                self._fixed = dict(self._encoder(**{n: t for n, t in tensors.items() if n in names}))
+        mine = {entry.name for entry in self._decoder.program.inputs}
+        decoded = {e.name for e in self.interface.inputs if e.group == self.interface.decoded}
+        self._fixed |= {n: t for n, t in tensors.items() if n in mine and n not in decoded}
+        self._cache = self._decoder.empty_cache(full[ids.name].shape[0])
+        self._mask = full[mask.name][:, :0]
+        return self._advance(full[ids.name], full[mask.name])[:, -1]
+
+    def step(self, tokens: Array, mask: Array | None = None) -> Array:
+        return self._advance(tokens, np.ones(tokens.shape, np.int64) if mask is None else mask)
+
+    def select(self, rows: Array) -> None:
+        index = torch.from_numpy(rows).to(self._device)
+        self._cache = [state.index_select(0, index) for state in self._cache]
+        self._fixed = {name: value.index_select(0, index) for name, value in self._fixed.items()}
+        self._mask = self._mask[rows]
+
+    def _advance(self, tokens: Array, mask: Array) -> Array:
+        ids, mask_entry = self.interface.require_decoded()
+        self._mask = np.concatenate([self._mask, mask], axis=1)
+        own = self._tensors({ids.name: tokens, mask_entry.name: self._mask})
+        taken = {entry.name for entry in self._decoder.program.inputs}
+        with _inference(self._decoder):
+            given = {name: value for name, value in {**own, **self._fixed}.items() if name in taken}
+            outputs = self._decoder(cache=self._cache, **given)
+        self._cache = outputs["cache"]
+        return outputs["logits"].float().cpu().numpy()
+
+    def _tensors(self, arrays: Mapping[str, Array]) -> dict[str, Tensor]:
+        dtype = next(self.module.parameters()).dtype
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in arrays.items()}
+        return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def _part(module: FlexitModule, program: Program) -> FlexitModule:
+    """One side of a cut, on the same parameters."""
+    part = build(program)
+    part.spec = module.spec
+    for name, _ in list(part.named_parameters()):
+        owner, _, last = name.rpartition(".")
+        part.get_submodule(owner).register_parameter(last, module.get_parameter(name))
+    return part.eval().to(next(module.parameters()).device)
+
+
+@contextmanager
+def _inference(module: FlexitModule) -> Iterator[None]:
+    """Evaluation mode without gradients, restored afterwards."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        module.train(training)
