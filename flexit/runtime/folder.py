@@ -1,0 +1,324 @@
+"""Folders that are written whole or not at all, whatever kills the writer: bundles, checkpoints.
+
+``X.tmp-<pid>`` is filled and made durable, ``X`` moves to ``X.old``, the new one to ``X``, ``X.old`` goes.
+``X.lock`` names the writer. Readers call :func:`recover` first. Nothing here knows what is in the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from flexit.errors import FlexitError, ResourceError, UserError
+from flexit.runtime.lock import Lock, hold, holder_of
+
+PARTIAL = ".flexit-partial"
+"""A file in every unfinished folder, so that leftovers are told from folders of the user's."""
+
+_PATIENCE = 5.0
+"""Seconds that a reader waits for a live writer to finish its swap."""
+
+
+@contextmanager
+def writing(folder: str | Path, *, marker: str, force: bool = False) -> Iterator[Path]:
+    """A folder to fill, which becomes ``folder`` when the block ends and vanishes when it raises.
+
+    Args:
+        folder: where the result stands. Missing parents are made.
+        marker: name of a JSON file that the block writes, an object with a key ``flexit``: it says that the
+            folder is ours.
+        force: replace a folder that bears such a marker.
+
+    Yields:
+        The folder to write into, beside the target.
+
+    Raises:
+        UserError: FX1301 it exists; FX1302 it may not be replaced; FX1303 someone else writes it; FX1305 ``X.old`` is
+            in the way.
+        ResourceError: FX1304, the operating system refused (no space, no permission). The old folder is whole.
+        FlexitError: the block wrote no marker.
+    """
+    target = Path(os.path.abspath(folder))
+    _refuse_for_ever(target)
+    with _disk(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target) as lock:
+            _refuse(target, marker, force=force)
+            sweep(target.parent, marker, name=target.name)
+            temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+            try:
+                temporary.mkdir()
+                (temporary / PARTIAL).touch()
+                yield temporary
+                _finish(temporary, marker)
+                _swap(temporary, target, lock)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[Lock]:
+    """Be the only writer of ``folder``. A lock whose process is dead on this host is taken over, and its swap finished.
+
+    Raises:
+        UserError: FX1303, another process (or this one) holds it.
+        ResourceError: FX1304, the lock file cannot be written.
+    """
+    target = Path(os.path.abspath(folder))
+    with ExitStack() as stack:
+        with _disk(target):
+            lock = stack.enter_context(hold(target.with_name(f"{target.name}.lock")))
+            if lock.inherited_swap:
+                _settle(target)
+                lock.note(swapping=False)
+        yield lock
+
+
+def recover(folder: str | Path) -> bool:
+    """Put ``X.old`` back where a writer was killed between its two renames. Call it before reading ``X``.
+
+    Returns:
+        Whether something was put back.
+
+    Raises:
+        UserError: FX1303, another process has been writing ``X`` for seconds and there is none yet.
+        ResourceError: FX1304, the rename was refused.
+    """
+    target = Path(os.path.abspath(folder))
+    old = _old(target)
+    patience = time.monotonic() + _PATIENCE
+    while _missing(target) and old.is_dir():
+        if holder_of(target.with_name(f"{target.name}.lock")) is not None and time.monotonic() < patience:
+            time.sleep(0.01)
+            continue
+        with locked(target):
+            if _missing(target) and old.is_dir():
+                with _disk(target):
+                    old.rename(target)
+                    sync_folder(target.parent)
+        return True
+    return False
+
+
+def is_ours(folder: Path, marker: str) -> bool:
+    """Whether ``folder`` is a real folder whose ``marker`` is a JSON object with a key ``flexit``."""
+    path = folder / marker
+    if folder.is_symlink() or path.is_symlink() or not path.is_file():
+        return False
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and "flexit" in data
+
+
+def write_file(path: Path, data: str | bytes) -> None:
+    """Replace a single file durably: a temporary beside it, fsync, rename, fsync of the folder.
+
+    Raises:
+        ResourceError: FX1304; the old file is whole.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    with _disk(path):
+        try:
+            temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+            sync_file(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder so that a kill half-way leaves something that no reader takes for whole."""
+    doomed = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    folder.rename(doomed)
+    (doomed / PARTIAL).touch()
+    shutil.rmtree(doomed)
+
+
+def sweep(parent: Path, marker: str, *, name: str | None = None) -> None:
+    """Remove what killed writers left in ``parent``, of one target or of all. Their locks must be held.
+
+    A folder that only looks like a leftover, without our mark inside, is left alone.
+    """
+    pattern = re.compile((re.escape(name) if name is not None else ".+") + r"\.tmp-\d+")
+    for path in parent.iterdir():
+        if not pattern.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+            continue
+        if (path / PARTIAL).exists() or is_ours(path, marker) or not any(path.iterdir()):
+            shutil.rmtree(path)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the entries of a folder are on the disk (a no-op where folders cannot be opened)."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f"{target.name}.old")
+
+
+def _missing(path: Path) -> bool:
+    return not os.path.lexists(path)
+
+
+def _refuse(target: Path, marker: str, *, force: bool) -> None:
+    """Raise where ``target`` must not be written. An empty folder counts as absent."""
+    old = _old(target)
+    if not _missing(old):
+        if _missing(target) and old.is_dir() and not old.is_symlink():
+            old.rename(target)
+        else:
+            raise _error(
+                "FX1305", target, "a folder is in the way", expected=f"no {old.name}, which is used while replacing",
+                found=f"{old}, left by someone else", cure=f"move or delete {old.name}",
+            )  # fmt: skip
+    if _missing(target):
+        return
+    if not any(target.iterdir()):
+        return
+    if not is_ours(target, marker):
+        raise _error(
+            "FX1302", target, "will not be replaced",
+            expected=f"a folder that flexit wrote (with its {marker}), or a new name",
+            found=f"a folder with other content ({', '.join(sorted(path.name for path in target.iterdir())[:3])})",
+            cure="choose another name, or move the folder away",
+        )  # fmt: skip
+    if not force:
+        raise _error(
+            "FX1301", target, "exists already", expected="a new name", found="a folder that flexit wrote before",
+            cure="add --force (in Python: force=True) to replace it, or choose another name",
+        )  # fmt: skip
+
+
+def _refuse_for_ever(target: Path) -> None:
+    """Raise where ``target`` is what no flag makes us replace."""
+    reason = "" if _missing(target) else _never(target)
+    if reason:
+        raise _error(
+            "FX1302", target, "will not be replaced", expected="a folder that flexit wrote, or a new name",
+            found=reason, cure="choose another name",
+        )  # fmt: skip
+
+
+def _never(target: Path) -> str:
+    """Why ``target`` may never be replaced, or an empty text."""
+    if target.is_symlink():
+        return "a symbolic link"
+    if not target.is_dir():
+        return "a file"
+    resolved = target.resolve()
+    for place, what in ((Path.cwd(), "current"), (Path.home(), "home")):
+        if resolved == place.resolve():
+            return f"the {what} folder"
+        if resolved in place.resolve().parents:
+            return f"a folder around the {what} folder"
+    return "the root of a file system" if target.is_mount() else ""
+
+
+def _finish(temporary: Path, marker: str) -> None:
+    """Check the marker and make everything durable."""
+    (temporary / PARTIAL).unlink()
+    if not is_ours(temporary, marker):
+        raise FlexitError(f"{marker} of a new folder must be a JSON object with a key 'flexit'")
+    for parent, _, names in os.walk(temporary, topdown=False):
+        for name in names:
+            sync_file(Path(parent) / name)
+        sync_folder(Path(parent))
+
+
+def _swap(temporary: Path, target: Path, lock: Lock) -> None:
+    """Put the finished folder in place; a kill anywhere in here is settled by the next writer or reader."""
+    lock.note(swapping=True)
+    old = _old(target)
+    try:
+        if not _missing(target):
+            target.rename(old)
+        temporary.rename(target)
+    except BaseException:
+        _settle(target)
+        lock.note(swapping=False)
+        raise
+    sync_folder(target.parent)
+    if not _missing(old):
+        shutil.rmtree(old)
+    lock.note(swapping=False)
+
+
+def _settle(target: Path) -> None:
+    """Finish the swap of a writer that died in it."""
+    old = _old(target)
+    if _missing(old) or not old.is_dir() or old.is_symlink():
+        return
+    if _missing(target):
+        old.rename(target)
+    else:
+        shutil.rmtree(old)
+    sync_folder(target.parent)
+
+
+@contextmanager
+def _disk(target: Path) -> Iterator[None]:
+    """Turn refusals of the operating system into FX1304, also those that Rust libraries report as text."""
+    try:
+        yield
+    except FlexitError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else _rust_errno(error)
+        place = error.filename if isinstance(error, OSError) else None
+        if number is None or not _near(place, target):
+            raise
+        raise ResourceError.of(
+            "FX1304", f"{target} could not be written", expected="a disk that takes it",
+            found=os.strerror(number) + (f" ({place})" if place else ""),
+            cure=_cures.get(number, "look at the disk and its permissions, then start again"),
+        ) from error  # fmt: skip
+
+
+def _near(place: object, target: Path) -> bool:
+    """Whether a refusal is about ``target`` or something above or beside it, rather than about what a block reads."""
+    return place is None or Path(str(place)).is_relative_to(target.parent) or target.is_relative_to(str(place))
+
+
+_cures = {
+    errno.ENOSPC: "free disk space, then start again; what was there before is whole",
+    errno.EDQUOT: "free disk space, then start again; what was there before is whole",
+    errno.EROFS: "choose a folder on a writable disk",
+    errno.EACCES: "choose a folder that you may write, or change its permissions",
+    errno.EPERM: "choose a folder that you may write, or change its permissions",
+}
+
+
+def _rust_errno(error: Exception) -> int | None:
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found.group(1)) if found else None
+
+
+def _error(code: str, target: Path, message: str, *, expected: str, found: str, cure: str) -> UserError:
+    return UserError.of(code, f"{target} {message}", expected=expected, found=found, cure=cure)

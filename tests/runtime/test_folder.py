@@ -1,0 +1,361 @@
+"""Folders are whole after a kill at any system call, a full disk, a second writer."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flexit.errors import FlexitError, ResourceError, UserError
+from flexit.runtime import folder as folders
+from flexit.runtime.folder import PARTIAL, locked, recover, writing
+
+MARKER = "manifest.json"
+
+WRITER = textwrap.dedent("""
+    import os, shutil, signal, sys
+    from pathlib import Path
+    from flexit.runtime.folder import writing
+
+    target, left = Path(sys.argv[1]), int(sys.argv[2])
+
+    def deadly(function):
+        def call(*args, **kwargs):
+            global left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+        return call
+
+    with writing(target, marker="manifest.json", force=True) as folder:
+        for name in ("open", "fsync", "rename", "unlink", "mkdir", "rmdir", "write", "ftruncate", "replace"):
+            setattr(os, name, deadly(getattr(os, name)))
+        for name in ("a.bin", "deep/b.bin"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("new")
+        (folder / "manifest.json").write_text('{"flexit": "new"}')
+    os.close(os.open("/dev/null", os.O_RDONLY))
+    print("through")
+""")
+
+
+def write(target: Path, text: str, *, force: bool = False) -> None:
+    with writing(target, marker=MARKER, force=force) as folder:
+        (folder / "deep").mkdir()
+        (folder / "a.bin").write_text(text)
+        (folder / "deep" / "b.bin").write_text(text)
+        (folder / MARKER).write_text(json.dumps({"flexit": text}))
+
+
+def read(target: Path) -> str:
+    """The text in a whole folder; fails on a torn one."""
+    recover(target)
+    texts = {(target / name).read_text() for name in ("a.bin", "deep/b.bin")}
+    texts.add(json.loads((target / MARKER).read_text())["flexit"])
+    names = sorted(str(path.relative_to(target)) for path in target.rglob("*"))
+    assert names == ["a.bin", "deep", "deep/b.bin", MARKER]
+    assert len(texts) == 1
+    return texts.pop()
+
+
+def spawn(target: Path, kill_at: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WRITER, str(target), str(kill_at)], capture_output=True, text=True, check=False
+    )
+
+
+def test_writes_a_folder_and_leaves_nothing_beside_it(tmp_path: Path):
+    write(tmp_path / "out", "one")
+    assert read(tmp_path / "out") == "one"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_force_replaces_and_leaves_nothing_beside_it(tmp_path: Path):
+    write(tmp_path / "out", "one")
+    write(tmp_path / "out", "two", force=True)
+    assert read(tmp_path / "out") == "two"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_every_system_call_may_be_the_last(tmp_path: Path):
+    target = tmp_path / "out"
+    seen: set[str] = set()
+    for kill_at in range(1, 200):
+        if not target.exists():
+            write(target, "old")
+        result = spawn(target, kill_at)
+        if "through" in result.stdout:
+            break
+        assert result.returncode == -signal.SIGKILL, result.stderr
+        seen.add(read(target))
+        write(target, "old", force=True)
+        assert sorted(os.listdir(tmp_path)) == ["out"], f"leftovers after a kill at call {kill_at}"
+    else:
+        pytest.fail("the writer never came through")
+    assert kill_at > 15
+    assert seen == {"old", "new"}
+
+
+def test_kills_at_random_times(tmp_path: Path):
+    loop = textwrap.dedent("""
+        import sys
+        sys.path.insert(0, sys.argv[2])
+        from pathlib import Path
+        from test_folder import write
+        number = 0
+        while True:
+            number += 1
+            write(Path(sys.argv[1]), f"text {number} " * 20_000, force=True)
+            print(number, flush=True)
+    """)
+    target = tmp_path / "out"
+    chance = random.Random(0)
+    for _ in range(5):
+        command = [sys.executable, "-c", loop, str(target), str(Path(__file__).parent)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(chance.uniform(0.0, 0.1))
+        process.kill()
+        process.communicate()
+        assert read(target).startswith("text ")
+    write(target, "last", force=True)
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_an_exception_leaves_the_old_one(tmp_path: Path):
+    write(tmp_path / "out", "one")
+    with pytest.raises(KeyError, match="mine"), writing(tmp_path / "out", marker=MARKER, force=True) as folder:
+        raise KeyError("mine", folder)
+    assert read(tmp_path / "out") == "one"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def failure(target: Path) -> ResourceError | None:
+    """What replacing ``target`` raises."""
+    try:
+        write(target, "two", force=True)
+    except ResourceError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("function", ["fsync", "rename", "mkdir"])
+def test_a_refusal_at_any_call_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, number: int
+):
+    write(tmp_path / "out", "one")
+    real = getattr(os, function)
+    for refuse_at in range(1, 100):
+        calls = 0
+
+        def refusing(*args: object, refuse_at: int = refuse_at, **kwargs: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == refuse_at:
+                raise OSError(number, os.strerror(number))
+            return real(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, refusing)
+            error = failure(tmp_path / "out")
+        if error is not None:
+            assert error.code == "FX1304"
+            assert os.strerror(number) in str(error)
+        recover(tmp_path / "out")
+        if calls < refuse_at:
+            assert refuse_at > 1
+            break
+        assert read(tmp_path / "out") in ("one", "two")
+        write(tmp_path / "out", "one", force=True)
+        assert os.listdir(tmp_path) == ["out"]
+    else:
+        pytest.fail("never came through")
+
+
+def test_a_full_disk_says_so(tmp_path: Path):
+    write(tmp_path / "out", "one")
+    with (
+        pytest.raises(ResourceError, match="No space left") as caught,
+        writing(tmp_path / "out", marker=MARKER, force=True),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.problems[0].cure == "free disk space, then start again; what was there before is whole"
+    assert read(tmp_path / "out") == "one"
+
+
+def test_a_full_disk_reported_by_a_rust_library_says_so(tmp_path: Path):
+    class RustError(Exception):
+        pass
+
+    with pytest.raises(ResourceError, match="No space left"), writing(tmp_path / "out", marker=MARKER):
+        raise RustError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def test_what_the_block_fails_to_read_is_not_blamed_on_the_target(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="nowhere"), writing(tmp_path / "sub" / "out", marker=MARKER):
+        Path("/nowhere/at/all").read_text()
+
+
+def test_a_parent_that_is_a_file(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="could not be written"):
+        write(tmp_path / "file" / "out", "one")
+
+
+def test_without_marker_it_is_a_defect(tmp_path: Path):
+    with pytest.raises(FlexitError, match=r"manifest\.json of a new folder"), writing(tmp_path / "out", marker=MARKER):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_existing_folder_needs_force(tmp_path: Path):
+    write(tmp_path / "out", "one")
+    with pytest.raises(UserError, match="exists already") as caught:
+        write(tmp_path / "out", "two")
+    assert caught.value.code == "FX1301"
+    assert read(tmp_path / "out") == "one"
+
+
+def test_an_empty_folder_counts_as_absent(tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    write(tmp_path / "out", "one")
+    assert read(tmp_path / "out") == "one"
+
+
+def refused(target: Path, match: str) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        write(target, "two", force=True)
+    assert caught.value.code == "FX1302"
+
+
+def test_force_never_replaces_what_is_not_ours(tmp_path: Path):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / MARKER).write_text('{"name": "a web page, which has a manifest.json too"}')
+    refused(tmp_path / "web", "with other content")
+    (tmp_path / "file").write_text("text")
+    refused(tmp_path / "file", "found a file")
+    write(tmp_path / "real", "one")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    refused(tmp_path / "link", "symbolic link")
+    assert read(tmp_path / "real") == "one"
+
+
+def test_force_never_replaces_home_root_or_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path / "here", "one")
+    monkeypatch.chdir(tmp_path / "here")
+    refused(Path(), "the current folder")
+    monkeypatch.chdir(tmp_path / "here" / "deep")
+    refused(tmp_path / "here", "around the current folder")
+    write(tmp_path / "home", "one")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    refused(tmp_path / "home", "the home folder")
+    refused(Path("/"), "around|root")
+
+
+def test_a_backup_of_the_users_is_not_deleted(tmp_path: Path):
+    write(tmp_path / "out", "one")
+    write(tmp_path / "out.old", "my backup")
+    with pytest.raises(UserError, match="in the way") as caught:
+        write(tmp_path / "out", "two", force=True)
+    assert caught.value.code == "FX1305"
+    assert read(tmp_path / "out.old") == "my backup"
+
+
+def test_only_marked_leftovers_are_swept(tmp_path: Path):
+    (tmp_path / "out.tmp-1").mkdir()
+    (tmp_path / "out.tmp-1" / "notes.txt").write_text("mine")
+    (tmp_path / "out.tmp-2").mkdir()
+    (tmp_path / "out.tmp-2" / PARTIAL).write_text("")
+    write(tmp_path / "out", "one")
+    assert sorted(os.listdir(tmp_path)) == ["out", "out.tmp-1"]
+
+
+def test_a_reader_puts_the_old_one_back(tmp_path: Path):
+    write(tmp_path / "out.old", "one")
+    assert recover(tmp_path / "out") is True
+    assert read(tmp_path / "out") == "one"
+    assert recover(tmp_path / "out") is False
+    assert recover(tmp_path / "nothing") is False
+
+
+def test_a_reader_waits_for_a_live_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(folders, "_PATIENCE", 0.05)
+    write(tmp_path / "out.old", "one")
+    with locked(tmp_path / "out"), pytest.raises(UserError, match="being written") as caught:
+        recover(tmp_path / "out")
+    assert caught.value.code == "FX1303"
+    assert read(tmp_path / "out") == "one"
+
+
+def test_a_second_writer_is_told_who_writes(tmp_path: Path):
+    code = textwrap.dedent("""
+        import sys
+        from flexit.runtime.folder import locked
+        with locked(sys.argv[1]):
+            print("held", flush=True)
+            sys.stdin.readline()
+    """)
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"process {process.pid} on ") as caught:
+            write(tmp_path / "out", "two")
+        assert caught.value.code == "FX1303"
+        process.kill()
+    write(tmp_path / "out", "two")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def record(path: Path, **changes: object) -> None:
+    own = psutil.Process()
+    data = {"host": os.uname().nodename, "pid": own.pid, "started": own.create_time(), "swapping": False}
+    path.write_text(json.dumps(data | changes))
+
+
+def test_locks_of_the_dead_are_taken_over(tmp_path: Path):
+    record(tmp_path / "out.lock", pid=2**22 + 1)
+    write(tmp_path / "out", "one")
+    record(tmp_path / "out.lock", pid=1, started=1.0)
+    write(tmp_path / "out", "two", force=True)
+    (tmp_path / "out.lock").write_text('{"host')
+    write(tmp_path / "out", "three", force=True)
+    assert read(tmp_path / "out") == "three"
+
+
+def test_locks_of_other_hosts_are_not(tmp_path: Path):
+    record(tmp_path / "out.lock", host="elsewhere")
+    with pytest.raises(UserError, match="on elsewhere"):
+        write(tmp_path / "out", "one")
+
+
+def test_a_lock_is_not_held_twice(tmp_path: Path):
+    with locked(tmp_path / "out"), pytest.raises(UserError, match="one writer at a time"):
+        write(tmp_path / "out", "one")
+
+
+def test_a_single_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folders.write_file(tmp_path / "LATEST", "one")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        folders.write_file(tmp_path / "LATEST", "two")
+    assert (tmp_path / "LATEST").read_text() == "one"
+    assert os.listdir(tmp_path) == ["LATEST"]
