@@ -61,6 +61,28 @@ class TokenTable:
     width: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a block's inferred fields follow from.
+
+    Attributes:
+        width: width of its input; of an embedding, of its output.
+        tables: the token tables of the graph by the path of the block that owns them.
+    """
+
+    width: int
+    tables: Mapping[str, TokenTable]
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """A field that was left out: its dotted name, its value, and what that follows from (``= n_heads``)."""
+
+    field: str
+    value: object
+    reason: str
+
+
 class Block(Kind, family="Block", package="flexit.ir.blocks"):
     """A node of the graph."""
 
@@ -100,6 +122,11 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
     def token_table(self) -> TokenTable | None:
         """The table that heads and embeddings may be tied to, if the block owns one."""
         return None
+
+    def inferred(self, around: Surroundings) -> Iterator[Inferred]:
+        """The fields that were left out and follow from elsewhere, for ``flexit show``."""
+        del around
+        yield from ()
 
     def check_ports(self, **ports: Edge) -> Iterator[Fault]:
         """Faults that show once the edges are known (widths, lengths, which ports are wired)."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flexit.errors import Problem, SpecError, UserError
-from flexit.ir.expand import expand
+from flexit.errors import UserError
+from flexit.ir.compile import compile_spec
 from flexit.ir.measure import NOTHING, Amount, Measures, distinct
 from flexit.ir.program import Call, Node, Program, Region, join
 from flexit.ir.spec import Spec
@@ -79,7 +79,7 @@ def cost(model: Spec | Program, *, batch: int = 1, seq: int | Mapping[str, int] 
         SpecError: the spec does not expand.
         UserError: ``batch`` or ``seq`` is not positive, or ``seq`` names no length of the model.
     """
-    program = model if isinstance(model, Program) else program_of(model)
+    program = model if isinstance(model, Program) else compile_spec(model)
     lengths = _lengths(program, batch, seq)
     decoded = None if program.decoded is None else (program.decoded.seq, program.decoded.total)
     measures = Measures(lengths, decoded)
@@ -98,24 +98,6 @@ def cost(model: Spec | Program, *, batch: int = 1, seq: int | Mapping[str, int] 
         export_peak=16 * whole.parameters + 4 * whole.activations,
         lengths=lengths,
     )
-
-
-def program_of(spec: Spec) -> Program:
-    """The program of a spec.
-
-    Raises:
-        SpecError: it does not expand.
-    """
-    expansion = expand(spec)
-    if expansion.program is None:
-        raise SpecError(
-            Problem(
-                code=fault.code, path=f"blocks.{path}.{fault.field}".strip("."), message=fault.message,
-                expected=fault.expected, found=fault.found, cure=fault.cure,
-            )
-            for _, path, fault in expansion.faults
-        )  # fmt: skip
-    return expansion.program
 
 
 def count_parameters(program: Program) -> int:

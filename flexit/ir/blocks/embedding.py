@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
-from flexit.ir.block import Block, EdgeName, Fault, Norm, Port, TokenTable
+from flexit.ir.block import Block, EdgeName, Fault, Inferred, Norm, Port, Surroundings, TokenTable
 from flexit.ir.edges import Sequence, Tokens
 from flexit.ir.expander import Expander
 from flexit.ir.language import InferredInt, PositiveFloat, PositiveInt, Probability
@@ -113,6 +113,12 @@ class Embedding(Block, kind="embedding"):
                 expected=ports["tokens"].axis.described, found=wired.axis.described,
                 cure="declare that input with like: the tokens input",
             )  # fmt: skip
+
+    def inferred(self, around: Surroundings) -> Iterator[Inferred]:
+        table = around.tables.get(self.tied_to or "")
+        if table is not None:
+            yield Inferred("vocab_size", table.rows, f"from {self.tied_to}")
+            yield Inferred("d_model", table.width, f"from {self.tied_to}")
 
     def expand(self, e: Expander, tokens: Tokens, token_types: Tokens | None = None) -> Sequence:
         if self.tied_to is not None:

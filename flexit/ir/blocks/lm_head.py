@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from flexit.ir.block import Block, EdgeName, Fault
+from flexit.ir.block import Block, EdgeName, Fault, Inferred, Surroundings
 from flexit.ir.edges import Logits, Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import InferredInt, PositiveFloat
@@ -28,6 +29,11 @@ class LmHead(Block, kind="lm_head"):
     """On the input (T5 v1.0, MiniCPM)."""
     multiplier: PositiveFloat = 1.0
     """On the logits (Cohere, Granite)."""
+
+    def inferred(self, around: Surroundings) -> Iterator[Inferred]:
+        owner = self.tied_to or next(iter(around.tables), "")
+        if self.vocab_size is None and owner in around.tables:
+            yield Inferred("vocab_size", around.tables[owner].rows, f"from {owner}")
 
     def expand(self, e: Expander, x: Sequence) -> Logits:
         factor = x.width**-0.5 if self.input_multiplier == "rsqrt_d_model" else self.input_multiplier

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from flexit.ir.block import Fault, Mixer, Norm, Port
+from flexit.ir.block import Fault, Inferred, Mixer, Norm, Port, Surroundings
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import INFERRED, Group, InferredInt, PositiveFloat, PositiveInt, Probability
@@ -206,6 +206,19 @@ class MultiHead(Mixer, kind="multi_head"):
         y = e.attention(q, k, v, mask=mask, bias=score_bias, scale=scale, causal=causal, dropout=self.dropout)
         y = e.reshape(e.permute(y, 0, 2, 1, 3), "=0", "=1", "*")
         return x.of(e.linear(y, x.width, "o_proj", bias=bias.o, role="residual_projection"))
+
+    def inferred(self, around: Surroundings) -> Iterator[Inferred]:
+        head_dim = self.head_dim or around.width // self.n_heads
+        if self.n_kv_heads is None:
+            yield Inferred("n_kv_heads", self.n_heads, "= n_heads")
+        if self.head_dim is None:
+            yield Inferred("head_dim", head_dim, f"= {around.width} / n_heads")
+        if self.v_head_dim is None:
+            yield Inferred("v_head_dim", head_dim, "= head_dim")
+        if self.rotary is not None and self.rotary.dim is None:
+            yield Inferred("rotary.dim", head_dim, "= head_dim")
+        if self.mask is None:
+            yield Inferred("mask", "full", "over another sequence")
 
     def _head_dim(self, x: Sequence) -> int:
         return self.head_dim or x.width // self.n_heads

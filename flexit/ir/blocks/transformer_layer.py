@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from flexit.ir.block import Block, Fault, FeedForward, Mixer, Norm, Port
+from flexit.ir.block import Block, Fault, FeedForward, Inferred, Mixer, Norm, Port, Surroundings
 from flexit.ir.blocks._residual import Placement, Sublayer, check_placement, distinct, places
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
@@ -101,6 +101,12 @@ class TransformerLayer(Block, kind="transformer_layer"):
                 expected="a sequence to read", found="no memory",
                 cure="add memory to the from: of the block that holds this layer, or set cross_attention: null",
             )  # fmt: skip
+
+    def inferred(self, around: Surroundings) -> Iterator[Inferred]:
+        if self.order is None:
+            yield Inferred("order", list(self.present), "as present")
+        if self.norm is not None and self.norm_on is None:
+            yield Inferred("norm_on", list(self.present), "all of them")
 
     def expand(self, e: Expander, x: Sequence, memory: Sequence | None = None) -> Sequence:
         counts: dict[str, int] = {}
