@@ -26,6 +26,7 @@ from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
 from flexit.runtime.bundle import FORMAT, MANIFEST, Bundle, read_bundle, sha256
 from flexit.runtime.folder import recover, writing
 from flexit.runtime.ort_session import ModelFile, OrtSession
+from flexit.runtime.proof.compare import mask_of
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.margins import margins_of
 from flexit.runtime.proof.prove import Evidence, Progress, Subject, prove
@@ -142,6 +143,7 @@ def _write_manifest(module: FlexitModule, folder: Path, emitted: list[Emitted], 
         "target": "portable",
         "versions": {"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
         "interface": _interface_data(program),
+        "outputs": {name: mask_of(program, name) for name in program.outputs},
         "models": {
             one.file: {"states": [{"path": path, "input": past, "output": new} for path, past, new in one.states]}
             for one in emitted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,7 +79,7 @@ def emit_models(program: Program, weights: Mapping[str, Any]) -> list[Emitted]:
 
 def emit_probe(program: Program, weights: Mapping[str, Any]) -> tuple[ir.Model, list[str]]:
     """A model without states whose outputs are the results of all blocks, and their paths in order."""
-    flat = inline(program)
+    flat = replace(inline(program), decoded=None)
     made = {value: index for index, node in enumerate(flat.root.nodes) for value in node.outputs}
     marks = sorted((made[value], path) for path, value in flat.root.marks.items() if value in made)
     paths = [path for _, path in marks if path]

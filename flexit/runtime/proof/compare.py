@@ -40,10 +40,16 @@ def relative_error(found: Array, expected: Array, valid: Array | None = None) ->
 
 def validity(program: Program, name: str, inputs: Mapping[str, Array]) -> Array | None:
     """Which positions of an output are no padding, ``bool[batch, seq]``; None for an output without positions."""
-    dims = program.outputs[name].dims
+    mask = mask_of(program, name)
+    return None if mask is None else inputs[mask] != 0
+
+
+def mask_of(program: Program, output: str) -> str | None:
+    """The mask input whose positions an output has, if any."""
+    dims = program.outputs[output].dims
     for group in program.groups:
         if len(dims) == 3 and str(dims[1]) == group.seq:
-            return inputs[next(e.name for e in program.inputs if e.group == group.name and e.role == "mask")] != 0
+            return next((e.name for e in program.inputs if e.group == group.name and e.role == "mask"), None)
     return None
 
 

@@ -1,0 +1,47 @@
+"""The canary specs: eight shapes of model that each go the whole way with no special case anywhere."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from flexit.ir.spec import Spec
+from flexit.ir.written import Node
+from flexit.lower.torch.module import FlexitModule, to_torch
+from flexit.runtime.proof.grid import Case, inputs_for
+from flexit.runtime.proof.stress import stress_weights
+
+SPECS = sorted((Path(__file__).parent / "specs").glob("*.yaml"))
+
+
+def load(path: Path) -> Spec:
+    return Spec.model_validate(Node.of(YAML(typ="safe").load(path.read_text())).plain())
+
+
+@pytest.fixture(params=SPECS, ids=lambda path: path.stem)
+def canary(request) -> Spec:
+    return load(request.param)
+
+
+@pytest.fixture
+def stressed():
+    """A function from a spec to its module on stress weights."""
+
+    def make(spec: Spec) -> FlexitModule:
+        program = to_torch(spec).program
+        return to_torch(spec, stress_weights(program)).eval()
+
+    return make
+
+
+@pytest.fixture
+def batch():
+    """A function from a module to padded inputs, as tensors."""
+
+    def make(module: FlexitModule, rows: int = 3, length: int = 9) -> dict[str, torch.Tensor]:
+        arrays = inputs_for(module.program, Case(rows, length, 0), np.random.default_rng(7))
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    return make

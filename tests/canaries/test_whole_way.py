@@ -1,0 +1,112 @@
+"""Each canary: trained a step, exported, proven, opened, verified, decoded with a cache."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from flexit.runtime.bundle import open_bundle
+from flexit.runtime.export import export
+from flexit.runtime.generate import generate
+from flexit.runtime.proof.compare import relative_error
+from flexit.runtime.sampling import Sampling
+from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.verify import verify
+
+
+def test_training_step_reaches_every_parameter(canary, stressed, batch):
+    module = stressed(canary).train()
+    outputs = module(**batch(module), aux=True)
+    loss = sum(value.square().mean() for name, value in outputs.items() if name != "aux")
+    loss = loss + sum(torch.logsumexp(value, -1).square().mean() for side in outputs["aux"].values() for value in side)
+    loss.backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        moved = parameter.grad.abs().sum() > 0
+        # a bias of keys moves every score of a query alike, and softmax does not see it
+        assert moved or name.endswith("k_proj.bias"), name
+
+
+def test_side_outputs_are_listed_in_layer_order(canary, stressed, batch):
+    module = stressed(canary)
+    aux = module(**batch(module), aux=True)["aux"]
+    if canary.name == "tiny-moe":
+        assert {name: len(values) for name, values in aux.items()} == {"decoder.router_logits": 2}
+        assert aux["decoder.router_logits"][0].shape[-1] == 4
+    else:
+        assert aux == {}
+
+
+@pytest.mark.ort
+def test_exports_with_evidence_and_verifies(canary, stressed, tmp_path):
+    module = stressed(canary)
+    bundle = export(module, tmp_path / "bundle")
+    evidence = bundle.manifest["evidence"]
+    assert evidence["error"] <= 1e-4
+    assert {(row["weights"], row["optimised"]) for row in evidence["rows"]} == {
+        ("given", False), ("given", True), ("stress", False), ("stress", True),
+    }  # fmt: skip
+    assert any(row["run"] == "cached" for row in evidence["rows"]) == (module.program.decoded is not None)
+    verdict = verify(tmp_path / "bundle")
+    assert verdict.holds
+    assert verdict.error <= 1e-5
+    json.dumps(dict(bundle.manifest))
+
+
+@pytest.mark.ort
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.8, top_k=7, seed=5)], ids=["greedy", "top_k"])
+def test_generates_the_same_in_both_and_padded_as_alone(canary, stressed, tmp_path, sampling):
+    module = stressed(canary)
+    if module.program.decoded is None:
+        pytest.skip("an encoder does not generate")
+    export(module, tmp_path / "bundle")
+    prompts = [[5, 6, 7, 8], [9], [10, 11]]
+    others = _sources(module, len(prompts))
+    texts = []
+    for session in (TorchSession(module), open_bundle(tmp_path / "bundle")):
+        together = generate(session, prompts, max_new_tokens=8, sampling=sampling, others=others)
+        for row, prompt in enumerate(prompts):
+            alone = {name: array[row : row + 1] for name, array in others.items()}
+            assert generate(session, [prompt], max_new_tokens=8, sampling=sampling, others=alone) == [together[row]]
+        texts.append(together)
+    assert texts[0] == texts[1]
+
+
+def _sources(module, rows):
+    decoded = module.program.decoded.name
+    rng = np.random.default_rng(1)
+    found = {}
+    for entry in module.program.inputs:
+        if entry.group == decoded:
+            continue
+        if entry.role == "ids":
+            found[entry.name] = rng.integers(0, 90, (rows, 6))
+        if entry.role == "values":
+            found[entry.name] = rng.standard_normal((rows, 6, entry.value.dims[-1])).astype(np.float32)
+    return found
+
+
+def test_padded_rows_equal_rows_alone(canary, stressed, batch):
+    module = stressed(canary)
+    inputs = batch(module)
+    together = TorchSession(module).run({name: value.numpy() for name, value in inputs.items()})
+    masks = {e.group: inputs[e.name] for e in module.program.inputs if e.role == "mask"}
+    for row in range(3):
+        alone = {}
+        for entry in module.program.inputs:
+            if entry.role in ("ids", "values", "mask"):
+                kept = masks[entry.group][row].bool()
+                alone[entry.name] = inputs[entry.name][row : row + 1, kept].numpy()
+        if canary.name == "tiny-bert" and not masks[""][row, 0]:
+            continue  # BERT's positions count pads, so a left-padded row is another input
+        if canary.name == "down-up" and not masks[""][row, 0]:
+            continue  # groups are cut by slots, so left pads shift them
+        result = TorchSession(module).run(alone)
+        for name, value in together.items():
+            valid = value[row]
+            if value.ndim == 3:
+                group = next(g.name for g in module.program.groups if g.seq == str(module.program.outputs[name].dims[1]))
+                valid = value[row][masks[group][row].bool().numpy()]
+            assert relative_error(valid, result[name][0]) < 1e-5, (name, row)
