@@ -156,7 +156,7 @@ class _Grower:
         yield from self._composite(block, at)
 
     def _composite(self, block: Block, at: _At) -> Iterator[str]:
-        ports = tuple(cast("dict[str, Any]", block.wired)) if isinstance(block.wired, dict) else at.ports
+        ports = tuple(block.wired) if isinstance(block.wired, dict) else at.ports
         blocks = getattr(block, "blocks", None)
         if _holds(blocks, Block):
             assert isinstance(blocks, dict)
