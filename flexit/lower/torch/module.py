@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -128,11 +129,31 @@ def build(program: Program) -> FlexitModule:
     """The module of a program with its parameters on the meta device."""
     compiler = RegionCompiler()
     compiled = compiler.compile(program.root, base=FlexitModule)
+    compiled.cls.forward = _with_signature(program)
     module = compiled.cls()
     assert isinstance(module, FlexitModule)
     module.program = program
     compiler.fill(module, compiled)
     return module
+
+
+def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
+    """``forward`` that says its inputs by name, which ``help()`` shows and ``torch.export`` goes by."""
+
+    def forward(self: FlexitModule, *args: Tensor, **inputs: Any) -> dict[str, Any]:
+        return FlexitModule.forward(self, *args, **inputs)
+
+    kind = inspect.Parameter
+    names = sorted(program.inputs, key=lambda entry: entry.optional)
+    parameters = [kind("self", kind.POSITIONAL_OR_KEYWORD)]
+    parameters += [
+        kind(entry.name.replace(".", "_"), kind.POSITIONAL_OR_KEYWORD, default=None if entry.optional else kind.empty)
+        for entry in names
+    ]
+    parameters += [kind("cache", kind.KEYWORD_ONLY, default=None), kind("aux", kind.KEYWORD_ONLY, default=False)]
+    forward.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    forward.__doc__ = FlexitModule.forward.__doc__
+    return forward
 
 
 def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype, device: torch.device) -> None:
