@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -42,6 +42,9 @@ class Fault:
 
     Attributes:
         field: dotted path of the field inside the block, the one to change.
+        on_key: whether the place is the key and not the value (what is to be deleted).
+
+    In the texts, ``{line n_heads}`` becomes the line of that field of the block.
     """
 
     code: str
@@ -50,6 +53,7 @@ class Fault:
     expected: str
     found: str
     cure: str
+    on_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,17 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
         head, _, number = path[0].rpartition("_")
         nested = getattr(self, head if number.isdigit() else path[0], None)
         return (nested, path[1:]) if isinstance(nested, Block) else None
+
+    def inside(self) -> Iterator[tuple[tuple[str, ...], Block]]:
+        """Blocks among the fields, with the keys that lead to each; of a map of blocks, every entry."""
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            key = info.alias or name
+            if isinstance(value, Block):
+                yield (key,), value
+            elif isinstance(value, dict):
+                entries = cast("dict[str, Any]", value)
+                yield from (((key, entry), block) for entry, block in entries.items() if isinstance(block, Block))
 
     def token_table(self) -> TokenTable | None:
         """The table that heads and embeddings may be tied to, if the block owns one."""

@@ -4,73 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from typing import Any, Protocol, runtime_checkable
 
 from flexit.ir import variation
 from flexit.ir.block import Block, Fault
-from flexit.ir.language import Kind, choose
+from flexit.ir.language import choose
+from flexit.ir.template import Template, as_written
 from flexit.ir.variation import Choice, MergeRefused
 from flexit.ir.written import Node, Scalar
 
 
-class Template:
-    """A block or an override kept as it was written, because overrides merge before defaults expand."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-
-    @property
-    def data(self) -> Any:
-        """The plain data."""
-        return self.node.plain()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Template) and self.data == other.data
-
-    def __hash__(self) -> int:
-        return hash(repr(self.data))
-
-    def __repr__(self) -> str:
-        return f"Template({self.data!r})"
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        del source, handler
-        return core_schema.no_info_plain_validator_function(cls._of)
-
-    @classmethod
-    def _of(cls, value: Any) -> Template:
-        if isinstance(value, Template):
-            return value
-        if isinstance(value, Kind):
-            return cls(Node.of(as_written(value)))
-        if isinstance(value, str | Mapping):
-            return cls(Node.of(value))
-        raise PydanticCustomError("kind_type", "not a kind", {"trait": "Block"})
+__all__ = ["LayerPlan", "Template", "Varied", "as_written", "check_variation", "merged"]
 
 
-def as_written(value: Any) -> Any:
-    """Plain data of an object with only the fields that were given."""
-    if isinstance(value, Template):
-        return value.data
-    if isinstance(value, Kind) or hasattr(value, "model_fields_set"):
-        fields = type(value).model_fields
-        data = {
-            (fields[name].alias or name): as_written(getattr(value, name))
-            for name in fields
-            if name in value.model_fields_set
-        }
-        return {"kind": value.kind, **data} if isinstance(value, Kind) else data
-    if isinstance(value, Mapping):
-        return {key: as_written(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list | tuple):
-        return [as_written(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
-
-
+@runtime_checkable
 class Varied(Protocol):
     """What a block with variants has."""
 
@@ -126,11 +73,11 @@ def merged(stack: Varied, choice: Choice) -> Node:
     return variation.vary(stack.layer.node, variants, choice)
 
 
-def check_variation(stack: Varied) -> Iterator[Fault]:
-    """Faults of ``variants``, ``pattern`` and ``layers``."""
+def check_variation(stack: Varied, *, effect: bool = True) -> Iterator[Fault]:
+    """Faults of ``variants``, ``pattern`` and ``layers``; with ``effect`` also of variants that do nothing."""
     faults = [*_check_names(stack), *_check_indices(stack)]
     yield from faults
-    if not faults:
+    if effect and not faults:
         yield from _check_effect(stack)
 
 

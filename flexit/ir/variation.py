@@ -6,13 +6,17 @@ The same merge serves ``variants``, ``shares``, ``--set`` and grids.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from flexit.ir.annotations import Entry, FieldType, KindOf, MapOf, class_of, fields
+from flexit.ir.block import Block
+from flexit.ir.language import Kind
 from flexit.ir.written import Node
 
 ENTRY = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(\*(?P<times>[1-9][0-9]*))?")
 DEFAULT = "default"
+BLOCK = FieldType((KindOf(Block),))
 
 
 class MergeRefused(Exception):
@@ -27,33 +31,60 @@ class MergeRefused(Exception):
         self.old, self.new = old, new
 
 
-def merge(old: Node | None, new: Node, *, default: object = None, kinds: bool = True) -> Node:
+def merge(old: Node | None, new: Node, type_: FieldType | None = None, *, default: object = None) -> Node:
     """``new`` merged into ``old``.
 
     A mapping without ``kind`` merges key by key; anything else replaces. A bare kind in ``old`` counts as
-    ``{kind: it}``; absent, ``null`` and ``false`` (the scalar defaults that a mapping may stand for) as ``{}``.
+    ``{kind: it}``, an absent value as the default if that is a kind; ``null`` and a scalar that is the default as ``{}``.
+
+    Args:
+        old: what is written, if anything.
+        new: the override.
+        type_: what the place takes, where it is known.
+        default: the value of the place if nothing is written there.
 
     Raises:
         MergeRefused: a mapping meets a scalar that it cannot extend.
     """
     if not isinstance(new.value, dict) or "kind" in new.value:
         return new
-    if old is None or old.value is None or old.value is False or old.value == default:
-        base: dict[str, Node] = {}
-        if isinstance(default, str) and kinds and (old is None or old.value == default):
-            base = {"kind": Node(default, new.path)}
-    elif isinstance(old.value, dict):
-        base = dict(old.value)
-    elif isinstance(old.value, str) and kinds:
-        base = {"kind": replace(old, path=old.path)}
-    else:
-        raise MergeRefused(old, new)
+    base = _opened(old, new, type_, default)
+    known = _known(base, type_)
     for key, value in new.value.items():
-        base[key] = merge(base.get(key), value)
+        entry = known(key)
+        below = (entry.type, entry.default) if isinstance(entry, Entry) else (entry, None)
+        base[key] = merge(base.get(key), value, below[0], default=below[1])
     keys = {**(old.keys if old is not None else {}), **new.keys}
     origin = old if old is not None and isinstance(old.value, dict) else new
     touched = new.touched or (old is not None and old.touched)
-    return Node(base, origin.path, origin.mark, keys, touched)
+    return Node(base, origin.path, origin.mark, keys, touched, origin.key)
+
+
+def _opened(old: Node | None, new: Node, type_: FieldType | None, default: object) -> dict[str, Node]:
+    """``old`` as a mapping to merge into."""
+    takes_kind = type_ is None or any(isinstance(option, KindOf) for option in type_.options)
+    if old is None:
+        return {"kind": Node(default.kind, new.path, new.mark)} if isinstance(default, Kind) else {}
+    if isinstance(old.value, dict):
+        return dict(old.value)
+    if isinstance(old.value, str) and takes_kind:
+        return {"kind": old}
+    is_default = old.value == default and isinstance(old.value, bool) == isinstance(default, bool)
+    if old.value is None or is_default or (type_ is None and old.value is False):
+        return {}
+    raise MergeRefused(old, new)
+
+
+def _known(base: Mapping[str, Node], type_: FieldType | None) -> Callable[[str], Entry | FieldType | None]:
+    """What the keys of a mapping are, as far as its type is known."""
+    for option in type_.options if type_ is not None else ():
+        if isinstance(option, MapOf):
+            value = option.value
+            return lambda _: value
+        cls = class_of(option, base.get("kind"))
+        if cls is not None:
+            return fields(cls).get
+    return lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +145,5 @@ def vary(layer: Node, variants: Mapping[str, Node], choice: Choice) -> Node:
         MergeRefused: see :func:`merge`.
     """
     for name in choice.names:
-        layer = merge(layer, variants[name])
+        layer = merge(layer, variants[name], BLOCK)
     return layer

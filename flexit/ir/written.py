@@ -30,6 +30,7 @@ class Node:
         mark: place of the value, where the text is known.
         keys: for a mapping, the places of its keys.
         touched: whether ``--set`` or a grid wrote in here.
+        key: place of the key it stands under, if any.
     """
 
     value: Scalar | dict[str, Node] | list[Node]
@@ -37,12 +38,13 @@ class Node:
     mark: Mark | None = None
     keys: Mapping[str, Mark] = field(default_factory=dict[str, Mark])
     touched: bool = False
+    key: Mark | None = None
 
     @staticmethod
     def of(data: Any, path: tuple[str | int, ...] = ()) -> Node:
         """The node of plain data, without places."""
         if isinstance(data, Node):
-            return data
+            return data.at(path) if path else data
         if isinstance(data, Written):
             return data.node
         if isinstance(data, Mapping):
@@ -81,6 +83,15 @@ class Node:
             else:
                 return node, path[index:]
         return node, ()
+
+    def at(self, path: tuple[str | int, ...], key: Mark | None = None) -> Node:
+        """The same value as if it were written at ``path``; places stay."""
+        value = self.value
+        if isinstance(value, dict):
+            value = {name: node.at((*path, name), node.key) for name, node in value.items()}
+        elif isinstance(value, list):
+            value = [node.at((*path, index)) for index, node in enumerate(value)]
+        return Node(value, path, self.mark, self.keys, self.touched, key or self.key)
 
     def walk(self) -> Iterator[Node]:
         """This node and all below."""

@@ -12,8 +12,9 @@ from flexit.ir.block import Block, Fault, Norm
 from flexit.ir.edges import Each, Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import Group, PositiveInt
-from flexit.ir.layers import LayerPlan, Template, check_variation
+from flexit.ir.layers import LayerPlan, check_variation
 from flexit.ir.score_bias.base import Bias, SharedBias
+from flexit.ir.template import Template
 
 
 class Share(Group):

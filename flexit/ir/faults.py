@@ -1,0 +1,75 @@
+"""From what a check finds (a fault of a block's field) to what the user reads: a problem at its place in the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from flexit.errors import Problem
+from flexit.ir.block import Block, Fault
+from flexit.ir.diagnostics import problem
+from flexit.ir.written import Mark, Node, dotted
+
+LINE = re.compile(r"\{line ([\w.]+)\}")
+"""In a fault's text: `` (line 12)`` of another field of the same block, or nothing where lines are unknown."""
+
+
+def problem_of(block: Block | None, path: str, fault: Fault) -> Problem:
+    """A fault at its place: the field, or the key that lacks it.
+
+    Args:
+        block: whose fault it is; None for the document.
+        path: its path in the program, which stands in where its own is unknown.
+        fault: what is wrong.
+    """
+    node = block.node if block is not None else None
+    if node is None:
+        node = Node({}, ("blocks", *path.split("."))) if path else Node({})
+    return at_node(node, fault)
+
+
+def at_node(node: Node, fault: Fault) -> Problem:
+    """A fault of what stands at ``node``."""
+    keys = field_keys(node, fault.field)
+    found, left = node.find(keys)
+    if left:
+        mark = found.key or found.mark
+    elif fault.on_key and found.key is not None:
+        mark = found.key
+    else:
+        mark = found.mark
+    texts = {part: _with_lines(getattr(fault, part), node) for part in ("message", "expected", "found", "cure")}
+    return placed(problem(fault.code, path=dotted((*found.path, *left)), **texts), mark)
+
+
+def field_keys(node: Node, field: str) -> tuple[str | int, ...]:
+    """The keys of a fault's field; an index of a list is a number."""
+    keys: list[str | int] = []
+    for key in field.split(".") if field else []:
+        here, left = node.find(tuple(keys))
+        keys.append(int(key) if isinstance(here.value, list) and not left and key.isdigit() else key)
+    return tuple(keys)
+
+
+def placed(found: Problem, mark: Mark | None) -> Problem:
+    """The problem at a mark; a place without lines (the command line) names its source alone."""
+    return found if mark is None else found.at(mark.file, mark.line or None, mark.column or None)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, by place."""
+    return sorted(dict.fromkeys(problems), key=lambda p: (p.file or "", p.line or 0, p.column or 0, p.path, p.code))
+
+
+def line_of(node: Node | None) -> str:
+    """`` (line 12)``, or nothing where the line is unknown."""
+    mark = (node.key or node.mark) if node is not None else None
+    return f" (line {mark.line})" if mark is not None and mark.line else ""
+
+
+def _with_lines(text: str, node: Node) -> str:
+    def line(match: re.Match[str]) -> str:
+        found, left = node.find(field_keys(node, match[1]))
+        return "" if left else line_of(found)
+
+    return LINE.sub(line, text)

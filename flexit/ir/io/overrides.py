@@ -1,0 +1,77 @@
+"""``--set path=value``: overrides that merge into a document as written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from flexit.errors import Problem, SpecError
+from flexit.ir.annotations import FieldType, GroupOf
+from flexit.ir.diagnostics import problem
+from flexit.ir.io.yaml import read_value
+from flexit.ir.schema.phase import merge_problem
+from flexit.ir.spec import Spec
+from flexit.ir.variation import MergeRefused, merge
+from flexit.ir.wording import nearest, shown
+from flexit.ir.written import Mark, Node
+
+DOCUMENT = FieldType((GroupOf(Spec),))
+
+
+def override(root: Node, sets: Iterable[str]) -> Node:
+    """The document with overrides merged in, in their order.
+
+    Args:
+        root: the document.
+        sets: texts such as ``blocks.decoder.layer.attention.n_heads=8``; the value is YAML.
+
+    Raises:
+        SpecError: an override is none, or meets a value that it cannot be merged into.
+    """
+    problems: list[Problem] = []
+    for text in sets:
+        try:
+            root = merge(root, _node(text, root), DOCUMENT)
+        except MergeRefused as refused:
+            problems.append(merge_problem(refused))
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
+    return root
+
+
+def _node(text: str, root: Node) -> Node:
+    """The override as a document of one leaf."""
+    where, sign, value = text.partition("=")
+    keys = where.strip().split(".")
+    file = f"--set {where}"
+    if not sign or not all(keys):
+        raise SpecError([_refused(file, "not an override", "path=value", text, "write it as blocks.NAME.FIELD=VALUE")])
+    if keys[0] == "blocks" and len(keys) > 1:
+        blocks = list(root.entries["blocks"].entries) if "blocks" in root.entries else []
+        if keys[1] not in blocks:
+            near = nearest(keys[1], blocks)
+            cure = f"write {near}" if near else "write the name of a block"
+            raise SpecError([_refused(file, "no block of this name", f"one of {', '.join(blocks)}", keys[1], cure)])
+    mark = Mark(file, 0, 0)
+    leaf = read_value(value, file)
+    node = _marked(leaf.at(tuple(keys)), mark)
+    for depth in range(len(keys) - 1, -1, -1):
+        node = Node({keys[depth]: node}, tuple(keys[:depth]), mark, {keys[depth]: mark}, touched=True, key=mark)
+    return node
+
+
+def _marked(node: Node, mark: Mark) -> Node:
+    value = node.value
+    if isinstance(value, dict):
+        value = {key: _marked(child, mark) for key, child in value.items()}
+    elif isinstance(value, list):
+        value = [_marked(child, mark) for child in value]
+    return replace(node, value=value, mark=mark, key=mark, keys=dict.fromkeys(node.entries, mark), touched=True)
+
+
+def _refused(file: str, message: str, expected: str, found: str, cure: str) -> Problem:
+    return problem(
+        "FX0201" if "block" in message else "FX0102", path="", message=message, expected=expected, found=shown(found), cure=cure
+    ).at(file, None, None)  # fmt: skip

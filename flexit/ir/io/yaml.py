@@ -1,0 +1,309 @@
+"""Text to a tree of values that know their places. JSON is read by the same reader, being YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn, cast
+
+from ruamel.yaml import YAML
+from ruamel.yaml import events as ev
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from flexit.errors import Problem, SpecError
+from flexit.ir.diagnostics import problem
+from flexit.ir.io.scalars import BadNumber, resolve
+from flexit.ir.io.source import MAX_BYTES, decode
+from flexit.ir.wording import cut
+from flexit.ir.written import Mark, Node, dotted
+
+MAX_NESTING = 64
+MAX_NODES = 10_000
+MINIMAL = "flexit: 1, name: tiny, and blocks: with at least one block"
+Path = tuple[str | int, ...]
+
+
+def read(data: str | bytes, file: str = "<text>", *, max_bytes: int = MAX_BYTES) -> Node:
+    """The tree of a document.
+
+    Args:
+        data: YAML or JSON.
+        file: how messages call it.
+        max_bytes: size above which it is not even looked at.
+
+    Raises:
+        SpecError: it is no document; every problem that can be told apart is in it.
+    """
+    text = decode(data, file, max_bytes)
+    if isinstance(text, Problem):
+        raise SpecError([text])
+    return _Reader(text, file).document()
+
+
+def read_value(text: str, file: str) -> Node:
+    """The tree of a single value, such as one on the command line; empty text is ``null``.
+
+    Raises:
+        SpecError: see :func:`read`.
+    """
+    decoded = decode(text, file)
+    if isinstance(decoded, Problem):
+        raise SpecError([decoded])
+    return _Reader(decoded, file).value()
+
+
+class _Stop(Exception):
+    """Reading cannot go on."""
+
+
+class _Reader:
+    """One pass over the events of one text."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self.anchors: dict[str, Node | None] = {}
+        self.count = 0
+        self.depth = 0
+        self.last: Any = None
+        self.events = self._parsed(text)
+
+    def document(self) -> Node:
+        """The one document of the text, a mapping.
+
+        Raises:
+            SpecError: see :func:`read`.
+        """
+        root = self.value()
+        if not isinstance(root.value, dict):
+            empty = root.value is None
+            self._add(
+                "FX0107", root.mark, message="the document is empty" if empty else "the document is not a mapping",
+                expected=f"a mapping such as {MINIMAL}",
+                found="nothing" if empty else "a list" if isinstance(root.value, list) else "a single value",
+                cure="write the keys flexit, name and blocks",
+            )  # fmt: skip
+            raise SpecError(self.problems)
+        return root
+
+    def value(self) -> Node:
+        """The one value of the text.
+
+        Raises:
+            SpecError: see :func:`read`.
+        """
+        root: Node | None = None
+        try:
+            root = self._document()
+        except _Stop:
+            pass
+        if self.problems or root is None:
+            raise SpecError(sorted(self.problems, key=lambda p: (p.line or 0, p.column or 0)))
+        return root
+
+    def _document(self) -> Node:
+        self._next()
+        event = self._next()
+        if isinstance(event, ev.StreamEndEvent):
+            return Node(None, (), Mark(self.file, 1, 1))
+        root = self._node(self._next(), ())
+        self._next()
+        more = self._next()
+        if not isinstance(more, ev.StreamEndEvent):
+            self._stop("FX0102", self._mark(more), message="more than one document", expected="one document per file",
+                       found="a second one after ---", cure="put it in a file of its own")  # fmt: skip
+        return root
+
+    # ---- values
+
+    def _node(self, event: Any, path: Path, key: Mark | None = None) -> Node:
+        self._tally(event)
+        if isinstance(event, ev.AliasEvent):
+            return self._alias(event, path, key)
+        if event.tag is not None and (str(event.tag) != "!" or not event.implicit[0]):
+            self._tag(event, path)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = None
+        if isinstance(event, ev.ScalarEvent):
+            node = Node(self._scalar(event, path), path, self._mark(event), key=key)
+        elif isinstance(event, ev.SequenceStartEvent):
+            node = self._list(event, path, key)
+        else:
+            node = self._mapping(event, path, key)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+        return node
+
+    def _list(self, start: Any, path: Path, key: Mark | None) -> Node:
+        items: list[Node] = []
+        self._enter(start)
+        while not isinstance(event := self._next(), ev.SequenceEndEvent):
+            items.append(self._node(event, (*path, len(items))))
+        self.depth -= 1
+        return Node(items, path, self._mark(start), key=key)
+
+    def _mapping(self, start: Any, path: Path, key: Mark | None) -> Node:
+        entries: dict[str, Node] = {}
+        marks: dict[str, Mark] = {}
+        own: dict[str, Mark] = {}
+        self._enter(start)
+        while not isinstance(event := self._next(), ev.MappingEndEvent):
+            name, mark = self._key(event)
+            below = (*path, name)
+            if name in own:
+                self._add("FX0103", mark, below, message="the key is written twice", expected="each key once",
+                          found=f"{cut(name)} again, first on line {own[name].line}",
+                          cure="delete one of the two")  # fmt: skip
+            own.setdefault(name, mark)
+            node = self._node(self._next(), below, mark)
+            if name == "<<" and event.style is None:
+                for merged, entry in self._merged(node).items():
+                    if merged not in entries:
+                        entries[merged] = self._copy(entry, (*path, merged), entry.key)
+                        marks[merged] = entry.key or mark
+            else:
+                entries[name], marks[name] = node, mark
+        self.depth -= 1
+        return Node(entries, path, self._mark(start), marks, key=key)
+
+    def _key(self, event: Any) -> tuple[str, Mark]:
+        self._tally(event)
+        mark = self._mark(event)
+        if not isinstance(event, ev.ScalarEvent):
+            self._stop("FX0102", mark, message="not a key", expected="a key is plain text",
+                       found="a list, a mapping or an alias", cure="write a name before the colon")  # fmt: skip
+        if event.tag is not None:
+            self._tag(event, ())
+        return event.value, mark
+
+    def _merged(self, node: Node) -> dict[str, Node]:
+        """The entries that a merge key brings; of several mappings the first wins."""
+        sources = node.value if isinstance(node.value, list) else [node]
+        found: dict[str, Node] = {}
+        for source in sources:
+            if not isinstance(source.value, dict):
+                self._stop("FX0102", node.mark, node.path, message="a merge key without a mapping",
+                           expected="an alias of a mapping, or a list of them", found="another value",
+                           cure="put the anchor on a mapping")  # fmt: skip
+            found = {**source.value, **found}
+        return found
+
+    def _scalar(self, event: Any, path: Path) -> str | int | float | bool | None:
+        if event.style is not None:
+            return _whole_characters(event.value)
+        try:
+            return resolve(event.value)
+        except BadNumber:
+            self._add("FX0106", self._mark(event), path, message="a number that no field can hold",
+                      expected="a finite number, an integer of at most 2147483647", found=cut(event.value),
+                      cure="write a smaller number, or quote it if it is text")  # fmt: skip
+            return None
+
+    def _alias(self, event: Any, path: Path, key: Mark | None) -> Node:
+        mark = self._mark(event)
+        if event.anchor not in self.anchors:
+            self._stop("FX0102", mark, path, message="an alias without an anchor",
+                       expected=f"&{cut(event.anchor)} earlier in the document", found=f"*{cut(event.anchor)}",
+                       cure="put the anchor on the value that is meant")  # fmt: skip
+        node = self.anchors[event.anchor]
+        if node is None:
+            self._stop("FX0105", mark, path, message="an alias inside the value it stands for",
+                       expected="an anchor that is complete", found=f"*{cut(event.anchor)} within &{cut(event.anchor)}",
+                       cure="write that part out")  # fmt: skip
+        return self._copy(node, path, key)
+
+    def _copy(self, node: Node, path: Path, key: Mark | None) -> Node:
+        for _ in node.walk():
+            self._tally(self.last)
+        return node.at(path, key)
+
+    # ---- bounds
+
+    def _tally(self, event: Any) -> None:
+        self.count += 1
+        if self.count > MAX_NODES:
+            self._stop("FX0105", self._mark(event), message="too many values", cure="use fewer values or aliases",
+                       expected=f"at most {MAX_NODES} keys and values, aliases written out",
+                       found="more")  # fmt: skip
+
+    def _enter(self, event: Any) -> None:
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            self._stop("FX0105", self._mark(event), message="nested too deeply",
+                       expected=f"at most {MAX_NESTING} levels", found=f"level {self.depth}",
+                       cure="close a bracket, or write the document flatter")  # fmt: skip
+
+    def _tag(self, event: Any, path: Path) -> None:
+        self._add("FX0104", self._mark(event), path, message="tags are not allowed",
+                  expected="a value without a tag; the field says what it is", found=cut(str(event.tag).replace("tag:yaml.org,2002:", "!!")),
+                  cure="delete the tag")  # fmt: skip
+
+    # ---- events and problems
+
+    def _parsed(self, text: str) -> Iterator[Any]:
+        # The scanner raises errors of its own and, on hostile escapes, whatever chr() and int() raise.
+        try:
+            yield from cast("Iterator[Any]", YAML(typ="safe", pure=True).parse(text))  # pyright: ignore[reportUnknownMemberType]
+        except MarkedYAMLError as error:
+            self._syntax(error)
+        except (YAMLError, ArithmeticError, ValueError, LookupError, AssertionError, TypeError, AttributeError) as error:
+            self._stop("FX0102", self._mark(self.last), message="not YAML or JSON",
+                       expected="YAML 1.2", found=cut(str(error)), cure="correct the text near here")  # fmt: skip
+
+    def _next(self) -> Any:
+        event = next(self.events, None)
+        if event is None:
+            self._stop("FX0102", self._mark(self.last), message="not YAML or JSON", expected="more text",
+                       found="the end of the document", cure="complete it")  # fmt: skip
+        self.last = event
+        return event
+
+    def _syntax(self, error: MarkedYAMLError) -> NoReturn:
+        place = error.problem_mark or error.context_mark
+        mark = Mark(self.file, place.line + 1, place.column + 1) if place is not None else None
+        context = re.sub(r"while |(parsing|scanning) ", "", error.context or "")
+        context = "" if context.startswith("for ") else context
+        began = error.context_mark.line + 1 if error.context_mark is not None else 1
+        message = f"not YAML or JSON, in {context} that began on line {began}" if context else "not YAML or JSON"
+        what = (error.problem or "no valid text").strip()
+        parts = re.fullmatch(r"expected (.*), but (?:found|got) (.*)", what, re.DOTALL)
+        expected, found = parts.groups() if parts else ("text that YAML 1.2 allows here", what.removeprefix("found "))
+        found = "a tab, which cannot indent" if "\\t" in found else found
+        found = "the end of the document" if "stream end" in found or "end of stream" in found else found
+        self._stop("FX0102", mark, message=message, expected=cut(expected), found=cut(found),
+                   cure=_syntax_cure(found, context))  # fmt: skip
+
+    def _mark(self, event: Any) -> Mark | None:
+        if event is None:
+            return Mark(self.file, 1, 1)
+        place = event.start_mark
+        return Mark(self.file, place.line + 1, place.column + 1)
+
+    def _add(
+        self, code: str, mark: Mark | None, path: Path = (), /, *, message: str, expected: str, found: str, cure: str
+    ) -> None:
+        found_problem = problem(code, path=dotted(path), message=message, expected=expected, found=found, cure=cure)
+        self.problems.append(
+            found_problem.at(self.file, mark.line if mark else None, mark.column if mark else None)
+        )
+
+    def _stop(self, code: str, mark: Mark | None, path: Path = (), /, **parts: str) -> NoReturn:
+        self._add(code, mark, path, **parts)
+        raise _Stop
+
+
+def _syntax_cure(what: str, context: str) -> str:
+    if "tab" in what:
+        return "indent with spaces"
+    if "flow" in context:
+        return "close the bracket, or add the comma that is missing"
+    if "quoted" in context:
+        return "close the quote"
+    return "correct the indentation or the punctuation near here"
+
+
+def _whole_characters(text: str) -> str:
+    """JSON writes characters beyond U+FFFF as two escapes; here they become one again."""
+    if not any("\ud800" <= char <= "\udfff" for char in text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

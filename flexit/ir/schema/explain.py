@@ -1,0 +1,328 @@
+"""One problem for one pydantic error, in the words of the language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from flexit.errors import Problem
+from flexit.ir import registry
+from flexit.ir.activations import SYNONYMS, Activation
+from flexit.ir.annotations import FieldType, Flag, GroupOf, KindOf, Number, Words, as_slot, fields
+from flexit.ir.describe import bounds, describe, example, family_name, legal_kinds
+from flexit.ir.diagnostics import problem
+from flexit.ir.faults import placed
+from flexit.ir.io.scalars import resolve
+from flexit.ir.language import Group
+from flexit.ir.names import PATTERN, check_name, free_name
+from flexit.ir.schema.locate import Spot
+from flexit.ir.wording import article, cut, either, nearest, shown, typed
+from flexit.ir.written import Mark, Node, dotted
+
+BAD_NAMES = "[a-z][a-z0-9_]{0,63}, no Python keyword and nothing that a PyTorch module has"
+
+
+def explain(spot: Spot, kind: str, context: Mapping[str, Any]) -> Problem:
+    """The problem of one pydantic error.
+
+    Args:
+        spot: where it is.
+        kind: pydantic's type of error, or one of the validators' own.
+        context: what the validator says about it.
+    """
+    special = _SPECIAL.get(kind)
+    return special(spot, context) if special is not None else wrong_value(spot)
+
+
+def at(spot: Spot, code: str, mark: Mark | None, *, path: tuple[str | int, ...] | None = None, **parts: str) -> Problem:
+    """A problem at a place of the document."""
+    return placed(problem(code, path=dotted(spot.path if path is None else path), **parts), mark)
+
+
+# ---- fields
+
+
+def unknown_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    """A key that the class has no field for."""
+    del context
+    cls, name = spot.owner, str(spot.name)
+    assert cls is not None
+    kind: str = getattr(cls, "kind", "")
+    where = f" of {kind}" if kind else ""
+    if name in cls.later:
+        return at(
+            spot, "FX0203", spot.key_mark, message=f"{name}{where} is not here yet",
+            expected="a field of this version of flexit", found=cut(name), cure=f"delete {name}; it is planned",
+        )  # fmt: skip
+    known = list(fields(cls) if spot.named else as_slot(cls))
+    near, home = nearest(name, known), _home(cls, name)
+    cure = f"write {near}" if near else f"write it under {home}" if home else "delete it, or write one of these fields"
+    if name in ("from", "shares") and name in fields(cls):
+        cure = f"delete it; {name} belongs to an entry of a blocks map"
+    return at(
+        spot, "FX0201", spot.key_mark, message=f"unknown field{where}",
+        expected=f"one of {', '.join(known) or 'no fields at all'}", found=shown(name), cure=cure,
+    )  # fmt: skip
+
+
+def missing_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    """A required field that is not written."""
+    del context
+    name = str(spot.name)
+    assert spot.owner is not None
+    return at(
+        spot, "FX0202", spot.mark, message="required field is missing", expected=f"{describe(spot.type)} (there is no default)",
+        found="nothing", cure=f"add {name}: {shown(example(spot.owner, name, spot.type))}",
+    )  # fmt: skip
+
+
+def _home(cls: type[Group], name: str) -> str | None:
+    """The group of the class that has a field of this name."""
+    for field, entry in fields(cls).items():
+        for option in entry.type.options:
+            if isinstance(option, GroupOf) and name in fields(option.cls):
+                return field
+    return None
+
+
+# ---- kinds
+
+
+def _kind_missing(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    del context
+    legal = legal_kinds(_trait(spot))
+    return at(
+        spot, "FX0202", spot.node.key if spot.node is not None and spot.node.key else spot.mark,
+        path=(*spot.path, "kind"), message="required field is missing",
+        expected=f"{article(family_name(_trait(spot)))}: {either(legal)}", found="no kind", cure=f"add kind: {legal[0]}",
+    )  # fmt: skip
+
+
+def _kind_type(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    node, path = spot.node, spot.path
+    if context.get("key") == "kind" and node is not None and "kind" in node.entries:
+        node, path = node.entries["kind"], (*path, "kind")
+    value = node.plain() if node is not None else None
+    if node is not None and node is spot.node and not isinstance(value, list):
+        return wrong_value(spot)
+    legal = legal_kinds(_trait(spot))
+    return at(
+        spot, "FX0205", node.mark if node else spot.mark, path=path, message="wrong type",
+        expected=f"{article(family_name(_trait(spot)))}: {either(legal)}", found=typed(value), cure=f"write {legal[0]}",
+    )  # fmt: skip
+
+
+def _kind_unknown(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    kind = str(context["kind"])
+    legal, family = legal_kinds(_trait(spot)), family_name(_trait(spot))
+    near = nearest(kind, legal)
+    cure = f"write {near}" if near else "write one of them"
+    if ":" in kind:
+        cure = f"load the plugin that has it: --plugin {cut(kind.split(':')[0])}"
+    return at(
+        spot, "FX0203", _kind_mark(spot), message=f"no {family} of this kind", expected=f"one of {', '.join(legal)}",
+        found=shown(kind), cure=cure,
+    )  # fmt: skip
+
+
+def _kind_later(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    kind = str(context["kind"])
+    return at(
+        spot, "FX0203", _kind_mark(spot), message=f"{kind} is not here yet",
+        expected=f"one of {', '.join(legal_kinds(_trait(spot)))}", found=kind, cure="use another kind; this one is planned",
+    )  # fmt: skip
+
+
+def _kind_misplaced(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    kind = str(context["kind"])
+    family = family_name(_trait(spot))
+    legal = legal_kinds(_trait(spot))
+    return at(
+        spot, "FX0204", _kind_mark(spot), message=f"{kind} is no {family}", expected=f"one of {', '.join(legal)}",
+        found=kind, cure=f"write {nearest(kind, legal) or legal[0]}, or move {kind} where it belongs",
+    )  # fmt: skip
+
+
+def _trait(spot: Spot) -> type[Any]:
+    return next(option.trait for option in spot.type.options if isinstance(option, KindOf))
+
+
+def _kind_mark(spot: Spot) -> Mark | None:
+    node = spot.node
+    return node.entries["kind"].mark if node is not None and "kind" in node.entries else spot.mark
+
+
+# ---- values
+
+
+def wrong_value(spot: Spot) -> Problem:
+    """A value that the field's type does not take."""
+    node, type_ = spot.node, spot.type
+    value = node.plain() if node is not None else None
+    expected = describe(type_)
+    if value is None and not type_.nullable:
+        return at(
+            spot, "FX0208", spot.mark, message="null, but there is nothing to switch off", expected=expected, found="null",
+            cure=_without_null(spot),
+        )  # fmt: skip
+    number = next((option for option in type_.options if isinstance(option, Number)), None)
+    words = next((option for option in type_.options if isinstance(option, Words)), None)
+    if isinstance(value, str) and words is not None and not (number is not None and _is_number(value)):
+        return _not_a_word(spot, value, words)
+    if words is not None and len(type_.options) == 1 and not isinstance(value, bool | dict | list):
+        return _not_a_word(spot, value, words)
+    if isinstance(value, int | float) and not isinstance(value, bool) and number is not None:
+        if isinstance(value, int) or not number.integer:
+            return _out_of_range(spot, value, number)
+    family = next((option for option in type_.options if isinstance(option, KindOf)), None)
+    if isinstance(value, str) and family is not None:
+        return _kind_unknown(spot, {"kind": value})
+    quoted = " (quoted)" if isinstance(value, str) and number is not None and _is_number(value) else ""
+    return at(
+        spot, "FX0205", spot.mark, message="wrong type", expected=expected, found=f"{typed(value)}{quoted}",
+        cure=_type_cure(spot, value, number),
+    )  # fmt: skip
+
+
+def _type_cure(spot: Spot, value: Any, number: Number | None) -> str:
+    name = spot.name if isinstance(spot.name, str) and spot.name else "a value"
+    flag = any(isinstance(option, Flag) for option in spot.type.options)
+    if isinstance(value, str) and number is not None and _is_number(value):
+        return f"write {value} without quotes"
+    if isinstance(value, float) and number is not None and value == int(value):
+        return f"write {int(value)}"
+    if flag and isinstance(value, str) and value.lower() in ("yes", "on", "y", "true"):
+        return "write true"
+    if flag and isinstance(value, str) and value.lower() in ("no", "off", "n", "false"):
+        return "write false"
+    if isinstance(value, int | float) and not number and not flag:
+        return f'write "{shown(value)}" in quotes if it is meant as text'
+    if spot.owner is not None:
+        return f"write {name}: {shown(example(spot.owner, str(spot.name), spot.type))}"
+    return f"write {describe(spot.type)}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return isinstance(resolve(text), int | float) and not isinstance(resolve(text), bool)
+    except ValueError:
+        return False
+
+
+def _without_null(spot: Spot) -> str:
+    entry = spot.entry
+    if entry is None or entry.required:
+        return "write a value"
+    if entry.inferred:
+        return f"leave {entry.name} out; its value is then inferred"
+    return f"leave {entry.name} out for its default, {shown(_plain(entry.default))}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Group):
+        return getattr(value, "kind", "") or {}
+    return value
+
+
+def _out_of_range(spot: Spot, value: float, number: Number) -> Problem:
+    limit = number.integer and number.high is not None and value > number.high
+    if limit:
+        return at(
+            spot, "FX0109", spot.mark, message="beyond the limit", expected=f"at most {shown(number.high)}", found=shown(value),
+            cure=f"set {spot.name} to {shown(number.high)} or less",
+        )  # fmt: skip
+    return at(
+        spot, "FX0206", spot.mark, message="out of range", expected=describe(FieldType(spot.type.options, spot.type.nullable)),
+        found=shown(value), cure=f"write {_a_number(spot)}{bounds(number)}",
+    )  # fmt: skip
+
+
+def _a_number(spot: Spot) -> str:
+    return "an integer" if any(isinstance(o, Number) and o.integer for o in spot.type.options) else "a number"
+
+
+def _not_a_word(spot: Spot, value: Any, words: Words) -> Problem:
+    known = [str(word) for word in words.words]
+    same = SYNONYMS.get(value) if isinstance(value, str) else None
+    near = nearest(str(value), known)
+    cure = f"write {near}" if near else "write one of them"
+    if same in known:
+        cure = f"write {same}, which is the same function"
+    is_activation = set(known) == set(get_args(Activation))
+    return at(
+        spot, "FX0207", spot.mark, message="not an activation" if is_activation else "not one of the words",
+        expected=describe(spot.type), found=shown(value), cure=cure,
+    )  # fmt: skip
+
+
+# ---- names, sets, texts
+
+
+def _bad_name(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    name, free, model = str(context["name"]), str(context["free"]), context["reason"] == "model"
+    node = spot.node
+    is_key = not model and node is not None and name in node.entries
+    mark = node.keys.get(name, spot.mark) if node is not None and is_key else spot.mark
+    pattern = "[a-z0-9][a-z0-9._-]*" if model else BAD_NAMES
+    why = "a name that is taken" if context["reason"] == "reserved" else "not a name"
+    path = (*spot.path, name) if is_key else spot.path
+    return at(spot, "FX0209", mark, path=path, message=why, expected=pattern, found=shown(name), cure=f"write {free}")
+
+
+def bad_variant(node: Node, name: str) -> Problem:
+    """A variant whose name does not match the pattern; keywords and reserved words are allowed there."""
+    return placed(
+        problem(
+            "FX0209", path=dotted((*node.path, name)), message="not a name", expected=PATTERN.pattern, found=shown(name),
+            cure=f"write {free_name(name)}",
+        ), node.keys.get(name, node.mark),
+    )  # fmt: skip
+
+
+def _word_twice(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    del context
+    return at(
+        spot, "FX0207", spot.mark, message="a word twice in a set", expected="each word once",
+        found=shown(spot.node.plain()) if spot.node else "nothing", cure="delete one of the two",
+    )  # fmt: skip
+
+
+def _empty_set(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    del context
+    return at(
+        spot, "FX0207", spot.mark, message="an empty set", expected=describe(spot.type), found="[]",
+        cure=f"leave {spot.name} out, or name at least one",
+    )  # fmt: skip
+
+
+def _one_line(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    del context
+    return at(
+        spot, "FX0205", spot.mark, message="more than one line", expected="a text of one line", found="a line break",
+        cure="write it on one line",
+    )  # fmt: skip
+
+
+def _no_blocks(spot: Spot, context: Mapping[str, Any]) -> Problem:
+    del context
+    return at(
+        spot, "FX0202", spot.mark, message="there are no blocks", expected="at least one block", found="{}",
+        cure="add a block under blocks: a name, and a mapping with its kind",
+    )  # fmt: skip
+
+
+_SPECIAL: dict[str, Callable[[Spot, Mapping[str, Any]], Problem]] = {
+    "extra_forbidden": unknown_field,
+    "missing": missing_field,
+    "kind_missing": _kind_missing,
+    "kind_type": _kind_type,
+    "kind_unknown": _kind_unknown,
+    "kind_later": _kind_later,
+    "kind_misplaced": _kind_misplaced,
+    "bad_name": _bad_name,
+    "word_twice": _word_twice,
+    "empty_set": _empty_set,
+    "one_line": _one_line,
+    "no_blocks": _no_blocks,
+}

@@ -1,0 +1,125 @@
+"""The schema phase as a whole: the document, then what stands inside each block that is valid, merged layers included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from flexit.errors import Problem
+from flexit.ir import variation
+from flexit.ir.annotations import FieldType, GroupOf, KindOf, Unchecked
+from flexit.ir.block import Block
+from flexit.ir.diagnostics import problem
+from flexit.ir.faults import placed
+from flexit.ir.layers import Varied, check_variation, merged
+from flexit.ir.names import PATTERN
+from flexit.ir.schema.explain import bad_variant, explain, unknown_field
+from flexit.ir.schema.locate import Spot, locate
+from flexit.ir.spec import Spec
+from flexit.ir.variation import MergeRefused
+from flexit.ir.wording import shown
+from flexit.ir.written import Node, dotted
+
+DOCUMENT = FieldType((GroupOf(Spec),))
+SLOT = FieldType((KindOf(Block),))
+
+
+def validate(root: Node) -> tuple[Spec | None, list[Problem]]:
+    """The spec that a document says, or every problem with its fields and kinds."""
+    problems: list[Problem] = []
+    spec: Spec | None = None
+    blocks: dict[str, Block] = {}
+    try:
+        spec = Spec.model_validate(root.plain())
+        blocks = spec.blocks
+    except ValidationError as error:
+        problems += _explained(error, DOCUMENT, root)
+        blocks = dict(_valid_blocks(root))
+    for block in blocks.values():
+        problems += inner_problems(block, named=True)
+    return (None if problems else spec), list(dict.fromkeys(problems))
+
+
+def validate_block(node: Node) -> tuple[Block | None, list[Problem]]:
+    """The block that a mapping in a slot says, or what is wrong with it."""
+    try:
+        return _any_block().validate_python(node.plain()), []
+    except ValidationError as error:
+        return None, list(_explained(error, SLOT, node))
+
+
+def inner_problems(block: Block, *, named: bool) -> Iterator[Problem]:
+    """Problems of what stands inside a block: misplaced ``from`` and ``shares``, and layers as merged."""
+    if not named and block.node is not None:
+        for name in ("from", "shares"):
+            if name in block.node.entries:
+                node = block.node.entries[name]
+                yield unknown_field(Spot(type(block), block.node, name, None, FieldType((Unchecked(),)), node), {})
+    for keys, child in block.inside():
+        yield from inner_problems(child, named=len(keys) > 1)
+    if isinstance(block, Varied):
+        yield from _layer_problems(block)
+
+
+def _layer_problems(block: Block) -> Iterator[Problem]:
+    assert isinstance(block, Varied)
+    for name in block.variants:
+        if not PATTERN.fullmatch(name) and block.node is not None:
+            yield bad_variant(block.node.entries["variants"], name)
+    if any(check_variation(block, effect=False)):
+        return  # their own problems come first
+    for choice in dict.fromkeys(variation.choices(block.n_layers, block.pattern, block.layers)):
+        try:
+            node = merged(block, choice)
+        except MergeRefused as refused:
+            yield merge_problem(refused)
+            continue
+        layer, problems = validate_block(node)
+        yield from problems
+        if layer is not None:
+            yield from inner_problems(layer, named=False)
+
+
+def merge_problem(refused: MergeRefused) -> Problem:
+    """An override that meets a scalar it cannot open."""
+    new = refused.new
+    full = ", ".join(f"{key}: {shown(node.plain())}" for key, node in new.entries.items())
+    old = shown(refused.old.plain())
+    line = f" (line {refused.old.mark.line})" if refused.old.mark is not None and refused.old.mark.line else ""
+    return placed(
+        problem(
+            "FX0607", path=dotted(new.path), message="a mapping cannot be merged into this value",
+            expected="the full form, with every key written", found=f"{old} in what it is merged into{line}",
+            cure=f"write every key, such as {{{full}, ...}}, in the place of {old}",
+        ), new.mark,
+    )  # fmt: skip
+
+
+@cache
+def _any_block() -> TypeAdapter[Any]:
+    return TypeAdapter(Block)
+
+
+def _explained(error: ValidationError, type_: FieldType, root: Node) -> Iterator[Problem]:
+    seen: set[tuple[str, str]] = set()
+    for entry in error.errors(include_url=False, include_input=False):
+        spot = locate(type_, root, entry["loc"])
+        if spot is None:
+            continue
+        found = explain(spot, entry["type"], entry.get("ctx", {}))
+        if (found.code, found.path) not in seen:
+            seen.add((found.code, found.path))
+            yield found
+
+
+def _valid_blocks(root: Node) -> Iterator[tuple[str, Block]]:
+    """The blocks of a document that are valid by themselves."""
+    blocks = root.entries.get("blocks")
+    for name, node in (blocks.entries if blocks is not None else {}).items():
+        try:
+            yield name, _any_block().validate_python(node.plain())
+        except ValidationError:
+            continue

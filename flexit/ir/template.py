@@ -1,0 +1,67 @@
+"""Parts of a document that are kept as written, because overrides merge into the text before defaults expand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from flexit.ir.language import Kind
+from flexit.ir.written import Node
+
+
+class Template:
+    """A block or an override kept as it was written, because overrides merge before defaults expand."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @property
+    def data(self) -> Any:
+        """The plain data."""
+        return self.node.plain()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Template) and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash(repr(self.data))
+
+    def __repr__(self) -> str:
+        return f"Template({self.data!r})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        del source, handler
+        return core_schema.no_info_plain_validator_function(cls._of)
+
+    @classmethod
+    def _of(cls, value: Any) -> Template:
+        if isinstance(value, Template):
+            return value
+        if isinstance(value, Kind):
+            return cls(Node.of(as_written(value)))
+        if isinstance(value, str | Mapping):
+            return cls(Node.of(value))
+        raise PydanticCustomError("kind_type", "not a kind", {"trait": "Block"})
+
+
+def as_written(value: Any) -> Any:
+    """Plain data of an object with only the fields that were given."""
+    if isinstance(value, Template):
+        return value.data
+    if isinstance(value, Kind) or hasattr(value, "model_fields_set"):
+        fields = type(value).model_fields
+        data = {
+            (fields[name].alias or name): as_written(getattr(value, name))
+            for name in fields
+            if name in value.model_fields_set
+        }
+        return {"kind": value.kind, **data} if isinstance(value, Kind) else data
+    if isinstance(value, Mapping):
+        return {key: as_written(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list | tuple):
+        return [as_written(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
