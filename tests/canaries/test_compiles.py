@@ -27,7 +27,7 @@ def test_torch_export(canary, stressed, batch):
     order = inspect.signature(module.forward).parameters
     inputs = batch(module)
     inputs = {name: inputs[name] for name in order if name in inputs}
-    shapes = {name: dict.fromkeys(range(2), torch.export.Dim.AUTO) for name in inputs}
+    shapes = {name: {0: torch.export.Dim("batch"), 1: torch.export.Dim.AUTO} for name in inputs}
     program = torch.export.export(module, (), inputs, dynamic_shapes=shapes)
     other = batch(module, 2, 6)
     with torch.no_grad():

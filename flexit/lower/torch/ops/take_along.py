@@ -1,4 +1,4 @@
-"""``take_along`` as ``gather`` on broadcast operands."""
+"""``take_along`` as ``gather``; which dims broadcast is known from the types, so no length is specialised on."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from flexit.ir.program import Node
 from flexit.lower.torch.code import Code, Ref
 
 
-def take_along(x: Tensor, index: Tensor, axis: int) -> Tensor:
-    """Entries of ``axis`` picked by ``index``; the other dims broadcast."""
-    return torch.take_along_dim(x, index, axis)
+def like(x: Tensor, other: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """``x`` repeated along ``axes``, where it has size 1, to the lengths of ``other``."""
+    return x.expand([other.shape[axis] if axis in axes else -1 for axis in range(x.dim())])
 
 
 def lower(node: Node, code: Code) -> Ref:
     """Picked entries."""
-    assert isinstance(node.op, TakeAlong)
-    return code.call(take_along, code[node.inputs[0]], code[node.inputs[1]], node.op.axis)
+    op, (x, index) = node.op, node.inputs
+    assert isinstance(op, TakeAlong) and x is not None and index is not None
+    others = [axis for axis in range(x.type.rank) if axis != op.axis]
+    source, picked = code[x], code[index]
+    thin = tuple(axis for axis in others if index.dims[axis] != node.output.dims[axis])
+    picked = code.assign(code.call(like, picked, source, thin)) if thin else picked
+    thin = tuple(axis for axis in others if x.dims[axis] != node.output.dims[axis])
+    source = code.assign(code.call(like, source, picked, thin)) if thin else source
+    return code.call(torch.gather, source, op.axis, picked)
