@@ -1,0 +1,100 @@
+"""Text to token ids and back: byte-level byte-pair encoding, trained here or read from a ``tokenizer.json``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer as _Tokenizer
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from flexit.errors import UserError
+
+SEPARATOR = "<|endoftext|>"
+
+
+class Tokenizer:
+    """A tokenizer of the ``tokenizers`` library with the few things flexit needs.
+
+    Attributes:
+        separator: the token after each document, or None.
+    """
+
+    def __init__(self, inner: Any, *, separator: str | None = None) -> None:
+        self._inner = inner
+        self._inner.encode_special_tokens = True  # a separator inside a text is text
+        self.separator = separator
+        self._separator_id: int | None = None if separator is None else inner.token_to_id(separator)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], *, vocab_size: int, separator: str = SEPARATOR) -> Tokenizer:
+        """Learn byte-level BPE (Sennrich et al. 2016, on bytes as in GPT-2): id 0 is the separator, then the bytes.
+
+        Args:
+            texts: the documents.
+            vocab_size: most tokens; fewer where the text has no more pairs.
+            separator: the token after each document.
+        """
+        inner = _Tokenizer(models.BPE())
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+        inner.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=[separator], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )  # fmt: skip
+        inner.train_from_iterator(texts, trainer=trainer)
+        return cls(inner, separator=separator)
+
+    @classmethod
+    def load(cls, path: str | Path, *, separator: str | None = None) -> Tokenizer:
+        """Read a ``tokenizer.json``.
+
+        Raises:
+            UserError: FX1604, it is none, or lacks the separator.
+        """
+        try:
+            inner = _Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+        except Exception as error:  # the library raises bare Exception
+            raise UserError.of(
+                "FX1604", f"{path} is no tokenizer", expected="a tokenizer.json", found=str(error),
+                cure="give a file that the tokenizers library saved",
+            ) from error  # fmt: skip
+        if separator is not None and inner.token_to_id(separator) is None:
+            raise UserError.of(
+                "FX1604", f"{path} has no token {separator}", expected="a token of that tokenizer", found=separator,
+                cure="write a separator that it has, or null",
+            )  # fmt: skip
+        return cls(inner, separator=separator)
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids there are: one more than the largest."""
+        return max(self._inner.get_vocab(with_added_tokens=True).values()) + 1
+
+    @property
+    def separator_id(self) -> int | None:
+        """Id of the separator."""
+        return self._separator_id
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text; nothing is added."""
+        return self._inner.encode(text, add_special_tokens=False).ids
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of many texts, in parallel."""
+        return [each.ids for each in self._inner.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; bytes that are no UTF-8 become the replacement character."""
+        return self._inner.decode(list(ids), skip_special_tokens=True)
+
+    def dumps(self) -> str:
+        """The content of its ``tokenizer.json``."""
+        return self._inner.to_str(pretty=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of :meth:`dumps`, hexadecimal."""
+        return hashlib.sha256(self.dumps().encode()).hexdigest()

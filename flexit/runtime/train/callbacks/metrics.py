@@ -1,0 +1,100 @@
+"""``metrics.jsonl``, which a repeated run gives again to the byte, and ``timing.jsonl``, which it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from flexit.runtime.folder import write_file
+from flexit.runtime.train.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from flexit.runtime.train.step import Step
+    from flexit.runtime.train.trainer import Trainer
+
+
+class Metrics(Callback):
+    """A line every ``every`` steps and after each evaluation.
+
+    The loss of a line is the mean over all tokens since the line before. On resume both files are cut back to the step
+    of the checkpoint.
+    """
+
+    def __init__(self, folder: Path, *, every: int) -> None:
+        self.every = every
+        self.metrics = folder / "metrics.jsonl"
+        self.timing = folder / "timing.jsonl"
+        self._sums: dict[str, float] = {}
+        self._tokens = 0
+        self._timed_tokens = 0
+        self._since = 0.0
+        self._files: dict[Path, TextIO] = {}
+
+    def start(self, trainer: Trainer) -> None:
+        for path in (self.metrics, self.timing):
+            cut_back(path, trainer.step)
+            self._files[path] = path.open("a", encoding="utf-8")
+        self._since = time.perf_counter()
+
+    def after_step(self, trainer: Trainer, step: Step) -> None:
+        for name, value in step.losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * step.tokens
+        self._tokens += step.tokens
+        self._timed_tokens += step.tokens
+        if step.number % self.every and step.number != trainer.steps:
+            return
+        means = {name: total / max(1, self._tokens) for name, total in self._sums.items()}
+        line = {"step": step.number, **means, "lr": step.lr, "grad_norm": step.grad_norm, "tokens": trainer.tokens}
+        self._write(self.metrics, line)
+        now = time.perf_counter()
+        seconds = now - self._since
+        rate = self._timed_tokens / seconds if seconds else 0.0
+        self._write(
+            self.timing, {"step": step.number, "seconds": round(seconds, 3), "tokens_per_second": round(rate, 1)}
+        )
+        self._sums, self._tokens, self._timed_tokens, self._since = {}, 0, 0, now
+
+    def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        self._write(self.metrics, {"step": trainer.step, **metrics})
+        self._since = time.perf_counter()
+        self._timed_tokens = 0
+
+    def before_checkpoint(self, trainer: Trainer) -> None:
+        for file in self._files.values():
+            os.fsync(file.fileno())
+
+    def close(self, trainer: Trainer) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": self._sums, "tokens": self._tokens}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._sums, self._tokens = dict(state["sums"]), state["tokens"]
+
+    def _write(self, path: Path, line: Mapping[str, Any]) -> None:
+        file = self._files[path]
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+
+
+def cut_back(path: Path, step: int) -> None:
+    """Drop lines after ``step``, and what a kill left of a line."""
+    kept = [json.dumps(line) + "\n" for line in read_lines(path) if line["step"] <= step]
+    text = "".join(kept)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_file(path, text)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a metrics file; an unfinished last one is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]

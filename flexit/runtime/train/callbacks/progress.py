@@ -1,0 +1,90 @@
+"""Shows how far a run is: a bar in a terminal, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from flexit.runtime.train.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from flexit.runtime.train.step import Step
+    from flexit.runtime.train.trainer import Trainer
+
+SMOOTHING = 0.95
+"""Share of the old mean in the loss and rate that are shown."""
+
+
+class ProgressBar(Callback):
+    """Step, loss, tokens per second, time spent and left."""
+
+    def __init__(self, console: Console | None = None, *, line_every: float = 10.0) -> None:
+        self.console = console or Console(stderr=True)
+        self.line_every = line_every
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._loss: float | None = None
+        self._rate: float | None = None
+        self._seconds: float | None = None
+        self._then = 0.0
+        self._last_line = 0.0
+        self._validation = ""
+
+    def start(self, trainer: Trainer) -> None:
+        self._then = self._last_line = time.monotonic()
+        if trainer.step:
+            self._say(f"going on at step {trainer.step} of {trainer.steps}")
+        if not self.console.is_terminal:
+            return
+        self._bar = Progress(
+            TextColumn("training"), BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=self.console, transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task("training", total=trainer.steps, completed=trainer.step, figures="", left="")
+        self._bar.start()
+
+    def after_step(self, trainer: Trainer, step: Step) -> None:
+        now = time.monotonic()
+        seconds, self._then = max(now - self._then, 1e-9), now
+        self._loss = _smooth(self._loss, step.loss)
+        self._rate = _smooth(self._rate, step.tokens / seconds)
+        self._seconds = _smooth(self._seconds, seconds)
+        left = f"{clock((trainer.steps - step.number) * self._seconds)} left"
+        figures = f"loss {self._loss:.3f}{self._validation}  {self._rate:,.0f} tokens/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step.number, figures=figures, left=left)
+        elif now - self._last_line >= self.line_every or step.number == trainer.steps:
+            self._last_line = now
+            self._say(f"step {step.number}/{trainer.steps}  {figures}  {left}")
+
+    def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        self._validation = f"  validation {metrics['validation_loss']:.3f}"
+        self._then = time.monotonic()
+
+    def after_checkpoint(self, trainer: Trainer, folder: Path) -> None:
+        self._then = time.monotonic()
+
+    def close(self, trainer: Trainer) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _say(self, line: str) -> None:
+        self.console.print(Text(line), soft_wrap=True)
+
+
+def _smooth(old: float | None, new: float) -> float:
+    return new if old is None else SMOOTHING * old + (1 - SMOOTHING) * new
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,193 @@
+"""Checkpoint folders: written whole, found again, verified, and removed only when newer ones are safe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import flexit
+from flexit.errors import CheckpointError
+from flexit.runtime.folder import locked, recover, remove_tree, sweep, write_file, writing
+
+MARKER = "training/state.json"
+LATEST = "LATEST"
+_NAME = re.compile(r"step-(\d{6,})")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a checkpoint holds besides the weights.
+
+    Attributes:
+        state: JSON data, with ``step`` among it.
+        optimizer: tensors.
+        random: tensors.
+        files: further files by name (``spec.json``, ``tokenizer.json``, ...), as text.
+    """
+
+    state: Mapping[str, Any]
+    optimizer: Mapping[str, Tensor]
+    random: Mapping[str, Tensor]
+    files: Mapping[str, str]
+
+
+def save(folder: Path, model: nn.Module, contents: Contents) -> Path:
+    """Write ``folder/step-NNNNNN``, durably; then ``LATEST`` beside ``folder`` names it.
+
+    Raises:
+        ResourceError: FX1304, the disk refused; older checkpoints and LATEST are as they were.
+    """
+    name = f"step-{contents.state['step']:06d}"
+    target = folder / name
+    with writing(target, marker=MARKER, force=True) as temporary:
+        (temporary / "training").mkdir()
+        _save(weights_of(model), temporary / "model.safetensors")
+        _save(contents.optimizer, temporary / "training" / "optimizer.safetensors")
+        _save(contents.random, temporary / "training" / "random.safetensors")
+        for file, text in contents.files.items():
+            (temporary / file).write_text(text, encoding="utf-8")
+        written = sorted(path for path in temporary.rglob("*") if path.is_file() and not path.name.startswith("."))
+        hashes = {path.relative_to(temporary).as_posix(): _sha256(path) for path in written}
+        state = {"flexit": flexit.__version__, **contents.state, "files": hashes}
+        (temporary / MARKER).write_text(json.dumps(state, indent=1), encoding="utf-8")
+    write_file(folder.parent / LATEST, name + "\n")
+    return target
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The JSON data of a checkpoint whose files all fit their hashes.
+
+    Raises:
+        CheckpointError: FX1201, a file is missing or has changed.
+    """
+    recover(folder)
+    try:
+        state = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        for name, digest in state["files"].items():
+            if _sha256(folder / name) != digest:
+                raise ValueError(f"{name} has changed")
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError.of(
+            "FX1201", f"{folder} is no whole checkpoint", expected="every file as it was written", found=str(error),
+            cure="use another checkpoint",
+        ) from error  # fmt: skip
+    return state
+
+
+def read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Optimizer and random states."""
+    return load_file(folder / "training" / "optimizer.safetensors"), load_file(
+        folder / "training" / "random.safetensors"
+    )
+
+
+def load_weights(model: nn.Module, folder: Path) -> None:
+    """Copy the weights of a checkpoint into a model.
+
+    Raises:
+        CheckpointError: FX1202, names or shapes differ.
+    """
+    saved, own = load_file(folder / "model.safetensors"), weights_of(model)
+    if {n: t.shape for n, t in saved.items()} != {n: t.shape for n, t in own.items()}:
+        shapes = [{name: tuple(value.shape) for name, value in each.items()} for each in (saved, own)]
+        different = sorted(name for name in {*saved, *own} if shapes[0].get(name) != shapes[1].get(name))
+        raise CheckpointError.of(
+            "FX1202", f"{folder} is of another model", expected=f"the {len(own)} arrays of this model",
+            found=f"differences in {', '.join(different[:5])}", cure="train the model of the checkpoint, or start anew",
+        )  # fmt: skip
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(saved[name])
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and saved buffers by name, each storage once (tied names after the first are left out)."""
+    kept = set(model.state_dict())
+    return {
+        name: value.detach() for name, value in (*model.named_parameters(), *model.named_buffers()) if name in kept
+    }  # fmt: skip
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [(int(match.group(1)), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found) if path.is_dir()]
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed run left in its folder of checkpoints. The run's lock must be held."""
+    if not folder.is_dir():
+        return
+    for lock in folder.glob("step-*.lock"):
+        with locked(lock.with_suffix("")):
+            pass
+    for old in folder.glob("step-*.old"):
+        recover(old.with_suffix(""))
+    sweep(folder, MARKER)
+
+
+def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], list[CheckpointError]] | None:
+    """The newest checkpoint whose files fit their hashes, its state, and why newer ones were passed over.
+
+    The damaged ones are renamed to ``step-NNNNNN.damaged``. A whole one that ``LATEST`` does not name yet counts too.
+
+    Raises:
+        CheckpointError: FX1201, there are checkpoints and all are damaged.
+    """
+    damaged: list[CheckpointError] = []
+    for path in checkpoints(folder)[::-1]:
+        try:
+            return path, read_state(path), damaged
+        except CheckpointError as error:
+            damaged.append(error)
+            path.rename(path.with_name(f"{path.name}.damaged"))
+    if damaged:
+        raise CheckpointError(problem for error in damaged for problem in error.problems)
+    return None
+
+
+def retire(folder: Path, *, keep_last: int, keep_best: int, newest: Path) -> list[Path]:
+    """Remove checkpoints beyond the last and the best. Call it when the newest is durable, which stays in any case.
+
+    Returns:
+        Those removed.
+    """
+    found = checkpoints(folder)
+    scores = {path: score_of(path) for path in found} if keep_best else {}
+    scored = sorted((score, path) for path, score in scores.items() if score is not None)
+    kept = {newest, *found[-keep_last:], *(path for _, path in scored[:keep_best])}
+    gone = [path for path in found if path not in kept]
+    for path in gone:
+        remove_tree(path)
+    return gone
+
+
+def score_of(folder: Path) -> float | None:
+    """The validation loss of a checkpoint, if it has one."""
+    try:
+        return json.loads((folder / MARKER).read_text(encoding="utf-8")).get("validation_loss")
+    except (OSError, ValueError):
+        return None
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,225 @@
+"""The run config as typed data: what a user may write about training, field by field. ``docs/run-config.md`` is its page."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from flexit.ir.language import INFERRED, Group, InferredInt, Kind, PositiveFloat, PositiveInt
+
+NotNegativeInt = Annotated[int, Field(ge=0)]
+NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Factor = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Precision = Literal["fp32", "bf16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class Source(Kind, family="Source"):
+    """Where training data comes from."""
+
+
+class Text(Source, kind="text"):
+    """UTF-8 files, each one document."""
+
+    files: list[str]
+    """Names or patterns, relative to the run config; each must match a file."""
+
+
+class Tokenizer(Kind, family="Tokenizer"):
+    """How text becomes token ids."""
+
+
+class Bpe(Tokenizer, kind="bpe"):
+    """Byte-level byte-pair encoding, trained on the files (Sennrich et al. 2016; bytes as in GPT-2)."""
+
+    vocab_size: Annotated[Annotated[int, Field(ge=257)] | None, INFERRED] = None
+    """Tokens, the 256 bytes and the separator among them; inferred: the rows of the model's table."""
+    separator: str = "<|endoftext|>"
+    """The token after each document, which ends generation too."""
+
+
+class File(Tokenizer, kind="file"):
+    """A tokenizer that exists."""
+
+    path: str
+    """A ``tokenizer.json``, relative to the run config."""
+    separator: str | None = None
+    """A token of it to write after each document."""
+
+
+class Validation(Group):
+    """Held-out text."""
+
+    split: Share
+    """Share of the tokens held out."""
+
+
+class Data(Group):
+    """What is learned from."""
+
+    train: Source
+    """The text."""
+    validation: Validation | None = None
+    """Held-out text."""
+    seq_len: Annotated[int, Field(ge=2)]
+    """Tokens per row."""
+    tokenizer: Tokenizer
+    """Text to token ids."""
+
+
+class Batch(Group):
+    """How many rows make an update."""
+
+    size: PositiveInt = 16
+    """Rows per forward."""
+    accumulate: PositiveInt = 1
+    """Forwards per update; the gradient is that of the mean over all their tokens."""
+
+
+class Optimizer(Kind, family="Optimizer"):
+    """How gradients become updates."""
+
+
+class AdamW(Optimizer, kind="adamw"):
+    """AdamW (Loshchilov and Hutter 2019)."""
+
+    lr: PositiveFloat = 1e-3
+    """Learning rate, times the schedule's factor."""
+    weight_decay: NotNegativeFloat = 0.1
+    """Of matrices and tables; gains, biases and other vectors do not decay."""
+    betas: list[Decay] = Field(default_factory=lambda: [0.9, 0.95])
+    """Decay of the two moments."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
+
+
+class Schedule(Kind, family="Schedule"):
+    """Factor on the learning rate, by step."""
+
+    warmup: NotNegativeInt = 0
+    """Steps in which the factor grows from 0 to 1."""
+
+
+class Constant(Schedule, kind="constant"):
+    """Factor 1."""
+
+
+class Linear(Schedule, kind="linear"):
+    """Down in a straight line to ``final`` at the last step."""
+
+    final: Factor = 0.0
+    """Last factor."""
+
+
+class Cosine(Schedule, kind="cosine"):
+    """Down in half a cosine wave to ``final`` at the last step (Loshchilov and Hutter 2017, without restarts)."""
+
+    final: Factor = 0.1
+    """Last factor."""
+
+
+class Losses(Group):
+    """Weights of the terms beside the cross-entropy."""
+
+    router_balance: NotNegativeFloat = 0.0
+    """Times the load-balancing loss of the routers (Fedus et al. 2021)."""
+
+
+class Evaluate(Group):
+    """When the held-out text is looked at."""
+
+    every: PositiveInt
+    """Steps; the last step always evaluates."""
+    max_batches: PositiveInt | None = None
+    """Only the first so many batches."""
+
+
+class Checkpoint(Group):
+    """When the run is saved, and what is kept."""
+
+    every: PositiveInt = 200
+    """Steps; the last step always saves."""
+    keep_last: PositiveInt = 2
+    """Newest ones kept."""
+    keep_best: NotNegativeInt = 0
+    """Ones with the lowest validation loss kept besides."""
+
+
+class Log(Group):
+    """When a line of metrics is written."""
+
+    every: PositiveInt = 10
+    """Steps; the last step always writes one."""
+
+
+class RunConfig(Group):
+    """How a model is trained."""
+
+    flexit: Literal[1]
+    """Version of the run config language; defaults are frozen per version."""
+    model: str
+    """A spec file, the name of a preset, or a checkpoint folder."""
+    set: list[str] = Field(default_factory=list[str])
+    """Overrides of the spec, as on the command line."""
+    task: Literal["causal_lm"]
+    """What is learned: each token from those before it."""
+    data: Data
+    """What is learned from."""
+    batch: Batch = Field(default_factory=Batch)
+    """How many rows make an update."""
+    optimizer: Optimizer = Field(default_factory=AdamW)
+    """How gradients become updates."""
+    schedule: Schedule = Field(default_factory=Constant)
+    """Factor on the learning rate, by step."""
+    clip_norm: PositiveFloat | None = 1.0
+    """Largest Euclidean norm of all gradients together."""
+    losses: Losses = Field(default_factory=Losses)
+    """Weights of the terms beside the cross-entropy."""
+    steps: PositiveInt
+    """Updates of the weights."""
+    precision: Precision = "fp32"
+    """Of the arithmetic in forward and backward."""
+    device: Device = "auto"
+    """Where it runs; ``auto`` takes cuda, else mps, else cpu."""
+    threads: InferredInt = None
+    """CPU threads; inferred: what PyTorch takes."""
+    evaluate: Evaluate | None = None
+    """When the held-out text is looked at."""
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint)
+    """When the run is saved, and what is kept."""
+    log: Log = Field(default_factory=Log)
+    """When a line of metrics is written."""
+    seed: NotNegativeInt = 0
+    """Of first weights, order of the data and dropout."""
+    out: str
+    """The run folder."""
+
+
+class TrainingConfig(Group):
+    """What the :class:`~flexit.runtime.train.trainer.Trainer` itself needs; the fields mean what they mean in a run config."""
+
+    accumulate: PositiveInt = 1
+    """Batches per update."""
+    schedule: Schedule = Field(default_factory=Constant)
+    """Factor on the optimizer's learning rates, by step."""
+    clip_norm: PositiveFloat | None = 1.0
+    """Largest Euclidean norm of all gradients together."""
+    precision: Precision = "fp32"
+    """Of the arithmetic in forward and backward."""
+    device: Device = "auto"
+    """Where it runs; the model is moved there."""
+    evaluate: Evaluate | None = None
+    """When ``val_dataloader`` is looked at."""
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint)
+    """When the run is saved, and what is kept; nothing is saved without ``out``."""
+    log: Log = Field(default_factory=Log)
+    """When a line of metrics is written."""
+    seed: NotNegativeInt = 0
+    """Of dropout."""
+    out: str | None = None
+    """The run folder."""
+    progress: bool = True
+    """Show a progress bar, or a line now and then where there is no terminal."""

@@ -1,0 +1,79 @@
+"""Batches without end from any loader, pass after pass, with a position that a checkpoint can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from flexit.errors import UserError
+from flexit.runtime.train import random_state
+
+
+class Feed:
+    """Endless batches.
+
+    A loader with ``state_dict`` and ``load_state_dict`` (:class:`~flexit.runtime.train.data.rows.Rows`, torchdata's
+    ``StatefulDataLoader``) says itself where it is. Any other is brought back by starting its pass from the random
+    state that it had then and dropping the batches that were seen: exact for loaders that depend on nothing else.
+
+    Attributes:
+        passes: passes completed.
+        batches: batches taken in the current pass.
+    """
+
+    def __init__(self, loader: Iterable[Mapping[str, Any]]) -> None:
+        self.loader = loader
+        self._stateful = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+        self._iterator: Iterator[Mapping[str, Any]] | None = None
+        self._start: dict[str, Tensor] = {}
+        self.passes = 0
+        self.batches = 0
+
+    def next(self) -> Mapping[str, Any]:
+        """The next batch, of the next pass where this one is at its end.
+
+        Raises:
+            UserError: FX1704, the loader has no batches.
+        """
+        for _ in range(2):
+            if self._iterator is None:
+                self._begin()
+            assert self._iterator is not None
+            batch = next(self._iterator, None)
+            if batch is not None:
+                self.batches += 1
+                return batch
+            self._iterator = None
+            if self.batches == 0:
+                break
+            self.passes, self.batches = self.passes + 1, 0
+        raise UserError.of(
+            "FX1704", "the training loader is empty", path="train_dataloader", expected="at least one batch", found="none",
+            cure="give a loader that can be iterated again for each pass",
+        )  # fmt: skip
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The position as JSON data, and the random states that the current pass began with."""
+        own = self.loader.state_dict() if self._stateful else None  # pyright: ignore[reportAttributeAccessIssue]
+        return {"passes": self.passes, "batches": self.batches, "loader": own}, self._start
+
+    def load(self, position: Mapping[str, Any], start: Mapping[str, Tensor]) -> None:
+        """Go to a saved position. The caller restores the random states afterwards."""
+        self.passes, self.batches = position["passes"], position["batches"]
+        self._start = dict(start)
+        self._iterator = None
+        if position["loader"] is not None and self._stateful:
+            self.loader.load_state_dict(position["loader"])  # pyright: ignore[reportAttributeAccessIssue]
+            self._iterator = iter(self.loader)
+        elif self.batches > 0:
+            random_state.restore(start)
+            self._iterator = iter(self.loader)
+            for _ in range(self.batches):
+                next(self._iterator, None)
+
+    def _begin(self) -> None:
+        if not self._stateful:
+            self._start = random_state.capture()
+        self._iterator = iter(self.loader)

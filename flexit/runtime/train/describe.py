@@ -1,0 +1,43 @@
+"""Specs and run configs as the text that is kept in run folders and checkpoints."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from flexit.ir.language import Kind
+from flexit.ir.layers import as_written
+from flexit.ir.spec import Spec
+from flexit.runtime.train.config import RunConfig
+
+
+def spec_json(spec: Spec) -> str:
+    """A spec as JSON."""
+    return json.dumps(as_written(spec), indent=1)
+
+
+def to_yaml(data: Any) -> str:
+    """Plain data as YAML."""
+    stream = io.StringIO()
+    writer = YAML()
+    writer.default_flow_style = None
+    writer.width = 140
+    writer.dump(data, stream)
+    return stream.getvalue()
+
+
+def config_data(config: RunConfig) -> dict[str, Any]:
+    """A run config as complete plain data, defaults written out."""
+    return _plain(config)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if not hasattr(type(value), "model_fields"):
+        return value
+    data: dict[str, Any] = {"kind": value.kind} if isinstance(value, Kind) else {}
+    return data | {name: _plain(getattr(value, name)) for name in type(value).model_fields}

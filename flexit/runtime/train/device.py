@@ -1,0 +1,45 @@
+"""Devices and precisions: which there are, and what to do where there are not."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from flexit.errors import UserError
+from flexit.runtime.train.config import Device, Precision
+
+
+def pick_device(wanted: Device) -> torch.device:
+    """The device that a name means here.
+
+    Raises:
+        UserError: FX1702, it is not here.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, here in present.items() if here))
+    if not present[wanted]:
+        raise _missing("device", wanted, [name for name, here in present.items() if here])
+    return torch.device(wanted)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """The context in which forward runs in a precision.
+
+    Raises:
+        UserError: FX1702, the device cannot.
+    """
+    if precision == "fp32":
+        return nullcontext()
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise _missing("precision", precision, ["fp32"])
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def _missing(path: str, wanted: str, there: list[str]) -> UserError:
+    return UserError.of(
+        "FX1702", f"this machine has no {wanted}", path=path, expected=f"one of {', '.join(there)}", found=wanted,
+        cure=f"set {path} to {there[0]}",
+    )  # fmt: skip

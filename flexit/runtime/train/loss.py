@@ -1,0 +1,77 @@
+"""What is minimised: the cross-entropy of the next token, and side terms read from side outputs.
+
+Shapes: B rows, T tokens, V vocabulary, E experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = -100
+"""A label that is not learned (PyTorch's own default)."""
+
+ROUTERS = "router_logits"
+
+
+class CausalLoss:
+    """Mean cross-entropy over the labels that are not :data:`IGNORED`, plus weighted side terms.
+
+    Attributes:
+        router_balance: weight of :func:`balance`, summed over nothing and averaged over the routers.
+        reads_aux: whether the model must return its side outputs.
+    """
+
+    def __init__(self, *, router_balance: float = 0.0) -> None:
+        self.router_balance = router_balance
+        self.reads_aux = router_balance > 0
+
+    def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Terms by name, whose sum is minimised.
+
+        Args:
+            outputs: with ``logits [B, T, V]``, and ``aux`` if that was asked for.
+            batch: with ``labels int64 [B, T]``: the token that each logit row should predict.
+        """
+        logits, labels = outputs["logits"], batch["labels"]
+        terms = {"loss": F.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED)}
+        if self.reads_aux:
+            routers = [each for name, some in outputs["aux"].items() if name.endswith(ROUTERS) for each in some]
+            balances = [balance(each, batch.get("attention_mask")) for each in routers]
+            terms["router_balance"] = self.router_balance * torch.stack(balances).mean()
+        return terms
+
+
+def balance(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Load-balancing loss of one router: ``E * sum_e f_e P_e`` (Fedus et al. 2021, equations 4 to 6).
+
+    ``f_e`` is the share of tokens whose most probable expert is ``e``, ``P_e`` the mean probability of ``e``.
+
+    Args:
+        logits: ``[B, T, E]``.
+        mask: ``[B, T]``, 0 where a token is padding.
+
+    Returns:
+        A scalar: 1 when balanced, ``E`` when one expert takes all.
+    """
+    rows = logits.float().flatten(0, -2)
+    if mask is not None:
+        rows = rows[mask.flatten().bool()]
+    probabilities = rows.softmax(-1)
+    n_experts = rows.shape[-1]
+    first = F.one_hot(probabilities.argmax(-1), n_experts).float()
+    return n_experts * (first.mean(0) * probabilities.mean(0)).sum()
+
+
+def labelled(batch: Mapping[str, Any]) -> int:
+    """How many labels of a batch count: those not :data:`IGNORED`; without labels, its rows."""
+    labels = batch.get("labels")
+    if labels is None:
+        return len(next(iter(batch.values())))
+    if labels.is_floating_point():
+        return labels.numel()
+    return int((labels != IGNORED).sum())
