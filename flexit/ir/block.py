@@ -138,6 +138,34 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
         """The table that heads and embeddings may be tied to, if the block owns one."""
         return None
 
+    def reads(self, port: str) -> bool:
+        """Whether a wired port of this name is used."""
+        return port in self.inputs
+
+    @property
+    def max_len(self) -> int | None:
+        """The longest sequence that a position table of the block allows."""
+        return None
+
+    def spans(self) -> Iterator[tuple[str, int]]:
+        """Fields that limit how far apart positions may see each other, with the distance."""
+        yield from ()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether it mixes all positions without regard to their order."""
+        return False
+
+    @property
+    def orders(self) -> bool:
+        """Whether its result depends on the order of positions."""
+        return False
+
+    @property
+    def open_stream(self) -> bool:
+        """Whether its output is a residual stream that no norm has closed."""
+        return False
+
     def inferred(self, around: Surroundings) -> Iterator[Inferred]:
         """The fields that were left out and follow from elsewhere, for ``flexit show``."""
         del around

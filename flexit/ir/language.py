@@ -98,7 +98,8 @@ def choose(trait: type[Kind], value: Any) -> Kind:
         if cls is None and kind in registry.LATER.get(trait.family, ()):
             which = "kind_later"
         raise PydanticCustomError(which, "no such kind here", {"trait": trait.__name__, "kind": kind, "key": "kind"})
-    chosen = cls.model_validate({name: entry for name, entry in value.items() if name != "kind"})
+    fields = {name: entry for name, entry in value.items() if name != "kind"}
+    chosen = cls.model_validate(fields, by_alias=True, by_name=False)
     if isinstance(value, Written):
         chosen._node = value.node  # pyright: ignore[reportPrivateUsage]
     return chosen

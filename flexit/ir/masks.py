@@ -16,6 +16,12 @@ class Mask(Kind, family="Mask"):
 
     is_causal: ClassVar[bool] = False
 
+    def spans(self) -> Iterator[tuple[str, int]]:
+        """Fields that limit how far apart queries and keys may be, with the distance."""
+        window: int | None = getattr(self, "window", None)
+        if window is not None:
+            yield "window", window
+
     def pieces(self) -> Iterator[Piece]:
         """The conditions of the primitive op."""
         raise NotImplementedError

@@ -4,25 +4,27 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
-import networkx as nx
 from pydantic import AfterValidator
 
 from flexit.ir.block import Block, Fault, Port
-from flexit.ir.edges import Each
+from flexit.ir.edges import MAIN_OUTPUT, Each
 from flexit.ir.edges import Sequence as SequenceEdge
 from flexit.ir.expander import Expander, Unexpanded
 from flexit.ir.names import check_name
+from flexit.ir.ordering import in_dependence_order, reaches
+from flexit.ir.wording import nearest, several, shown
 
 Name = Annotated[str, AfterValidator(check_name)]
 BlockMap = dict[Name, Block]
 
 EDGE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(\.(?P<port>[a-z][a-z0-9_]*)(\[(?P<index>-?[0-9]+)\])?)?")
+
+MAIN_PORTS = {port: name for name, port in MAIN_OUTPUT.items() if name != "tokens"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,16 @@ def _wires_of(
         else:
             yield main, (Source(before),)
         return
+    named = isinstance(written, dict)
     by_port: Mapping[str, Any] = written if isinstance(written, dict) else {main: written}
     for port, value in by_port.items():
         declared = block.inputs.get(port)
         if declared is None and not block.takes_extra_ports:
             yield _unknown_port(block, port)
             continue
-        sources = list(_sources(value, port, declared, blocks, ports))
+        variadic = declared is not None and declared.variadic
+        slot = _Slot(port, f"from.{port}" if named else "from", variadic, blocks, ports)
+        sources = list(_sources(value, slot))
         wrong = [source for source in sources if isinstance(source, Fault)]
         yield from wrong
         if not wrong:
@@ -110,80 +115,122 @@ def _wires_of(
     for port, declared in block.inputs.items():
         if port not in by_port and not declared.optional:
             yield Fault(
-                code="FX0305", field="from", message=f"the port {port} is not wired",
+                code="FX0305", field="from", message=f"the port {port} of {block.kind} is not wired",
                 expected=f"an edge for each of {', '.join(p for p, d in block.inputs.items() if not d.optional)}",
-                found=", ".join(by_port) or "none", cure=f"add {port} to from",
+                found=f"{several(by_port)} alone" if by_port else "none", cure=f"add {port} to from, as {{{port}: ...}}",
             )  # fmt: skip
 
 
-def _sources(
-    value: Any, port: str, declared: Port | None, blocks: Mapping[str, Block], ports: Sequence[str]
-) -> Iterator[Source | Fault]:
-    variadic = declared is not None and declared.variadic
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A port to be wired, the field that says how, and what is in scope there."""
+
+    port: str
+    field: str
+    variadic: bool
+    blocks: Mapping[str, Block]
+    ports: Sequence[str]
+
+
+def _sources(value: Any, slot: _Slot) -> Iterator[Source | Fault]:
     if isinstance(value, dict):
-        yield _each(cast("dict[str, Any]", value), blocks)
+        yield _each(cast("dict[str, Any]", value), slot)
         return
     edges = cast("list[Any]", value) if isinstance(value, list) else [value]
-    if isinstance(value, list) and (not variadic or len(edges) < 2):
+    if isinstance(value, list) and (not slot.variadic or len(edges) < 2):
         yield Fault(
-            code="FX0305" if variadic else "FX0302", field="from",
-            message=f"the port {port} takes {'two edges or more' if variadic else 'one edge'}",
-            expected="a list of at least two edges" if variadic else "one edge",
-            found=f"a list of {len(edges)}", cure="name at least two blocks" if variadic else "join them with add first",
+            code="FX0305" if slot.variadic else "FX0302", field=slot.field,
+            message=f"the port {slot.port} takes {'two edges or more' if slot.variadic else 'one edge'}",
+            expected="a list of at least two edges" if slot.variadic else "one edge", found=shown(edges),
+            cure="name at least two blocks" if slot.variadic else "name one of them, or join them in a block before",
         )  # fmt: skip
         return
-    for edge in edges:
-        yield _source(edge, variadic, blocks, ports)
+    if slot.variadic and not isinstance(value, list) and not _is_list(value, slot):
+        yield Fault(
+            code="FX0305", field=slot.field, message=f"the port {slot.port} takes two edges or more",
+            expected="a list of at least two edges", found=shown(value), cure=f"write [{shown(value)}, ...]",
+        )  # fmt: skip
+        return
+    for index, edge in enumerate(edges):
+        place = f"{slot.field}.{index}" if isinstance(value, list) else slot.field
+        yield find_edge(edge, slot.blocks, slot.ports, field=place, variadic=slot.variadic)
 
 
-def _source(edge: Any, variadic: bool, blocks: Mapping[str, Block], ports: Sequence[str]) -> Source | Fault:
+def _is_list(value: Any, slot: _Slot) -> bool:
+    """Whether one edge is several: all layers of a sibling."""
+    match = EDGE.fullmatch(value) if isinstance(value, str) else None
+    block = slot.blocks.get(match["name"]) if match is not None else None
+    return block is None or (match is not None and match["port"] in block.more_outputs and match["index"] is None)
+
+
+def find_edge(
+    edge: Any, blocks: Mapping[str, Block], ports: Sequence[str], *, field: str = "from", variadic: bool = False
+) -> Source | Fault:
+    """What one written edge means in a scope.
+
+    Args:
+        edge: as written.
+        blocks: the blocks of the scope.
+        ports: the ports of the enclosing composite, or the graph inputs.
+        field: what a fault is about.
+        variadic: whether all layers at once are welcome.
+    """
     match = EDGE.fullmatch(edge) if isinstance(edge, str) else None
     if match is None:
         return Fault(
-            code="FX0301", field="from", message="not an edge",
-            expected="block, block.port, block.layers[i], a port or a graph input", found=str(edge),
+            code="FX0301", field=field, message="not an edge",
+            expected="block, block.port, block.layers[i], a port or a graph input", found=shown(edge),
             cure="write the name of a block",
         )  # fmt: skip
     name, port, index = match["name"], match["port"], match["index"]
     if name not in blocks and name not in ports:
-        near = difflib.get_close_matches(name, [*blocks, *ports], 1)
         return Fault(
-            code="FX0301", field="from", message="no block, port or graph input of this name",
-            expected=_in_scope(blocks, ports), found=name, cure=f"write {near[0] if near else 'one of them'}",
+            code="FX0301", field=field, message="no block, port or graph input of this name",
+            expected=_in_scope(blocks, ports), found=name, cure=f"write {nearest(name, [*blocks, *ports]) or 'one of them'}",
         )  # fmt: skip
     if port is not None and (name not in blocks or not _has_port(blocks[name], port, index)):
-        known = ["last_hidden_state", *blocks[name].more_outputs] if name in blocks else []
+        known = _output_ports(blocks[name]) if name in blocks else []
         return Fault(
-            code="FX0301", field="from", message=f"{name} has no such output port",
-            expected=f"{', '.join(known)}" if known else "no port after a port or graph input", found=str(edge),
+            code="FX0301", field=field, message=f"{name} has no such output port",
+            expected=f"{', '.join(known)}" if known else "no port after a port or graph input", found=edge,
             cure=f"write {name}",
         )  # fmt: skip
-    if port in (blocks[name].more_outputs if name in blocks else ()) and index is None and not variadic:
+    if port in (blocks[name].more_outputs if name in blocks else ()):
+        return _of_layers(edge, Source(name, port, None if index is None else int(index)), blocks[name], field, variadic)
+    return Source(name, port)
+
+
+def _of_layers(edge: str, source: Source, block: Block, field: str, variadic: bool) -> Source | Fault:
+    count = getattr(block, "n_layers", None)
+    if source.index is None and not variadic:
         return Fault(
-            code="FX0302", field="from", message="a list of sequences into a port that takes one",
-            expected=f"one of them, such as {name}.{port}[-1]", found=str(edge), cure=f"write {name}.{port}[-1]",
+            code="FX0302", field=field, message="a list of sequences into a port that takes one",
+            expected=f"one of them, such as {edge}[-1]", found=edge, cure=f"write {edge}[-1]",
         )  # fmt: skip
-    return Source(name, port, None if index is None else int(index))
+    if source.index is not None and isinstance(count, int) and not -count <= source.index < count:
+        return Fault(field=field, **_no_such_layer(source, count))
+    return source
+
+
+def _output_ports(block: Block) -> list[str]:
+    mains = [port for port in MAIN_PORTS if _has_port(block, port, None)]
+    return [*mains, *block.more_outputs]
 
 
 def _has_port(block: Block, port: str, index: str | None) -> bool:
     if port in block.more_outputs:
         return True
-    return index is None and port in ("last_hidden_state", "pooled", "logits") and block.output in ("same", *_types(port))
+    return index is None and port in MAIN_PORTS and block.output in ("same", MAIN_PORTS[port])
 
 
-def _types(port: str) -> tuple[str, ...]:
-    return {"last_hidden_state": ("sequence",), "pooled": ("vector",), "logits": ("logits",)}[port]
-
-
-def _each(value: Mapping[str, Any], blocks: Mapping[str, Block]) -> Source | Fault:
+def _each(value: Mapping[str, Any], slot: _Slot) -> Source | Fault:
     name, order = value.get("each"), value.get("order", "same")
-    known = [other for other, block in blocks.items() if "layers" in block.more_outputs]
+    known = [other for other, block in slot.blocks.items() if "layers" in block.more_outputs]
     if set(value) - {"each", "order"} or order not in ("same", "reversed") or name not in known:
         return Fault(
-            code="FX0308", field="from", message="not the layers of a sibling stack",
+            code="FX0308", field=slot.field, message="not the layers of a sibling stack",
             expected=f"each: one of {', '.join(known) or 'no stack here'}, order: same or reversed",
-            found=", ".join(f"{key}: {entry}" for key, entry in value.items()), cure="write {each: STACK, order: reversed}",
+            found=shown(value), cure="write {each: STACK, order: reversed}",
         )  # fmt: skip
     return Source(str(name), "layers", None, order)
 
@@ -191,37 +238,32 @@ def _each(value: Mapping[str, Any], blocks: Mapping[str, Block]) -> Source | Fau
 def _ordered(
     blocks: Mapping[str, Block], wires: Mapping[str, Wires]
 ) -> tuple[tuple[str, ...], list[tuple[str, Fault]]]:
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(blocks)
-    for name, ports in wires.items():
-        for sources in ports.values():
-            graph.add_edges_from((source.name, name) for source in sources if source.name in blocks)
+    sources = {
+        name: {source.name for found in wires.get(name, {}).values() for source in found if source.name in blocks}
+        for name in blocks
+    }
     for name, block in blocks.items():
-        if block.shares is not None and block.shares in blocks and not nx.has_path(graph, name, block.shares):
-            graph.add_edge(block.shares, name)
-    rank = {name: index for index, name in enumerate(blocks)}
-    try:
-        return tuple(nx.lexicographical_topological_sort(graph, key=rank.__getitem__)), []
-    except nx.NetworkXUnfeasible:
-        faults: list[tuple[str, Fault]] = []
-        for component in nx.strongly_connected_components(graph):
-            first = min(component, key=rank.__getitem__)
-            if len(component) > 1 or graph.has_edge(first, first):
-                cycle = [edge[0] for edge in nx.find_cycle(graph.subgraph(component), first)]
-                faults.append((first, _cycle(cycle)))
-        return (), faults
+        if block.shares is not None and block.shares in blocks and not reaches(sources, block.shares, name):
+            sources[name].add(block.shares)
+    order, cycles = in_dependence_order(sources)
+    return order, [(cycle[0], _cycle(cycle, blocks)) for cycle in cycles]
 
 
-def _cycle(cycle: Sequence[str]) -> Fault:
+def _cycle(cycle: Sequence[str], blocks: Mapping[str, Block]) -> Fault:
+    marks = [node.mark for name in cycle if (node := blocks[name].node) is not None and node.mark is not None]
+    lines = ", ".join(str(mark.line) for mark in marks)
+    first, last = cycle[0], cycle[-1]
+    other = f", or {first} out of that of {cycle[1]}" if len(cycle) > 1 else ""
     return Fault(
         code="FX0303", field="", message="blocks form a cycle", expected="a graph without cycles",
-        found=" -> ".join([*cycle, cycle[0]]), cure=f"take {cycle[-1]} out of the from: of {cycle[0]}",
+        found=" -> ".join([*cycle, first]) + (f" ({'lines' if len(marks) > 1 else 'line'} {lines})" if marks else ""),
+        cure=f"take {last} out of the from: of {first}{other}",
     )  # fmt: skip
 
 
 def _shadowed(name: str) -> Fault:
     return Fault(
-        code="FX0304", field="", message="named like a port or graph input of its scope",
+        code="FX0304", field="", on_key=True, message="named like a port or graph input of its scope",
         expected="a name of its own, since nothing is shadowed", found=name, cure=f"rename it, such as {name}_block",
     )  # fmt: skip
 
@@ -240,13 +282,15 @@ def _nothing_to_chain(main: str, port: Port, ports: Sequence[str]) -> Fault:
 
 def _unknown_port(block: Block, port: str) -> Fault:
     return Fault(
-        code="FX0305", field=f"from.{port}", message=f"{block.kind} has no such port",
-        expected=", ".join(block.inputs), found=port, cure=f"write one of {', '.join(block.inputs)}",
+        code="FX0305", field=f"from.{port}", on_key=True, message=f"{block.kind} has no such port",
+        expected=f"one of {', '.join(block.inputs)}", found=port,
+        cure=f"write {nearest(port, list(block.inputs)) or 'one of them'}",
     )  # fmt: skip
 
 
 def _in_scope(blocks: Mapping[str, Block], ports: Sequence[str]) -> str:
-    return f"one of the blocks {', '.join(blocks)} or the inputs {', '.join(ports)}"
+    inputs = f" or the {'inputs' if len(ports) > 1 else 'input'} {', '.join(ports)}" if ports else ""
+    return f"one of the blocks {', '.join(blocks)}{inputs}"
 
 
 # ---- expansion
@@ -297,7 +341,7 @@ def _edge(
                 edges += chosen
                 continue
             if not -len(chosen) <= source.index < len(chosen):
-                e.refuse_in(block, name, _no_such_layer(source, len(chosen)))
+                e.refuse_in(block, name, Fault(field="from", **_no_such_layer(source, len(chosen))))
             found = chosen[source.index]
         edges.append(found)
     declared = block.inputs.get(port)
@@ -331,8 +375,8 @@ def _layers_for(
     return Each(edges=tuple(reversed(layers)) if source.each == "reversed" else tuple(layers))
 
 
-def _no_such_layer(source: Source, count: int) -> Fault:
-    return Fault(
-        code="FX0301", field="from", message=f"{source.name} has no such layer",
-        expected=f"an index from {-count} to {count - 1}", found=str(source.index), cure=f"write {source.name}.layers[-1]",
-    )  # fmt: skip
+def _no_such_layer(source: Source, count: int) -> dict[str, str]:
+    return {
+        "code": "FX0301", "message": f"{source.name} has no such layer", "found": str(source.index),
+        "expected": f"an index from {-count} to {count - 1}", "cure": f"write {source.name}.{source.port}[-1]",
+    }  # fmt: skip

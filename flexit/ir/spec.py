@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from flexit.ir.block import Block
@@ -15,6 +15,7 @@ from flexit.ir.inputs import Input, Tokens
 from flexit.ir.language import INFERRED, Group
 from flexit.ir.program import Role
 from flexit.ir.scope import BlockMap, Name
+from flexit.ir.written import Node
 
 
 def _model_name(name: str) -> str:
@@ -53,6 +54,32 @@ class Spec(Group):
     """Initialisation by parameter role."""
     blocks: Annotated[BlockMap, AfterValidator(_not_empty)]
     """The graph; keys are block names."""
+
+    _node: Node | None = PrivateAttr(default=None)
+
+    @property
+    def node(self) -> Node | None:
+        """The document it was read from."""
+        return self._node
+
+    @classmethod
+    def of(cls, root: Node) -> Spec:
+        """The spec that a document says.
+
+        Raises:
+            ValidationError: its fields or kinds are wrong.
+        """
+        spec = cls.model_validate(root.plain(), by_alias=True, by_name=False)
+        spec._node = root
+        return spec
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spec):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in Spec.model_fields)
+
+    def __hash__(self) -> int:
+        return hash((self.name, *self.blocks))
 
     def init_of(self, path: str, role: Role) -> Init | None:
         """How a parameter is drawn: the innermost entry for its role, or for a role it follows; None where none says.

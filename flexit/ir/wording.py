@@ -65,7 +65,8 @@ def several(words: Iterable[str]) -> str:
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """The known word most like ``word``, if any is like it."""
     near = difflib.get_close_matches(word[:LONGEST], known, 1, 0.6)
-    return near[0] if near else None
+    longer = [name for name in known if len(word) > 2 and name.startswith(word)]
+    return near[0] if near else longer[0] if len(longer) == 1 else None
 
 
 def article(noun: str) -> str:

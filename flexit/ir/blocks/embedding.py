@@ -56,6 +56,14 @@ class Embedding(Block, kind="embedding"):
             return None
         return TokenTable("tokens.weight", self.vocab_size, self.d_model)
 
+    @property
+    def max_len(self) -> int | None:
+        return None if self.position is None else self.position.max_positions
+
+    @property
+    def orders(self) -> bool:
+        return self.position is not None
+
     def check(self) -> Iterator[Fault]:
         yield from self._check_tie()
         if self.norm_at != "sum" and (self.norm is None or self.norm_at == "projected"):

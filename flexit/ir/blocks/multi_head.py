@@ -92,6 +92,18 @@ class MultiHead(Mixer, kind="multi_head"):
     dropout: Probability = 0.0
     """On the attention weights."""
 
+    def spans(self) -> Iterator[tuple[str, int]]:
+        if self.mask is not None:
+            yield from ((f"mask.{field}", size) for field, size in self.mask.spans())
+
+    @property
+    def sees_all(self) -> bool:
+        return self.mask is not None and not self.mask.is_causal and not any(self.mask.spans())
+
+    @property
+    def orders(self) -> bool:
+        return self.rotary is not None or self.scores.bias is not None
+
     def check(self) -> Iterator[Fault]:
         groups = self.n_kv_heads
         if groups is not None and self.n_heads % groups:

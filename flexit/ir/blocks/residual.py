@@ -40,6 +40,10 @@ class Residual(Block, kind="residual"):
     dropout: Probability = 0.0
     """On the branch before it is added."""
 
+    @property
+    def open_stream(self) -> bool:
+        return self.norm is not None and places(self.norm_placement) == ("input",)
+
     def check(self) -> Iterator[Fault]:
         yield from check_placement(self.norm, self.norm_placement)
 

@@ -21,6 +21,10 @@ class ShortConv(Mixer, kind="short_conv"):
     bias: bool = False
     """On all three parts."""
 
+    @property
+    def orders(self) -> bool:
+        return True
+
     def expand(self, e: Expander, x: Sequence) -> Sequence:
         d = x.width
         b, c, v = e.split(e.linear(x.x, 3 * d, "in_proj", bias=self.bias), [d, d, d])

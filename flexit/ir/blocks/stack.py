@@ -61,6 +61,14 @@ class Stack(Block, kind="stack"):
         """The merged, validated layers."""
         return LayerPlan.of(self)
 
+    @property
+    def orders(self) -> bool:
+        return self.score_bias is not None
+
+    @property
+    def open_stream(self) -> bool:
+        return self.final_norm is False and self.plan.layer(self.n_layers - 1).open_stream
+
     def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
         return (self.plan.layer(int(path[1])), path[2:]) if path[0] == "layers" else None
 

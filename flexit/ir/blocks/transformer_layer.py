@@ -59,6 +59,13 @@ class TransformerLayer(Block, kind="transformer_layer"):
         """Sub-layers that are not null."""
         return tuple(name for name in NAMES if getattr(self, name) is not None)
 
+    def reads(self, port: str) -> bool:
+        return self.cross_attention is not None if port == "memory" else super().reads(port)
+
+    @property
+    def open_stream(self) -> bool:
+        return self.norm is not None and places(self.norm_placement) == ("input",)
+
     def check(self) -> Iterator[Fault]:
         yield from check_placement(self.norm, self.norm_placement)
         if not self.present:

@@ -5,28 +5,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flexit.errors import Problem
-from flexit.ir.spec import Spec
+from flexit.ir.checks import (
+    closing_norm,
+    companions,
+    edges,
+    fields,
+    init_entries,
+    limits,
+    positions,
+    ties,
+    unread,
+    variation,
+    windows,
+)
+from flexit.ir.checks.walk import Walk, walk
+from flexit.ir.expand import expand
+from flexit.ir.faults import problem_of
 
 if TYPE_CHECKING:
     from flexit.ir.program import Program
 
+__all__ = ["errors", "expanded", "walk", "warnings"]
 
-def errors(spec: Spec) -> list[Problem]:
+GRAPH = (edges, unread, companions, variation, fields, ties, windows, init_entries)
+WARNINGS = (closing_norm, positions)
+
+
+def errors(found: Walk) -> list[Problem]:
     """Everything wrong with names, edges and fields."""
-    del spec
-    return []
+    return [problem for module in GRAPH for problem in module.check(found)]
 
 
-def expanded(spec: Spec) -> tuple[Program | None, list[Problem]]:
+def expanded(found: Walk) -> tuple[Program | None, list[Problem]]:
     """The program, or everything wrong with widths, lengths and types."""
-    from flexit.ir.expand import expand
-    from flexit.ir.faults import problem_of
+    expansion = expand(found.spec)
+    problems = [problem_of(*fault) for fault in expansion.faults]
+    program = expansion.program
+    if program is not None:
+        problems += limits.check_size(found, program)
+        problems += init_entries.check_reach(found, program)
+    return program, problems
 
-    expansion = expand(spec)
-    return expansion.program, [problem_of(*fault) for fault in expansion.faults]
 
-
-def warnings(spec: Spec, program: Program) -> list[Problem]:
+def warnings(found: Walk) -> list[Problem]:
     """What stops nothing, but is probably not meant."""
-    del spec, program
-    return []
+    return [problem for module in WARNINGS for problem in module.check(found)]

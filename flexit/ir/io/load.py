@@ -108,15 +108,16 @@ def check_tree(root: Node) -> Checked:
 
 def check_spec(spec: Spec) -> Checked:
     """The graph and the shapes of a spec whose fields are right."""
-    from flexit.ir.checks.run import errors, expanded, warnings
+    from flexit.ir.checks import run
 
-    problems = errors(spec)
+    walk = run.walk(spec)
+    problems = run.errors(walk)
     if problems:
         return Checked(spec, None, tuple(in_order(problems)))
-    program, problems = expanded(spec)
+    program, problems = run.expanded(walk)
     if program is None or problems:
         return Checked(spec, None, tuple(in_order(problems)))
-    return Checked(spec, program, tuple(in_order(warnings(spec, program))))
+    return Checked(spec, program, tuple(in_order(run.warnings(walk))))
 
 
 def presets() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from flexit.ir.edges import Axis
 from flexit.ir.language import Kind
@@ -38,7 +38,10 @@ class Slot(Ids, kind="slot"):
 class Position(Kind, family="Position", package="flexit.ir.positions"):
     """A table added to embeddings."""
 
-    max_positions: ClassVar[None] = None
+    @property
+    def max_positions(self) -> int | None:
+        """The longest sequence, if there is one."""
+        return None
 
     def expand(self, e: Expander, axis: Axis, width: int) -> Value:
         """``[batch or 1, seq, width]``, with parameters ``positions`` below the current path."""

@@ -25,6 +25,10 @@ class Learned(Position, kind="learned"):
     ids: Ids = Rank()
     """The position ids where none are passed."""
 
+    @property
+    def max_positions(self) -> int | None:
+        return self.max_len
+
     def expand(self, e: Expander, axis: Axis, width: int) -> Value:
         ids = self.ids.of(e, axis)
         ids = ids if self.offset == 0 else e.add(ids, float(self.offset))

@@ -196,11 +196,12 @@ def _type_cure(spot: Spot, value: Any, number: Number | None) -> str:
         return "write true"
     if flag and isinstance(value, str) and value.lower() in ("no", "off", "n", "false"):
         return "write false"
+    if any(isinstance(option, KindOf) for option in spot.type.options):
+        return f"write {name}: {{kind: ...}}" if spot.owner is not None else "write a mapping with its kind"
     if isinstance(value, int | float) and not number and not flag:
         return f'write "{shown(value)}" in quotes if it is meant as text'
-    if spot.owner is not None:
-        return f"write {name}: {shown(example(spot.owner, str(spot.name), spot.type))}"
-    return f"write {describe(spot.type)}"
+    sample = example(spot.owner, str(spot.name), spot.type) if spot.owner is not None else None
+    return f"write {name}: {shown(sample)}" if sample is not None else f"write {describe(spot.type)}"
 
 
 def _is_number(text: str) -> bool:

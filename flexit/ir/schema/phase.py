@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -33,7 +35,7 @@ def validate(root: Node) -> tuple[Spec | None, list[Problem]]:
     spec: Spec | None = None
     blocks: dict[str, Block] = {}
     try:
-        spec = Spec.model_validate(root.plain())
+        spec = Spec.of(root)
         blocks = spec.blocks
     except ValidationError as error:
         problems += _explained(error, DOCUMENT, root)
@@ -116,10 +118,16 @@ def _explained(error: ValidationError, type_: FieldType, root: Node) -> Iterator
 
 
 def _valid_blocks(root: Node) -> Iterator[tuple[str, Block]]:
-    """The blocks of a document that are valid by themselves."""
+    """The blocks of a document that are valid, at least without the fields that are wrong."""
     blocks = root.entries.get("blocks")
     for name, node in (blocks.entries if blocks is not None else {}).items():
+        data = node.plain()
         try:
-            yield name, _any_block().validate_python(node.plain())
-        except ValidationError:
-            continue
+            yield name, _any_block().validate_python(data)
+        except ValidationError as error:
+            wrong = {entry["loc"][0] for entry in error.errors(include_url=False, include_input=False) if entry["loc"]}
+            right = {key: entry for key, entry in node.entries.items() if key not in wrong}
+            if not wrong or len(right) == len(node.entries):
+                continue
+            with suppress(ValidationError):
+                yield name, _any_block().validate_python(replace(node, value=right).plain())

@@ -1,0 +1,62 @@
+"""Do all names in ``from``, ``outputs`` and ``like`` mean something, and do the edges form no cycle?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from flexit.errors import Problem
+from flexit.ir.block import Fault
+from flexit.ir.checks.walk import Named, Walk
+from flexit.ir.faults import at_node, line_of, problem_of
+from flexit.ir.scope import find_edge
+from flexit.ir.wording import nearest
+from flexit.ir.written import Node
+
+
+def check(walk: Walk) -> Iterator[Problem]:
+    """FX0301 to FX0305, FX0307, FX0308."""
+    for scope in walk.scopes:
+        for name, fault in scope.resolved.faults:
+            shown = _with_other(fault, name, scope, walk) if fault.code == "FX0304" else fault
+            yield problem_of(scope.blocks[name], f"{scope.path}.{name}" if scope.path else name, shown)
+    yield from _outputs(walk)
+    yield from _likes(walk)
+
+
+def _outputs(walk: Walk) -> Iterator[Problem]:
+    spec = walk.spec
+    for name, edge in (spec.outputs or {}).items():
+        found = find_edge(edge, spec.blocks, (), field=f"outputs.{name}", variadic=True)
+        if isinstance(found, Fault):
+            yield at_node(spec.node or Node({}), found)
+
+
+def _likes(walk: Walk) -> Iterator[Problem]:
+    inputs = walk.spec.inputs
+    owners = [name for name, declared in inputs.items() if getattr(declared, "like", None) is None and _has_length(declared)]
+    for name, declared in inputs.items():
+        like = getattr(declared, "like", None)
+        others = [owner for owner in owners if owner != name]
+        if like is None or like in others:
+            continue
+        chained = like in inputs and like != name
+        yield at_node(walk.spec.node or Node({}), Fault(
+            code="FX0305" if chained else "FX0301", field=f"inputs.{name}.like",
+            message="names an input that has no length of its own" if chained else "no graph input of this name",
+            expected=f"one of {', '.join(others)}" if others else "another input, of which there is none", found=like,
+            cure=f"write {nearest(like, others) or others[0]}" if others else "delete like",
+        ))  # fmt: skip
+
+
+def _has_length(declared: object) -> bool:
+    return hasattr(declared, "like")
+
+
+def _with_other(fault: Fault, name: str, scope: Named, walk: Walk) -> Fault:
+    """The fault with the line of the definition that the block would hide."""
+    root = walk.spec.node
+    if scope.owner is not None or root is None:
+        return fault
+    inputs, left = root.find(("inputs", name))
+    return fault if left else replace(fault, found=f"{name}, a graph input{line_of(inputs)}")

@@ -1,0 +1,92 @@
+"""Does each ``init`` entry name a role, draw it in a way that role can be drawn, and reach a parameter?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from flexit.errors import Problem
+from flexit.ir.block import Fault
+from flexit.ir.checks.walk import Walk
+from flexit.ir.faults import at_node, problem_of
+from flexit.ir.initialisation import FOLLOWS, ROLES, Init
+from flexit.ir.layers import Varied
+from flexit.ir.wording import nearest
+from flexit.ir.written import Node
+
+if TYPE_CHECKING:
+    from flexit.ir.program import Program
+
+FLAT = ("gain", "bias", "sink")
+"""Roles of one-dimensional parameters."""
+FOR_FLAT = ("normal", "truncated_normal", "uniform", "constant", "zeros", "ones")
+HEAD_DIM = "rsqrt_fan_in_head_dim"
+
+
+def check(walk: Walk) -> Iterator[Problem]:
+    """FX0510 for roles that do not exist, FX0511 for ways that do not go with a role."""
+    yield from (at_node(walk.spec.node or Node({}), fault) for fault in _entries(walk.spec.init))
+    for site in walk.sites:
+        for fault in _entries(site.block.init):
+            yield problem_of(site.block, site.path, fault)
+
+
+def check_reach(walk: Walk, program: Program) -> Iterator[Problem]:
+    """FX0510 for entries that no parameter follows."""
+    everywhere: dict[str, bool] = {}
+    below: dict[int, dict[str, bool]] = {}
+    for param in program.params():
+        blocks = list(walk.spec.along(param.path))
+        layered = any(isinstance(block, Varied) for block in blocks)
+        for roles in (everywhere, *(below.setdefault(id(block), {}) for block in blocks)):
+            roles[param.role] = roles.get(param.role, False) or layered
+    yield from (at_node(walk.spec.node or Node({}), fault) for fault in _unreached(walk.spec.init, everywhere))
+    for site in walk.sites:
+        if site.block.shares is None and id(site.block) in below:
+            for fault in _unreached(site.block.init, below[id(site.block)]):
+                yield problem_of(site.block, site.path, fault)
+
+
+def _entries(init: Mapping[str, Init]) -> Iterator[Fault]:
+    for role, way in init.items():
+        if role not in ROLES:
+            yield Fault(
+                code="FX0510", field=f"init.{role}", on_key=True, message="no role of this name",
+                expected=f"one of {', '.join(ROLES)}", found=role, cure=f"write {nearest(role, ROLES) or 'one of them'}",
+            )  # fmt: skip
+        elif role in FLAT and way.kind not in FOR_FLAT:
+            yield Fault(
+                code="FX0511", field=f"init.{role}", message=f"not for one-dimensional parameters, as those of role {role}",
+                expected=f"one of {', '.join(FOR_FLAT)}", found=way.kind, cure="write constant, zeros or ones",
+            )  # fmt: skip
+        elif getattr(way, "std", None) == HEAD_DIM and role != "query_projection":
+            yield Fault(
+                code="FX0511", field=f"init.{role}.std", message="needs a head width, which this role does not have",
+                expected=f"another std, since {HEAD_DIM} is for query_projection alone", found=HEAD_DIM,
+                cure="write rsqrt_fan_in, or move it to query_projection",
+            )  # fmt: skip
+
+
+def _unreached(init: Mapping[str, Init], roles: Mapping[str, bool]) -> Iterator[Fault]:
+    for role, way in init.items():
+        followers = [other for other in roles if _follows(other, role)]
+        if not followers:
+            yield Fault(
+                code="FX0510", field=f"init.{role}", on_key=True, message="no parameter here has this role",
+                expected=f"one of the roles here: {', '.join(sorted(roles)) or 'none'}", found=role,
+                cure=f"delete {role}, or write one of these roles",
+            )  # fmt: skip
+        elif getattr(way, "depth_scaled", False) and not any(roles[other] for other in followers):
+            yield Fault(
+                code="FX0510", field=f"init.{role}.depth_scaled", message="its parameters lie outside any repeated layer",
+                expected="false, since there is no depth to scale by", found="true", cure="delete depth_scaled",
+            )  # fmt: skip
+
+
+def _follows(role: str, entry: str) -> bool:
+    """Whether parameters of a role are drawn by an entry if none is closer."""
+    if entry == "default":
+        return role not in FLAT
+    return role == entry or FOLLOWS.get(role) == entry
+
+

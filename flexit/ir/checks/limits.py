@@ -1,0 +1,31 @@
+"""Is the model of a size that a computer could hold?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flexit.errors import Problem
+from flexit.ir.block import Fault
+from flexit.ir.checks.walk import Walk
+from flexit.ir.faults import problem_of
+
+if TYPE_CHECKING:
+    from flexit.ir.program import Program
+
+MOST_PARAMETERS = 10**14
+
+
+def check_size(walk: Walk, program: Program) -> Iterator[Problem]:
+    """FX0109, at the block with the most parameters."""
+    sizes: dict[str, int] = {}
+    for param in program.params():
+        name = param.path.partition(".")[0]
+        sizes[name] = sizes.get(name, 0) + param.size
+    total = sum(sizes.values())
+    if total > MOST_PARAMETERS:
+        name = max(sizes, key=sizes.__getitem__)
+        yield problem_of(walk.spec.blocks.get(name), name, Fault(
+            code="FX0109", field="", message="more parameters than the limit", expected=f"at most {MOST_PARAMETERS:,}",
+            found=f"{total:,}, of which {sizes[name]:,} here", cure="make the model smaller",
+        ))  # fmt: skip
