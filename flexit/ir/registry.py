@@ -7,7 +7,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from flexit.errors import FlexitError
@@ -74,6 +73,8 @@ def forget(family: str, kind: str) -> None:
 
 
 def _load_plugin(kind: str) -> None:
+    from importlib.metadata import entry_points  # costs more than the rest of a check; needed for plugins alone
+
     for entry in entry_points(group="flexit.blocks"):
         if entry.name == kind:
             entry.load()

@@ -1,0 +1,96 @@
+"""Reading specs for the commands: which files a path means, and what came of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from flexit.errors import Problem, SpecError, UserError
+from flexit.ir.io.load import check
+from flexit.ir.io.source import MAX_BYTES
+from flexit.ir.program import Program
+from flexit.ir.spec import Spec
+
+ENDINGS = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """One file that was checked; ``problems`` of a valid one are warnings."""
+
+    file: str
+    valid: bool
+    problems: tuple[Problem, ...]
+    summary: str = ""
+
+
+def files_in(path: str) -> list[str]:
+    """The file or preset itself, or every spec in a folder and below.
+
+    Raises:
+        UserError: a folder without any.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return [path]
+    found = sorted(
+        str(file) for file in folder.rglob("*")
+        if file.suffix in ENDINGS and file.is_file() and not any(part.startswith(".") for part in file.parts[1:])
+    )  # fmt: skip
+    if not found:
+        raise UserError.of(
+            "FX1103", f"{path} holds no specs", expected=f"files that end in {', '.join(ENDINGS)}", found="none",
+            cure="give a file, or another folder", path=path,
+        )  # fmt: skip
+    return found
+
+
+def examine(file: str, sets: Sequence[str] = (), max_bytes: int | None = None) -> Examined:
+    """Check one file."""
+    from flexit.ir.cost import count_parameters
+    from flexit.ir.tree import short
+
+    checked = check(file, sets=sets, max_bytes=max_bytes or MAX_BYTES)
+    if checked.program is None:
+        return Examined(file=file, valid=False, problems=checked.problems)
+    summary = f"{short(count_parameters(checked.program))} parameters"
+    return Examined(file=file, valid=True, problems=checked.problems, summary=summary)
+
+
+def loaded(file: str, sets: Sequence[str] = ()) -> tuple[Spec, Program]:
+    """A valid spec and its program.
+
+    Raises:
+        SpecError: it is not valid.
+    """
+    checked = check(file, sets=sets)
+    if checked.spec is None or checked.program is None:
+        raise SpecError(problem for problem in checked.problems if not problem.warning)
+    return checked.spec, checked.program
+
+
+def as_data(result: Examined) -> dict[str, Any]:
+    """A result as JSON data."""
+    return {"file": result.file, "valid": result.valid, "problems": [asdict(problem) for problem in result.problems]}
+
+
+def lengths(written: Sequence[str]) -> int | dict[str, int] | None:
+    """``--seq`` as the library takes it.
+
+    Raises:
+        UserError: not a number, or several without names.
+    """
+    named: dict[str, int] = {}
+    for entry in written:
+        name, equals, number = entry.rpartition("=")
+        if not number.isascii() or not number.isdigit() or (not equals and len(written) > 1):
+            raise UserError.of(
+                "FX1101", "not a length", expected="one number, or LENGTH=N for each", found=entry,
+                cure="write --seq 512, or --seq seq=512 --seq decoder_seq=64", path="seq",
+            )  # fmt: skip
+        if not equals:
+            return int(number)
+        named[name] = int(number)
+    return named or None

@@ -1,0 +1,59 @@
+"""What the commands print with: text is shown as text, control characters escaped, colour only on a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+
+from flexit.errors import Problem, printable
+
+
+def say(text: str = "", *, bold: bool = False) -> None:
+    """A line on standard output."""
+    typer.secho(printable(text), bold=bold or None)
+
+
+def complain(problems: Iterable[Problem]) -> None:
+    """Problems on standard error, as the library words them."""
+    for problem in problems:
+        first, _, rest = str(problem).partition("\n")
+        typer.secho(first, err=True, fg="yellow" if problem.warning else "red", bold=True)
+        typer.secho(rest, err=True)
+
+
+def note(text: str) -> None:
+    """A line on standard error that is no part of the result."""
+    typer.secho(printable(text), err=True, dim=True)
+
+
+def emit(data: Any) -> None:
+    """Data as JSON on standard output."""
+    say(json.dumps(data, indent=2))
+
+
+def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Rows in aligned columns, the first one the heading.
+
+    Args:
+        rows: cells.
+        right: columns aligned to the right.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for index, row in enumerate(rows):
+        cells = (
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        say("  ".join(cells).rstrip(), bold=index == 0)
+
+
+def plainly() -> None:
+    """Make standard streams show what their encoding lacks as escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

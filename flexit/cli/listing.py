@@ -1,0 +1,144 @@
+"""Tables and pages of the commands: presets, costs, kinds, schemas."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from flexit.errors import UserError
+from flexit.ir import registry
+from flexit.ir.annotations import Entry, GroupOf, as_slot
+from flexit.ir.block import Block, Port
+from flexit.ir.cost import BlockCost, Cost
+from flexit.ir.describe import describe
+from flexit.ir.language import Group, Kind, families, field_docs
+from flexit.ir.program import Program
+from flexit.ir.tree import short, size, summary, written
+from flexit.ir.wording import nearest
+
+
+def preset_rows() -> list[list[str]]:
+    """Name, parameters and description of each preset."""
+    from flexit.ir.cost import cost
+    from flexit.ir.io.load import load_spec, presets
+
+    rows = [["preset", "parameters", "description"]]
+    for name in presets():
+        spec = load_spec(name)
+        rows.append([name, short(cost(spec).parameters), spec.description or ""])
+    return rows
+
+
+def cost_lines(program: Program, needs: Cost) -> list[str]:
+    """The figures of a model, with memory."""
+    weights = ", ".join(f"{size(count)} in {name}" for name, count in needs.weights.items() if name != "bf16")
+    train, export = size(needs.training_peak), size(needs.export_peak)
+    return [
+        *(line for line in summary(program, needs) if not line.startswith("weights")),
+        f"weights {weights}",
+        f"memory about {train} to train in fp32 with AdamW, {export} to export with proof",
+    ]
+
+
+def cost_rows(needs: Cost) -> list[list[str]]:
+    """Parameters and FLOPs by block; equal layers in one row."""
+    rows = [["block", "count", "parameters", "active", "FLOPs"]]
+
+    def add(block: BlockCost, depth: int, above: str) -> None:
+        name = block.path.removeprefix(f"{above}.") if above else block.path
+        count = f"x {block.count}" if block.count > 1 else ""
+        flops = short(block.flops) if block.flops else ""
+        rows.append([f"{'  ' * depth}{name}", count, f"{block.parameters:,}", f"{block.active:,}", flops])
+        for child in block.children:
+            add(child, depth + 1, block.path)
+
+    for block in needs.blocks:
+        add(block, 0, "")
+    rows.append(["total", "", f"{needs.parameters:,}", f"{needs.active:,}", short(needs.flops)])
+    return rows
+
+
+def cost_data(needs: Cost) -> dict[str, Any]:
+    """The figures as JSON data."""
+    return asdict(needs)
+
+
+def kind_rows() -> list[list[str]]:
+    """Family, kind and summary of every kind."""
+    rows = [["family", "kind", "summary"]]
+    for family in _families():
+        for kind in registry.names(family):
+            cls = registry.find(family, kind)
+            rows.append([family.family, kind, _first_line(cls)])
+    return rows
+
+
+def explained(kind: str) -> Iterator[str]:
+    """Every field of a kind: type, default and meaning.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    found = [cls for family in _families() if (cls := registry.find(family, kind)) is not None]
+    if not found:
+        known = sorted({name for family in _families() for name in registry.names(family)})
+        near = nearest(kind, known)
+        raise UserError.of(
+            "FX0203", "no such kind", expected="one of those that flexit kinds lists", found=kind,
+            cure=f"write {near}" if near else "run flexit kinds", path=kind,
+        )  # fmt: skip
+    for index, cls in enumerate(found):
+        if index:
+            yield ""
+        yield f"{kind} ({cls.family}): {inspect.cleandoc(cls.__doc__ or '')}"
+        if issubclass(cls, Block):
+            yield f"  reads {', '.join(_port(name, port) for name, port in cls.inputs.items())}"
+        yield ""
+        yield from _fields(cls, "  ")
+        if getattr(cls, "later", ()):
+            yield f"  not yet: {', '.join(cls.later)}"
+
+
+def schema_text(which: str) -> str:
+    """A JSON Schema as text.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    makers: dict[str, Any] = {}
+    raise UserError.of(
+        "FX1104", "no such schema", expected=f"one of {', '.join(makers)}", found=which, cure="write spec", path=which
+    )
+
+
+def _fields(cls: type[Group], indent: str) -> Iterator[str]:
+    docs = field_docs(cls)
+    for name, entry in as_slot(cls).items():
+        yield f"{indent}{name}: {describe(entry.type)}; {_default(entry)}"
+        yield f"{indent}    {' '.join(docs.get(entry.attribute, '').split())}"
+        for option in entry.type.options:
+            if isinstance(option, GroupOf):
+                yield from _fields(option.cls, indent + "    ")
+
+
+def _families() -> list[type[Kind]]:
+    """Every family, blocks first; importing all blocks brings the others in."""
+    registry.names(Block)
+    return sorted(families(), key=lambda family: (family is not Block, family.family))
+
+
+def _port(name: str, port: Port) -> str:
+    optional = ", optional" if port.optional else ""
+    return f"{name} ({'a list of ' if port.variadic else ''}{' or '.join(port.types)}{optional})"
+
+
+def _default(entry: Entry) -> str:
+    if entry.required:
+        return "required"
+    return "inferred" if entry.inferred else f"default {written(entry.default)}"
+
+
+def _first_line(cls: type[Kind] | None) -> str:
+    return inspect.cleandoc((cls.__doc__ if cls else None) or "").partition("\n")[0]

@@ -1,0 +1,165 @@
+"""Commands about specs: ``new check show cost kinds schema``. None of them imports torch or onnx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flexit.cli.console import complain, emit, say, table
+from flexit.errors import UserError
+
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, such as blocks.decoder.n_layers=2.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+MaxBytes = Annotated[
+    int | None,
+    typer.Option(metavar="BYTES", help="Refuse files above this size unread.", show_default="256 KiB"),
+]
+Seq = Annotated[list[str] | None, typer.Option(metavar="N or LENGTH=N", help="Tokens of each input, or of one.")]
+SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML or JSON file, or the name of a preset.")]
+
+
+def new(
+    preset: Annotated[str | None, typer.Argument(help="Name of a preset.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Where to write it; PRESET.yaml by default.")] = None,
+    *,
+    listed: Annotated[bool, typer.Option("--list", help="List the presets.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a preset to a file, to start from.
+
+    Example: flexit new tiny-llama my-model.yaml
+    """
+    from flexit.cli.listing import preset_rows
+    from flexit.ir.io.load import source_of
+
+    if listed or preset is None:
+        table(preset_rows())
+        return
+    data, name = source_of(preset)
+    target = file or Path(Path(name).name)
+    if target.exists() and not force:
+        raise UserError.of(
+            "FX1301", f"{target} exists already", expected="a new name", found="a file",
+            cure="give another file, or --force to replace it",
+        )  # fmt: skip
+    target.write_bytes(data)
+    say(f"{target} written; look at it with: flexit show {target}")
+
+
+def check(
+    paths: Annotated[list[str], typer.Argument(metavar="SPEC...", help="Files, folders or names of presets.")],
+    *,
+    sets: Sets = None,
+    as_json: Json = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
+    max_bytes: MaxBytes = None,
+        int | None, typer.Option(help="Refuse files above this size unread.", show_default="256 KiB", metavar="BYTES")
+    ] = None,
+) -> None:
+    """Check specs and list every problem with its place and its cure.
+
+    Example: flexit check my-model.yaml specs/
+    """
+    from flexit.cli.checking import as_data, examine, files_in
+
+    results = [examine(file, sets or (), max_bytes) for path in paths for file in files_in(path)]
+    if as_json:
+        emit({"valid": all(result.valid for result in results), "files": [as_data(result) for result in results]})
+    else:
+        for result in results:
+            complain(result.problems)
+            if result.valid:
+                say(f"{result.file}: valid, {result.summary}")
+    if not all(result.valid for result in results):
+        raise typer.Exit(2)
+    if strict and any(result.problems for result in results):
+        raise typer.Exit(1)
+
+
+def show(
+    spec: SpecFile,
+    *,
+    sets: Sets = None,
+    program: Annotated[bool, typer.Option("--program", help="Show the primitive ops instead.")] = False,
+) -> None:
+    """Show the blocks with shapes, parameters and everything that was inferred.
+
+    Example: flexit show gpt2
+    """
+    from flexit.cli.checking import loaded
+    from flexit.ir.printer import show as printed
+    from flexit.ir.tree import tree
+
+    checked, compiled = loaded(spec, sets or ())
+    say((printed(compiled) if program else tree(checked, compiled)).rstrip("\n"))
+
+
+def cost(
+    spec: SpecFile,
+    *,
+    sets: Sets = None,
+    batch: Annotated[int, typer.Option(help="Sequences.")] = 1,
+    seq: Annotated[
+        list[str] | None, typer.Option(metavar="N or LENGTH=N", help="Tokens of each input, or of one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Count parameters, FLOPs, decoding state and memory, before anything is allocated.
+
+    Example: flexit cost gpt2 --batch 8 --seq 512
+    """
+    from flexit.cli.checking import lengths, loaded
+    from flexit.cli.listing import cost_data, cost_lines, cost_rows
+    from flexit.ir.cost import cost as cost_of
+
+    _, compiled = loaded(spec, sets or ())
+    needs = cost_of(compiled, batch=batch, seq=lengths(seq or []))
+    if as_json:
+        emit(cost_data(needs))
+        return
+    for line in cost_lines(compiled, needs):
+        say(line)
+    say()
+    table(cost_rows(needs), right=(1, 2, 3, 4))
+
+
+def kinds(
+    kind: Annotated[str | None, typer.Argument(help="A kind, such as multi_head; all of them without.")] = None,
+) -> None:
+    """List the kinds of blocks, or explain every field of one.
+
+    Example: flexit kinds multi_head
+    """
+    from flexit.cli.listing import explained, kind_rows
+
+    if kind is None:
+        table(kind_rows())
+        say("\nflexit kinds KIND explains its fields.")
+        return
+    for line in explained(kind):
+        say(line)
+
+
+def schema(
+    which: Annotated[str, typer.Argument(help="spec or run.")] = "spec",
+    out: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None,
+) -> None:
+    """Print the JSON Schema of specs or run configs, for editors.
+
+    Example: flexit schema spec --out flexit-spec.schema.json
+    """
+    from flexit.cli.listing import schema_text
+
+    text = schema_text(which)
+    if out is None:
+        say(text.rstrip("\n"))
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
+COMMANDS: tuple[Any, ...] = (new, check, show, cost, kinds, schema)
+NEED_ARGUMENTS: tuple[Any, ...] = (check, show, cost)
