@@ -57,8 +57,6 @@ def check(
     as_json: Json = False,
     strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
     max_bytes: MaxBytes = None,
-        int | None, typer.Option(help="Refuse files above this size unread.", show_default="256 KiB", metavar="BYTES")
-    ] = None,
 ) -> None:
     """Check specs and list every problem with its place and its cure.
 
