@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from flexit.errors import Problem
-from flexit.ir.block import Block, Fault
+from flexit.ir.block import Fault
 from flexit.ir.diagnostics import problem
 from flexit.ir.written import Mark, Node, dotted
 
@@ -14,15 +14,14 @@ LINE = re.compile(r"\{line ([\w.]+)\}")
 """In a fault's text: `` (line 12)`` of another field of the same block, or nothing where lines are unknown."""
 
 
-def problem_of(block: Block | None, path: str, fault: Fault) -> Problem:
+def problem_of(node: Node | None, path: str, fault: Fault) -> Problem:
     """A fault at its place: the field, or the key that lacks it.
 
     Args:
-        block: whose fault it is; None for the document.
-        path: its path in the program, which stands in where its own is unknown.
+        node: where the block is written whose fault it is.
+        path: its path in the program, which stands in where that is unknown.
         fault: what is wrong.
     """
-    node = block.node if block is not None else None
     if node is None:
         node = Node({}, ("blocks", *path.split("."))) if path else Node({})
     return at_node(node, fault)

@@ -8,7 +8,6 @@ from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
 from flexit.ir.expand import output_edges
-from flexit.ir.faults import problem_of
 from flexit.ir.layers import Varied
 from flexit.ir.scope import EDGE
 
@@ -28,7 +27,7 @@ def check(walk: Walk) -> Iterator[Problem]:
         for name, user in users.items():
             block = scope.blocks.get(name)
             if block is not None and isinstance(block, Varied) and block.open_stream:
-                yield problem_of(block, f"{scope.path}.{name}" if scope.path else name, Fault(
+                yield scope.problem(name, Fault(
                     code="FX0901", field="final_norm", message="pre-norm layers without a final norm",
                     expected=f"a norm between the layers and {user}, which reads them", found="none",
                     cure="add final_norm: true",

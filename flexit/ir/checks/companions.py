@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
-from flexit.ir.faults import at_node
 from flexit.ir.inputs import alike, companions
-from flexit.ir.written import Node
 
 
 def check(walk: Walk) -> Iterator[Problem]:
@@ -23,7 +21,7 @@ def check(walk: Walk) -> Iterator[Problem]:
         for companion in companions(name).names:
             other = brought.setdefault(companion, name)
             if other != name:
-                yield _problem(walk, name, Fault(
+                yield walk.problem(Fault(
                     code="FX0309", field=f"inputs.{name}", on_key=True,
                     message=f"brings the same companion as {other}",
                     expected=f"one input with the companion {companion}",
@@ -33,13 +31,9 @@ def check(walk: Walk) -> Iterator[Problem]:
                 break
     for name in spec.inputs:
         if name in brought:
-            yield _problem(walk, name, Fault(
+            yield walk.problem(Fault(
                 code="FX0309", field=f"inputs.{name}", on_key=True, message=f"named like a companion of {brought[name]}",
                 expected=f"another name: {name} comes with {brought[name]} and is never declared", found=name,
                 cure="delete it, or rename it",
             ))  # fmt: skip
 
-
-def _problem(walk: Walk, name: str, fault: Fault) -> Problem:
-    del name
-    return at_node(walk.spec.node or Node({}), fault)

@@ -8,10 +8,9 @@ from dataclasses import replace
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Named, Walk
-from flexit.ir.faults import at_node, line_of, problem_of
+from flexit.ir.faults import line_of
 from flexit.ir.scope import find_edge
 from flexit.ir.wording import nearest
-from flexit.ir.written import Node
 
 
 def check(walk: Walk) -> Iterator[Problem]:
@@ -19,7 +18,7 @@ def check(walk: Walk) -> Iterator[Problem]:
     for scope in walk.scopes:
         for name, fault in scope.resolved.faults:
             shown = _with_other(fault, name, scope, walk) if fault.code == "FX0304" else fault
-            yield problem_of(scope.blocks[name], f"{scope.path}.{name}" if scope.path else name, shown)
+            yield scope.problem(name, shown)
     yield from _outputs(walk)
     yield from _likes(walk)
 
@@ -29,7 +28,7 @@ def _outputs(walk: Walk) -> Iterator[Problem]:
     for name, edge in (spec.outputs or {}).items():
         found = find_edge(edge, spec.blocks, (), field=f"outputs.{name}", variadic=True)
         if isinstance(found, Fault):
-            yield at_node(spec.node or Node({}), found)
+            yield walk.problem(found)
 
 
 def _likes(walk: Walk) -> Iterator[Problem]:
@@ -41,7 +40,7 @@ def _likes(walk: Walk) -> Iterator[Problem]:
         if like is None or like in others:
             continue
         chained = like in inputs and like != name
-        yield at_node(walk.spec.node or Node({}), Fault(
+        yield walk.problem(Fault(
             code="FX0305" if chained else "FX0301", field=f"inputs.{name}.like",
             message="names an input that has no length of its own" if chained else "no graph input of this name",
             expected=f"one of {', '.join(others)}" if others else "another input, of which there is none", found=like,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Site, Walk
-from flexit.ir.faults import field_keys, problem_of
+from flexit.ir.faults import field_keys
 
 INERT = ("FX0501", "FX0504")
 
@@ -17,7 +17,7 @@ def check(walk: Walk) -> Iterator[Problem]:
     for site in walk.sites:
         for fault in site.block.check():
             if fault.code[:4] != "FX06" and not _made_inert(site, fault):
-                yield problem_of(site.block, site.path, fault)
+                yield site.problem(fault)
 
 
 def _made_inert(site: Site, fault: Fault) -> bool:

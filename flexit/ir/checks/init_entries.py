@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
-from flexit.ir.faults import at_node, problem_of
 from flexit.ir.initialisation import FOLLOWS, ROLES, Init
 from flexit.ir.layers import Varied
 from flexit.ir.wording import nearest
-from flexit.ir.written import Node
 
 if TYPE_CHECKING:
     from flexit.ir.program import Program
@@ -25,10 +23,10 @@ HEAD_DIM = "rsqrt_fan_in_head_dim"
 
 def check(walk: Walk) -> Iterator[Problem]:
     """FX0510 for roles that do not exist, FX0511 for ways that do not go with a role."""
-    yield from (at_node(walk.spec.node or Node({}), fault) for fault in _entries(walk.spec.init))
+    yield from (walk.problem(fault) for fault in _entries(walk.spec.init))
     for site in walk.sites:
         for fault in _entries(site.block.init):
-            yield problem_of(site.block, site.path, fault)
+            yield site.problem(fault)
 
 
 def check_reach(walk: Walk, program: Program) -> Iterator[Problem]:
@@ -40,11 +38,11 @@ def check_reach(walk: Walk, program: Program) -> Iterator[Problem]:
         layered = any(isinstance(block, Varied) for block in blocks)
         for roles in (everywhere, *(below.setdefault(id(block), {}) for block in blocks)):
             roles[param.role] = roles.get(param.role, False) or layered
-    yield from (at_node(walk.spec.node or Node({}), fault) for fault in _unreached(walk.spec.init, everywhere))
+    yield from (walk.problem(fault) for fault in _unreached(walk.spec.init, everywhere))
     for site in walk.sites:
         if site.block.shares is None and id(site.block) in below:
             for fault in _unreached(site.block.init, below[id(site.block)]):
-                yield problem_of(site.block, site.path, fault)
+                yield site.problem(fault)
 
 
 def _entries(init: Mapping[str, Init]) -> Iterator[Fault]:

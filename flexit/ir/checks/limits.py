@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
-from flexit.ir.faults import problem_of
 
 if TYPE_CHECKING:
     from flexit.ir.program import Program
@@ -25,7 +24,7 @@ def check_size(walk: Walk, program: Program) -> Iterator[Problem]:
     total = sum(sizes.values())
     if total > MOST_PARAMETERS:
         name = max(sizes, key=sizes.__getitem__)
-        yield problem_of(walk.spec.blocks.get(name), name, Fault(
+        yield walk.document.problem(name, Fault(
             code="FX0109", field="", message="more parameters than the limit", expected=f"at most {MOST_PARAMETERS:,}",
             found=f"{total:,}, of which {sizes[name]:,} here", cure="make the model smaller",
         ))  # fmt: skip

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
-from flexit.ir.faults import problem_of
 from flexit.ir.inputs import Tokens
 
 
@@ -19,7 +18,7 @@ def check(walk: Walk) -> Iterator[Problem]:
         return
     for site in walk.sites:
         if site.block.sees_all:
-            yield problem_of(site.block, site.path, Fault(
+            yield site.problem(Fault(
                 code="FX0902", field="", message="full attention, and nothing tells positions apart",
                 expected="position, rotary or scores.bias somewhere", found="none of the three",
                 cure="add rotary: {} here, or a position to the tokens, or a score bias",

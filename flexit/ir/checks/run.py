@@ -39,7 +39,11 @@ def errors(found: Walk) -> list[Problem]:
 def expanded(found: Walk) -> tuple[Program | None, list[Problem]]:
     """The program, or everything wrong with widths, lengths and types."""
     expansion = expand(found.spec)
-    problems = [problem_of(*fault) for fault in expansion.faults]
+    nodes = {id(site.block): site.node for site in found.sites}
+    problems = [
+        problem_of(nodes.get(id(block)) if block is not None else None, path, fault)
+        for block, path, fault in expansion.faults
+    ]
     program = expansion.program
     if program is not None:
         problems += limits.check_size(found, program)

@@ -8,7 +8,6 @@ from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
 from flexit.ir.expand import tables
-from flexit.ir.faults import problem_of
 from flexit.ir.wording import nearest, shown
 
 
@@ -25,7 +24,7 @@ def check(walk: Walk) -> Iterator[Problem]:
         if tied in legal or tied in known:
             continue
         itself = tied == site.name
-        yield problem_of(site.block, site.path, Fault(
+        yield site.problem(Fault(
             code="FX0701", field="tied_to",
             message="names the block itself" if itself else "no block here owns a token table by this name",
             expected=f"one of {', '.join(legal)}" if legal else "a block that owns a token table, of which there is none",

@@ -8,9 +8,7 @@ from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
 from flexit.ir.checks.walk import Named, Site, Walk, plan_of
 from flexit.ir.expand import output_edges
-from flexit.ir.faults import at_node, problem_of
 from flexit.ir.scope import EDGE, resolve
-from flexit.ir.written import Node
 
 
 def check(walk: Walk) -> Iterator[Problem]:
@@ -32,12 +30,11 @@ def _blocks(walk: Walk, scope: Named) -> Iterator[Problem]:
         read |= {match["name"] for match in matches if match is not None}
     else:
         read.add(next(reversed(scope.blocks)))
-    for name, block in scope.blocks.items():
+    for name in scope.blocks:
         if name not in read:
-            path = f"{scope.path}.{name}" if scope.path else name
             where = "an output of the document" if scope.owner is None else "the last block of its scope"
             cure = f"give from: {name} to a block, list it in outputs, or delete it"
-            yield problem_of(block, path, Fault(
+            yield scope.problem(name, Fault(
                 code="FX0306", field="", on_key=True, message="nobody reads this block",
                 expected=f"every block read by another one, or {where}", found="no from: that names it",
                 cure=cure if scope.owner is None else f"give from: {name} to a block, or delete it",
@@ -48,7 +45,7 @@ def _inputs(walk: Walk) -> Iterator[Problem]:
     read = _names(walk.document)
     for name in walk.spec.inputs:
         if name not in read:
-            yield at_node(walk.spec.node or Node({}), Fault(
+            yield walk.problem(Fault(
                 code="FX0306", field=f"inputs.{name}", on_key=True, message="nobody reads this input",
                 expected="every graph input read by a block", found="no from: that names it",
                 cure=f"give from: {name} to a block, or delete the input",
@@ -59,7 +56,7 @@ def _ports(site: Site) -> Iterator[Problem]:
     for port in site.ports:
         if not _reads(site.block, port, site.ports):
             written = site.block.wired
-            yield problem_of(site.block, site.path, Fault(
+            yield site.problem(Fault(
                 code="FX0306", field=f"from.{port}" if isinstance(written, dict) else "", on_key=True,
                 message=f"no block inside reads the port {port}", expected="every port that is given read inside",
                 found=f"{port}, which nothing inside names", cure=f"take {port} out of from, or read it inside",

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from flexit.errors import Problem
 from flexit.ir.checks.walk import Walk
-from flexit.ir.faults import problem_of
 from flexit.ir.layers import Varied, check_variation
 
 
@@ -15,4 +14,4 @@ def check(walk: Walk) -> Iterator[Problem]:
     for site in walk.sites:
         if isinstance(site.block, Varied):
             for fault in check_variation(site.block):
-                yield problem_of(site.block, site.path, fault)
+                yield site.problem(fault)

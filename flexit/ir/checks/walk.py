@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flexit.ir.block import Block
+from flexit.errors import Problem
+from flexit.ir.block import Block, Fault
+from flexit.ir.faults import at_node, problem_of
 from flexit.ir.layers import LayerPlan, Varied, check_variation
 from flexit.ir.scope import Scope, resolve
 from flexit.ir.spec import Spec
@@ -23,6 +25,7 @@ class Site:
         outer: the blocks around it, outermost first.
         scope: the named blocks it is one of, or None in a slot.
         base: the layer as written, where overrides were merged into it.
+        node: where it is written, also where that is just the name of its kind.
     """
 
     block: Block
@@ -31,6 +34,11 @@ class Site:
     outer: tuple[Block, ...] = ()
     scope: Named | None = None
     base: Node | None = None
+    node: Node | None = None
+
+    def problem(self, fault: Fault) -> Problem:
+        """The problem that a fault of the block is."""
+        return problem_of(self.node, self.path, fault)
 
     @property
     def name(self) -> str:
@@ -48,6 +56,7 @@ class Named:
         resolved: its edges.
         path: path of the composite, empty for the document.
         owner: the composite, None for the document.
+        node: where the map is written.
     """
 
     blocks: Mapping[str, Block]
@@ -55,6 +64,12 @@ class Named:
     resolved: Scope
     path: str = ""
     owner: Block | None = None
+    node: Node | None = None
+
+    def problem(self, name: str, fault: Fault) -> Problem:
+        """The problem that a fault of one of the blocks is."""
+        node = self.blocks[name].node or _below(self.node, name)
+        return problem_of(node, f"{self.path}.{name}" if self.path else name, fault)
 
 
 @dataclass(slots=True)
@@ -70,13 +85,17 @@ class Walk:
         """The outermost scope."""
         return self.scopes[0]
 
+    def problem(self, fault: Fault) -> Problem:
+        """The problem that a fault of the document's own fields is."""
+        return at_node(self.spec.node or Node({}), fault)
+
 
 def walk(spec: Spec) -> Walk:
     """Go through a spec whose fields are valid. Layers whose variation has faults are left out."""
     found = Walk(spec)
     inputs = tuple(spec.inputs)
     resolved = resolve(spec.blocks, inputs, chain_from=inputs[0] if len(inputs) == 1 else None)
-    _scope(found, Named(spec.blocks, inputs, resolved), ())
+    _scope(found, Named(spec.blocks, inputs, resolved, node=_below(spec.node, "blocks")), ())
     return found
 
 
@@ -93,7 +112,7 @@ def _scope(found: Walk, named: Named, outer: tuple[Block, ...], base: Node | Non
     for name, block in named.blocks.items():
         ports = tuple(named.resolved.wires.get(name, {}))
         path = f"{named.path}.{name}" if named.path else name
-        _visit(found, Site(block, path, ports, outer, named, base))
+        _visit(found, Site(block, path, ports, outer, named, base, block.node or _below(named.node, name)))
 
 
 def _visit(found: Walk, site: Site) -> None:
@@ -105,18 +124,23 @@ def _visit(found: Walk, site: Site) -> None:
             maps.setdefault(keys[0], {})[keys[1]] = child
         else:
             ports = site.ports if block.takes_extra_ports else tuple(child.inputs)[:1]
-            _visit(found, Site(child, f"{site.path}.{keys[0]}", ports, outer, None, site.base))
-    for blocks in maps.values():
+            node = child.node or _below(site.node, keys[0])
+            _visit(found, Site(child, f"{site.path}.{keys[0]}", ports, outer, None, site.base, node))
+    for key, blocks in maps.items():
         resolved = resolve(blocks, site.ports, chain_from="x")
-        _scope(found, Named(blocks, site.ports, resolved, site.path, block), outer, site.base)
+        _scope(found, Named(blocks, site.ports, resolved, site.path, block, _below(site.node, key)), outer, site.base)
     plan = plan_of(block)
     if plan is not None:
         assert isinstance(block, Varied)
         first = _first_uses(plan)
-        for choice, layer, _ in plan.distinct():
+        for choice, layer, written in plan.distinct():
             base = block.layer.node if choice.names else site.base
-            inner = Site(layer, f"{site.path}.layers.{first[choice]}", site.ports, outer, None, base)
+            inner = Site(layer, f"{site.path}.layers.{first[choice]}", site.ports, outer, None, base, written)
             _visit(found, inner)
+
+
+def _below(node: Node | None, key: str) -> Node | None:
+    return node.entries.get(key) if node is not None else None
 
 
 def _first_uses(plan: LayerPlan) -> dict[Choice, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
 from flexit.ir.checks.walk import Site, Walk
-from flexit.ir.faults import line_of, problem_of
+from flexit.ir.faults import line_of
 from flexit.ir.scope import Scope
 
 
@@ -18,7 +18,7 @@ def check(walk: Walk) -> Iterator[Problem]:
             table = _table(walk, site)
             if table is None or table.max_len is None or size < table.max_len:
                 continue
-            yield problem_of(site.block, site.path, Fault(
+            yield site.problem(Fault(
                 code="FX0509", field=field, message="as long as the longest sequence, so that it hides nothing",
                 expected=f"less than {table.max_len}, the max_len of the position table{line_of(table.node)}",
                 found=str(size), cure=f"write a smaller {field.rpartition('.')[2]}, or delete it",

@@ -292,9 +292,11 @@ class _Reader:
         raise _Stop
 
 
-def _syntax_cure(what: str, context: str) -> str:
-    if "tab" in what:
+def _syntax_cure(found: str, context: str) -> str:
+    if "tab" in found:
         return "indent with spaces"
+    if "flow" in context and found == "'['":
+        return "put quotes around text that has brackets in it, or add the comma that is missing"
     if "flow" in context:
         return "close the bracket, or add the comma that is missing"
     if "quoted" in context:
