@@ -83,8 +83,8 @@ def check_external_data(folder: Path, manifest: Mapping[str, Any]) -> None:
     Raises:
         BundleError: FX1403.
     """
-    import onnx  # noqa: PLC0415
-    from onnx.external_data_helper import uses_external_data  # noqa: PLC0415
+    import onnx
+    from onnx.external_data_helper import uses_external_data
 
     for name in manifest["models"]:
         model = onnx.load_model(str(folder / name), load_external_data=False)
@@ -102,7 +102,7 @@ def open_bundle(folder: str | Path, *, optimise: bool = True, threads: int = 0) 
     Raises:
         BundleError: the folder is no sound bundle.
     """
-    from flexit.runtime.ort_session import ModelFile, OrtSession  # noqa: PLC0415
+    from flexit.runtime.ort_session import ModelFile, OrtSession
 
     bundle = read_bundle(folder)
     check_external_data(bundle.folder, bundle.manifest)

@@ -71,7 +71,7 @@ def export(
 
 
 def _from_checkpoint(folder: Path) -> tuple[FlexitModule, dict[str, Path]]:
-    from safetensors.torch import load_file  # noqa: PLC0415
+    from safetensors.torch import load_file
 
     recover(folder)
     try:
@@ -122,7 +122,7 @@ def _subject(
 
 def _write_probe(module: FlexitModule, folder: Path, seed: int) -> None:
     """Inputs and the reference's outputs, replayed by ``flexit verify`` where the bundle will run."""
-    from safetensors.numpy import save_file  # noqa: PLC0415
+    from safetensors.numpy import save_file
 
     inputs = inputs_for(module.program, Case(2, 4, 0), np.random.default_rng(seed))
     outputs = TorchSession(module).run(inputs)
@@ -160,4 +160,3 @@ def _interface_data(program: Program) -> dict[str, Any]:
         "inputs": [asdict(entry) for entry in interface.inputs], "outputs": list(interface.outputs),
         "decoded": interface.decoded, "why_not": interface.why_not,
     }  # fmt: skip
-

@@ -88,7 +88,9 @@ class TorchSession:
 
     def _tensors(self, arrays: Mapping[str, Array]) -> dict[str, Tensor]:
         dtype = next(self.module.parameters()).dtype
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in arrays.items()}
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in arrays.items()
+        }
         return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
 
 

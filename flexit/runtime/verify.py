@@ -31,7 +31,7 @@ def verify(folder: str | Path) -> Verdict:
     Raises:
         BundleError: the folder is no sound bundle, or its probe does not fit it.
     """
-    from flexit.runtime.proof.compare import relative_error  # noqa: PLC0415
+    from flexit.runtime.proof.compare import relative_error
 
     bundle = read_bundle(folder)
     arrays = load_file(bundle.folder / "probe.safetensors")
@@ -43,7 +43,9 @@ def verify(folder: str | Path) -> Verdict:
             "FX1402", f"{folder}: the probe is not one of this model", expected=", ".join(found),
             found=", ".join(expected), cure="export the bundle again",
         )  # fmt: skip
-    errors = [relative_error(found[name], expected[name], _valid(bundle.manifest["outputs"][name], inputs)) for name in found]
+    errors = [
+        relative_error(found[name], expected[name], _valid(bundle.manifest["outputs"][name], inputs)) for name in found
+    ]
     return Verdict(max(errors), bundle.manifest["evidence"]["tolerance"])
 
 

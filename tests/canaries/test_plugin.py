@@ -47,7 +47,9 @@ def acme(tmp_path, monkeypatch):
     site = tmp_path / "site"
     (site / "acme_mixer-1.0.dist-info").mkdir(parents=True)
     (site / "acme_mixer.py").write_text(textwrap.dedent(MIXER))
-    (site / "acme_mixer-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-mixer\nVersion: 1.0\n")
+    (site / "acme_mixer-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: acme-mixer\nVersion: 1.0\n"
+    )
     (site / "acme_mixer-1.0.dist-info" / "entry_points.txt").write_text(
         "[flexit.blocks]\nacme:latent = acme_mixer:Latent\n"
     )

@@ -107,6 +107,8 @@ def test_padded_rows_equal_rows_alone(canary, stressed, batch):
         for name, value in together.items():
             valid = value[row]
             if value.ndim == 3:
-                group = next(g.name for g in module.program.groups if g.seq == str(module.program.outputs[name].dims[1]))
+                group = next(
+                    g.name for g in module.program.groups if g.seq == str(module.program.outputs[name].dims[1])
+                )
                 valid = value[row][masks[group][row].bool().numpy()]
             assert relative_error(valid, result[name][0]) < 1e-5, (name, row)

@@ -135,9 +135,7 @@ def _bind_symbols(e: Emitter, program: Program) -> None:
                 e.symbols[str(dim)] = e.dim(e.values[entry.value], axis)
 
 
-def _output(
-    e: Emitter, results: list[ir.Value], inputs: list[ir.Value], value: ir.Value, *named: Any
-) -> None:
+def _output(e: Emitter, results: list[ir.Value], inputs: list[ir.Value], value: ir.Value, *named: Any) -> None:
     """Name a graph output; a value that has a name already gets an Identity."""
     name, type_ = named
     if value in results or value in inputs or value.name in e.initializers:

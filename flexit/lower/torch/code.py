@@ -129,7 +129,7 @@ class Code:
         file = f"<flexit region {next(_serial)}>"
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
         scope = dict(self.table)
-        exec(compile(source, file, "exec"), scope)  # noqa: S102
+        exec(compile(source, file, "exec"), scope)
         return scope["forward"], source  # pyright: ignore[reportReturnType]
 
 

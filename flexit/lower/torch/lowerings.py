@@ -47,7 +47,11 @@ def write(node: Node, code: Code, past: Mapping[str, Ref]) -> dict[str, Ref]:
     """
     lower = lowering(node.op.name).lower
     if not _takes_past(node.op.name):
-        names = code.unpack(lower(node, code), len(node.outputs)) if len(node.outputs) > 1 else [code.assign(lower(node, code))]
+        names = (
+            code.unpack(lower(node, code), len(node.outputs))
+            if len(node.outputs) > 1
+            else [code.assign(lower(node, code))]
+        )
         code.values |= dict(zip(node.outputs, names, strict=True))
         return {}
     state = node.states[0] if node.states else None

@@ -78,9 +78,7 @@ class FlexitModule(RegionModule):
                 given[entry.name] = self._ones(entry.group, given, cache)
         return [given.get(entry.name) for entry in declared]
 
-    def _ones(
-        self, group: str, given: Mapping[str, Tensor | None], cache: Sequence[Tensor] | None
-    ) -> Tensor:
+    def _ones(self, group: str, given: Mapping[str, Tensor | None], cache: Sequence[Tensor] | None) -> Tensor:
         """The mask of a group without padding."""
         ids = next(given[e.name] for e in self.program.inputs if e.group == group and e.role in ("ids", "values"))
         assert ids is not None
@@ -97,7 +95,9 @@ class FlexitModule(RegionModule):
             TaskError: the model cannot be decoded.
         """
         reference = next(self.parameters())
-        return [empty_state(state, batch, dtype=reference.dtype, device=reference.device) for state in self.program.states]
+        return [
+            empty_state(state, batch, dtype=reference.dtype, device=reference.device) for state in self.program.states
+        ]
 
 
 def to_torch(

@@ -80,7 +80,6 @@ def _mask(batch: int, length: int) -> Array:
 
 def id_limits(program: Program) -> dict[str, int]:
     """For each input of ids, the rows of the smallest table it is looked up in."""
-
     flat = inline(program)
     limits: dict[str, int] = {}
     for node in flat.root.nodes:

@@ -26,7 +26,9 @@ def margins_of(program: Program, weights: Mapping[str, Array]) -> Callable[[Mapp
     if not edges:
         return lambda _: []
     outputs = {path: value for path, (value, _) in edges.items()}
-    probed = replace(flat, outputs=outputs, decoded=None, root=replace(flat.root, outputs=tuple(outputs.values()), side={}))
+    probed = replace(
+        flat, outputs=outputs, decoded=None, root=replace(flat.root, outputs=tuple(outputs.values()), side={})
+    )
     module = build(probed)
     fill(module, {n: weights[n] for n, _ in module.named_parameters()}, dtype=torch.float32, device=torch.device("cpu"))
     session = TorchSession(module)

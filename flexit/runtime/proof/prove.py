@@ -108,7 +108,7 @@ class _Run:
     rng: np.random.Generator
     redrawn: int = 0
 
-    def rows(self, optimised: bool) -> list[Row]:  # noqa: FBT001
+    def rows(self, optimised: bool) -> list[Row]:
         whole_error, cached_error, tokens, n_whole, n_cached = 0.0, 0.0, Tokens(), 0, 0
         for case in cases(self.program):
             inputs, error = self._whole(case)
@@ -145,8 +145,10 @@ class _Run:
         if error <= self.tolerance:
             return
         first = first_difference(self.program, self.subject.weights, inputs, tolerance=self.tolerance)
-        where = f"the first block that differs is {first.path} ({first.error:.1e})" if first else (
-            "every block agrees when run whole, so the fault lies in a state"
+        where = (
+            f"the first block that differs is {first.path} ({first.error:.1e})"
+            if first
+            else ("every block agrees when run whole, so the fault lies in a state")
         )
         raise ProofError(
             f"{self.subject.name} weights, {what}: ONNX Runtime differs from PyTorch by {error:.1e}, "
@@ -163,4 +165,3 @@ def _require_conclusive(evidence: Evidence) -> None:
             f"{tokens.inconclusive} of {tokens.compared} greedy tokens are too close to call, more than 1 %: the "
             "model's scores are nearly flat. Nothing was written."
         )
-

@@ -11,7 +11,6 @@ from flexit.ir.ops.attention import Attention
 from flexit.ir.program import Node
 from flexit.lower.onnx.emitter import Emitter
 
-
 LOWEST = np.finfo(np.float32).min
 
 

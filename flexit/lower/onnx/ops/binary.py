@@ -10,7 +10,6 @@ from flexit.ir.ops.binary import Binary
 from flexit.ir.program import Node
 from flexit.lower.onnx.emitter import Emitter
 
-
 NODES = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "min": "Min", "max": "Max", "pow": "Pow"}
 
 

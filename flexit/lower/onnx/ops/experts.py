@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from flexit.ir.ops.experts import Experts
-from flexit.lower.onnx.body import emit_body
 from flexit.ir.program import Node
+from flexit.lower.onnx.body import emit_body
 from flexit.lower.onnx.emitter import Emitter
 
 

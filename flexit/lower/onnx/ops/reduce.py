@@ -8,7 +8,6 @@ from flexit.ir.ops.reduce import Reduce
 from flexit.ir.program import Node
 from flexit.lower.onnx.emitter import Emitter
 
-
 NODES = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax"}
 
 

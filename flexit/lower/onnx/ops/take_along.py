@@ -16,7 +16,11 @@ def lower(node: Node, e: Emitter) -> Any:
     others = [axis for axis in range(x.type.rank) if axis != op.axis]
     picked, source = e.values[index], e.values[x]
     if any(index.dims[axis] != node.output.dims[axis] for axis in others):
-        picked = e("Expand", picked, e.shape([1 if axis == op.axis else e.dim(source, axis) for axis in range(x.type.rank)]))
+        picked = e(
+            "Expand", picked, e.shape([1 if axis == op.axis else e.dim(source, axis) for axis in range(x.type.rank)])
+        )
     if any(x.dims[axis] != node.output.dims[axis] for axis in others):
-        source = e("Expand", source, e.shape([1 if axis == op.axis else e.dim(picked, axis) for axis in range(x.type.rank)]))
+        source = e(
+            "Expand", source, e.shape([1 if axis == op.axis else e.dim(picked, axis) for axis in range(x.type.rank)])
+        )
     return e("GatherElements", source, picked, axis=op.axis)

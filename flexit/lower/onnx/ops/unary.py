@@ -9,7 +9,6 @@ from flexit.ir.ops.unary import Unary
 from flexit.ir.program import Node
 from flexit.lower.onnx.emitter import Emitter
 
-
 NODES = {
     "tanh": "Tanh", "sigmoid": "Sigmoid", "exp": "Exp", "log": "Log", "neg": "Neg", "sqrt": "Sqrt", "sin": "Sin",
     "cos": "Cos", "relu": "Relu", "floor": "Floor",

@@ -19,7 +19,13 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tenso
         mask = bias.masked_fill(~mask, float("-inf")) if isinstance(mask, Tensor) else bias
     grouped = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask if isinstance(mask, Tensor) else None, dropout_p=dropout, scale=scale, enable_gqa=grouped
+        q,
+        k,
+        v,
+        attn_mask=mask if isinstance(mask, Tensor) else None,
+        dropout_p=dropout,
+        scale=scale,
+        enable_gqa=grouped,
     )
 
 

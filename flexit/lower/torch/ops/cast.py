@@ -21,7 +21,7 @@ def to_int(x: Tensor) -> Tensor:
 
 
 def to_bool(x: Tensor) -> Tensor:
-    """bool."""
+    """Bool."""
     return x.to(torch.bool)
 
 

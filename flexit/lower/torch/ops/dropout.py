@@ -10,7 +10,7 @@ from flexit.ir.program import Node
 from flexit.lower.torch.code import Code, Ref
 
 
-def drop_rows(x: Tensor, p: float, training: bool) -> Tensor:  # noqa: FBT001
+def drop_rows(x: Tensor, p: float, training: bool) -> Tensor:
     """Stochastic depth: whole rows of the batch."""
     if not training:
         return x

@@ -22,7 +22,7 @@ def causal(key_mask: Tensor, q_rank: Tensor) -> Tensor:
 
 
 def window(q_rank: Tensor, k_rank: Tensor, size: int) -> Tensor:
-    """k > q - size."""
+    """K > q - size."""
     return q_rank[:, None, :, None] - k_rank[:, None, None, :] < size
 
 
@@ -32,7 +32,7 @@ def window_both(q_rank: Tensor, k_rank: Tensor, size: int) -> Tensor:
 
 
 def chunk(q_rank: Tensor, k_rank: Tensor, size: int) -> Tensor:
-    """q // size = k // size."""
+    """Q // size = k // size."""
     return q_rank[:, None, :, None] // size == k_rank[:, None, None, :] // size
 
 

@@ -43,7 +43,7 @@ def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: flo
 
 
 def rms_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) * (weight + offset), in fp32 up to the cast that ``fp32_gain`` places."""
+    """X / sqrt(mean(x^2) + eps) * (weight + offset), in fp32 up to the cast that ``fp32_gain`` places."""
     eps, offset, fp32_gain = rest
     del bias
     gain = None if weight is None else weight + offset if offset else weight
@@ -55,6 +55,6 @@ def rms_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float
 
 
 def l2_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float) -> Tensor:
-    """x / sqrt(sum(x^2) + eps)."""
+    """X / sqrt(sum(x^2) + eps)."""
     del weight, bias
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + rest[0])

@@ -11,7 +11,7 @@ from flexit.lower.torch.code import Code, Ref
 
 
 def table(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of position times frequency."""
+    """Cos and sin of position times frequency."""
     angles = positions.to(torch.float32).unsqueeze(-1) * frequencies
     return angles.cos(), angles.sin()
 

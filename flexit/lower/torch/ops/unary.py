@@ -19,7 +19,7 @@ def gelu_tanh(x: Tensor) -> Tensor:
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """x * sigmoid(1.702 x)."""
+    """X * sigmoid(1.702 x)."""
     return x * torch.sigmoid(1.702 * x)
 
 
