@@ -43,6 +43,7 @@ class Fault:
     Attributes:
         field: dotted path of the field inside the block, the one to change.
         on_key: whether the place is the key and not the value (what is to be deleted).
+        place: dotted path of what the place is, if it is not the field.
 
     In the texts, ``{line n_heads}`` becomes the line of that field of the block.
     """
@@ -54,6 +55,7 @@ class Fault:
     found: str
     cure: str
     on_key: bool = False
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.diagnostics import problem
-from flexit.ir.written import Mark, Node, dotted
+from flexit.ir.written import Mark, Node, dotted, line_of
 
 LINE = re.compile(r"\{line ([\w.]+)\}")
 """In a fault's text: `` (line 12)`` of another field of the same block, or nothing where lines are unknown."""
@@ -31,7 +31,9 @@ def at_node(node: Node, fault: Fault) -> Problem:
     """A fault of what stands at ``node``."""
     keys = field_keys(node, fault.field)
     found, left = node.find(keys)
-    if left:
+    if fault.place:
+        mark = node.find(field_keys(node, fault.place))[0].mark
+    elif left:
         mark = found.key or found.mark
     elif fault.on_key and found.key is not None:
         mark = found.key
@@ -58,12 +60,6 @@ def placed(found: Problem, mark: Mark | None) -> Problem:
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Each problem once, by place."""
     return sorted(dict.fromkeys(problems), key=lambda p: (p.file or "", p.line or 0, p.column or 0, p.path, p.code))
-
-
-def line_of(node: Node | None) -> str:
-    """`` (line 12)``, or nothing where the line is unknown."""
-    mark = (node.key or node.mark) if node is not None else None
-    return f" (line {mark.line})" if mark is not None and mark.line else ""
 
 
 def _with_lines(text: str, node: Node) -> str:

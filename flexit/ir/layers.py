@@ -11,8 +11,8 @@ from flexit.ir.block import Block, Fault
 from flexit.ir.language import choose
 from flexit.ir.template import Template, as_written
 from flexit.ir.variation import Choice, MergeRefused
-from flexit.ir.written import Node, Scalar
-
+from flexit.ir.wording import nearest, several, shown
+from flexit.ir.written import Node, line_of
 
 __all__ = ["LayerPlan", "Template", "Varied", "as_written", "check_variation", "merged"]
 
@@ -85,36 +85,44 @@ def _check_names(stack: Varied) -> Iterator[Fault]:
     known = [*stack.variants, variation.DEFAULT]
     if variation.DEFAULT in stack.variants:
         yield Fault(
-            code="FX0601", field="variants.default", message="default cannot be defined",
+            code="FX0601", field="variants.default", on_key=True, message="default cannot be defined",
             expected="another name: default is the layer as written", found="default", cure="rename the variant",
         )  # fmt: skip
-    used: list[tuple[str, str, bool]] = []
     if not stack.pattern:
-        yield _bad_entry("pattern", "[]")
-    for index, entry in enumerate(stack.pattern):
-        if isinstance(entry, list):
-            used += [(f"pattern.{index}", name, False) for name in entry]
-            continue
-        match = variation.ENTRY.fullmatch(entry)
-        if match is None:
-            yield _bad_entry(f"pattern.{index}", entry)
-        else:
-            used.append((f"pattern.{index}", match["name"], True))
-    for key, names in stack.layers.items():
-        used += [(f"layers.{key}", name, False) for name in ([names] if isinstance(names, str) else names)]
-    for place, name, may_be_default in used:
-        if name not in known or (name == variation.DEFAULT and not may_be_default):
+        yield _bad_entry("pattern", [])
+    for place, name, may_be_default in _uses(stack):
+        if name is None:
+            yield _bad_entry(place, stack.pattern[int(place.partition(".")[2])])
+        elif name not in known or (name == variation.DEFAULT and not may_be_default):
+            near = nearest(name, list(stack.variants))
+            is_default = name == variation.DEFAULT
             yield Fault(
-                code="FX0601", field=place, message="no variant of this name",
-                expected=f"one of {', '.join(sorted(stack.variants)) or 'no variants at all'}", found=name,
-                cure="define it under variants, or correct the name",
+                code="FX0601", field=place,
+                message="default stands alone in a pattern, and nowhere else" if is_default else "no variant of this name",
+                expected=f"one of {', '.join(stack.variants)}" if stack.variants else "variants, of which there are none",
+                found=name, cure=f"write {near}" if near else f"define {name} under variants" if not is_default else "delete it",
             )  # fmt: skip
 
 
-def _bad_entry(place: str, entry: str) -> Fault:
+def _uses(stack: Varied) -> Iterator[tuple[str, str | None, bool]]:
+    """Where each variant is named, the name (None in an entry that is malformed), and whether it may be ``default``."""
+    for index, entry in enumerate(stack.pattern):
+        if isinstance(entry, list):
+            yield from ((f"pattern.{index}.{at}", name, False) for at, name in enumerate(entry))
+            continue
+        match = variation.ENTRY.fullmatch(entry)
+        yield f"pattern.{index}", None if match is None else match["name"], True
+    for key, names in stack.layers.items():
+        if isinstance(names, str):
+            yield f"layers.{key}", names, False
+        else:
+            yield from ((f"layers.{key}.{at}", name, False) for at, name in enumerate(names))
+
+
+def _bad_entry(place: str, entry: object) -> Fault:
     return Fault(
         code="FX0601", field=place, message="not a pattern entry",
-        expected="name, name*N, or a list of names", found=entry, cure="write an entry such as default*3",
+        expected="name, name*N, or a list of names", found=shown(entry), cure="write an entry such as default*3",
     )  # fmt: skip
 
 
@@ -122,9 +130,11 @@ def _check_indices(stack: Varied) -> Iterator[Fault]:
     taken: dict[int, str] = {}
     for key in stack.layers:
         indices = variation.layer_indices(key, stack.n_layers)
+        if indices is not None and not indices and _touched(stack):
+            continue
         if not indices:
             yield Fault(
-                code="FX0604", field=f"layers.{key}", message="hits no layer",
+                code="FX0604", field=f"layers.{key}", on_key=True, message="hits no layer",
                 expected=f"an index from {-stack.n_layers} to {stack.n_layers - 1}, or a range such as \"0:3\"",
                 found=key, cure="correct the index, or delete the entry",
             )  # fmt: skip
@@ -132,14 +142,14 @@ def _check_indices(stack: Varied) -> Iterator[Fault]:
         twice = next((index for index in indices if index in taken), None)
         if twice is not None:
             yield Fault(
-                code="FX0604", field=f"layers.{key}", message=f"hits layer {twice}, as {taken[twice]} does",
+                code="FX0604", field=f"layers.{key}", on_key=True, message=f"hits layer {twice}, as {taken[twice]} does",
                 expected="one key per layer", found=f"{taken[twice]} and {key}", cure="make the keys disjoint",
             )  # fmt: skip
         taken |= dict.fromkeys(indices, key)
 
 
 def _check_effect(stack: Varied) -> Iterator[Fault]:
-    if stack.layer.node.touched or any(variant.node.touched for variant in stack.variants.values()):
+    if _touched(stack):
         return
     choices = tuple(variation.choices(stack.n_layers, stack.pattern, stack.layers))
     distinct = dict.fromkeys(choices)
@@ -147,8 +157,9 @@ def _check_effect(stack: Varied) -> Iterator[Fault]:
         users = [choice for choice in distinct if name in choice.names]
         if not users:
             yield Fault(
-                code="FX0602", field=f"variants.{name}", message="no layer uses it",
-                expected="a name in pattern or layers", found=f"{stack.n_layers} layers, {len(stack.pattern)} pattern entries",
+                code="FX0602", field=f"variants.{name}", on_key=True, message="no layer uses this variant",
+                expected="a name in pattern or layers",
+                found=f"{_count(stack.n_layers, 'layer')} and a pattern of {_count(_cycle_length(stack), 'entry')} without it",
                 cure=f"use {name} in pattern or layers, or delete it",
             )  # fmt: skip
             continue
@@ -158,21 +169,54 @@ def _check_effect(stack: Varied) -> Iterator[Fault]:
             yield merge_fault(refused, variant, name)
             continue
         if not effective:
-            where = [str(index) for index, choice in enumerate(choices) if name in choice.names][:4]
-            yield Fault(
-                code="FX0603", field=f"variants.{name}", message=f"changes nothing in layers {' and '.join(where)}",
-                expected="a value that differs from the layer as written", found="the values already there",
-                cure=f"delete {name} from variants and pattern, or change another value in it",
-            )  # fmt: skip
+            yield _no_effect(stack, name, [index for index, choice in enumerate(choices) if name in choice.names])
+
+
+def _no_effect(stack: Varied, name: str, users: list[int]) -> Fault:
+    variant, layer = stack.variants[name].node, stack.layer.node
+    leaf, keys = variant, list[str]()
+    while len(leaf.entries) == 1:
+        key = next(iter(leaf.entries))
+        leaf = leaf.entries[key]
+        keys.append(key)
+    old, left = layer.find(tuple(keys))
+    what = f" ({keys[-1]}{line_of(old, ', line {}')})" if keys and not left else ""
+    where = several([*map(str, users[:4]), *([f"{len(users) - 4} more"] if len(users) > 4 else [])])
+    both = "" if len(users) == 1 else " in both" if len(users) == 2 else " in all of them"
+    return Fault(
+        code="FX0603", field=f"variants.{name}", place=".".join(["variants", name, *keys]),
+        message=f"changes nothing in {'layer' if len(users) == 1 else 'layers'} {where}",
+        expected=f"a value that differs from the layer as written{what}", found=f"{shown(leaf.plain())}{both}",
+        cure=f"delete {name} from variants and pattern, or change another value in it",
+    )  # fmt: skip
+
+
+def _touched(stack: Varied) -> bool:
+    """Whether the command line or a grid changed the stack: what the file says about layers may then be idle."""
+    node: Node | None = getattr(stack, "node", None)
+    written = [stack.layer.node, *(variant.node for variant in stack.variants.values())]
+    return (node is not None and node.touched) or any(one.touched for one in written)
+
+
+def _cycle_length(stack: Varied) -> int:
+    cycle = variation.expand_pattern(stack.pattern)
+    return len(cycle)
+
+
+def _count(number: int, noun: str) -> str:
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
 
 
 def merge_fault(refused: MergeRefused, variant: Template, name: str) -> Fault:
     """The fault of an override that meets a scalar."""
     inside = refused.new.path[len(variant.node.path) :]
+    full = ", ".join(f"{key}: {shown(node.plain())}" for key, node in refused.new.entries.items())
     return Fault(
         code="FX0607", field=".".join(["variants", name, *map(str, inside)]),
         message="a mapping cannot be merged into this value", expected="the full form, with every key written",
-        found=f"{_shown(refused.old.value)} in the layer", cure="write all keys, such as {q: true, k: true, v: true, o: false}",
+        found=f"{shown(refused.old.plain())} in the layer{line_of(refused.old)}",
+        cure=f"write every key, such as {{{full}, ...}}",
     )  # fmt: skip
 
 
@@ -187,7 +231,3 @@ def _canonical(node: Node) -> Any:
         return choose(Block, node.plain())
     except ValueError:
         return node.plain()
-
-
-def _shown(value: Scalar | dict[str, Node] | list[Node]) -> str:
-    return {True: "true", False: "false", None: "null"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)

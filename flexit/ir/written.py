@@ -117,3 +117,9 @@ def dotted(path: tuple[str | int, ...]) -> str:
     for key in path:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
     return text
+
+
+def line_of(node: Node | None, form: str = " (line {})") -> str:
+    """`` (line 12)``, or nothing where the line is unknown."""
+    mark = (node.key or node.mark) if node is not None else None
+    return form.format(mark.line) if mark is not None and mark.line else ""

@@ -8,9 +8,9 @@ from dataclasses import replace
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Named, Walk
-from flexit.ir.faults import line_of
 from flexit.ir.scope import find_edge
 from flexit.ir.wording import nearest
+from flexit.ir.written import line_of
 
 
 def check(walk: Walk) -> Iterator[Problem]:

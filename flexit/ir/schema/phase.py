@@ -23,7 +23,7 @@ from flexit.ir.schema.locate import Spot, locate
 from flexit.ir.spec import Spec
 from flexit.ir.variation import MergeRefused
 from flexit.ir.wording import shown
-from flexit.ir.written import Node, dotted
+from flexit.ir.written import Node, dotted, line_of
 
 DOCUMENT = FieldType((GroupOf(Spec),))
 SLOT = FieldType((KindOf(Block),))
@@ -90,11 +90,10 @@ def merge_problem(refused: MergeRefused) -> Problem:
     new = refused.new
     full = ", ".join(f"{key}: {shown(node.plain())}" for key, node in new.entries.items())
     old = shown(refused.old.plain())
-    line = f" (line {refused.old.mark.line})" if refused.old.mark is not None and refused.old.mark.line else ""
     return placed(
         problem(
             "FX0607", path=dotted(new.path), message="a mapping cannot be merged into this value",
-            expected="the full form, with every key written", found=f"{old} in what it is merged into{line}",
+            expected="the full form, with every key written", found=f"{old} in what it is merged into{line_of(refused.old)}",
             cure=f"write every key, such as {{{full}, ...}}, in the place of {old}",
         ), new.mark,
     )  # fmt: skip
