@@ -73,6 +73,18 @@ class Spec(Group):
         spec._node = root
         return spec
 
+    def to_yaml(self) -> str:
+        """What was chosen, as YAML; reading it gives an equal spec."""
+        from flexit.ir.io.emit import to_yaml
+
+        return to_yaml(self)
+
+    def to_json(self) -> str:
+        """The canonical form as JSON: every default, every edge and the outputs written."""
+        from flexit.ir.io.canonical import to_json
+
+        return to_json(self)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Spec):
             return NotImplemented

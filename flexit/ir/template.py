@@ -54,9 +54,10 @@ def as_written(value: Any) -> Any:
         return value.data
     if isinstance(value, Kind) or hasattr(value, "model_fields_set"):
         fields = type(value).model_fields
+        last = [name for name in ("init",) if isinstance(value, Kind) and name in fields]
         data = {
             (fields[name].alias or name): as_written(getattr(value, name))
-            for name in fields
+            for name in (*(name for name in fields if name not in last), *last)
             if name in value.model_fields_set
         }
         return {"kind": value.kind, **data} if isinstance(value, Kind) else data
