@@ -1,0 +1,196 @@
+"""The JSON Schema of specs, for editors. ``python -m flexit.ir.io.schema_export`` writes it; a test fails on drift.
+
+It says what a single document can show: fields, types, kinds. Edges, merged layers and shapes are beyond it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from flexit.ir import registry
+from flexit.ir.annotations import (
+    Entry,
+    FieldType,
+    Flag,
+    GroupOf,
+    KindOf,
+    ListOf,
+    MapOf,
+    Number,
+    Option,
+    Text,
+    Words,
+    as_slot,
+    fields,
+)
+from flexit.ir.block import Block
+from flexit.ir.describe import family_name
+from flexit.ir.language import Group, Kind, field_docs
+from flexit.ir.spec import Spec
+
+PATH = Path("schemas/spec.schema.json")
+NAME = "^[a-z][a-z0-9_]{0,63}$"
+PLUGIN = "^[a-z][a-z0-9_.-]*:[a-z][a-z0-9_]*$"
+NAMED = ("inputs", "outputs", "blocks", "variants")
+"""Fields whose keys are names."""
+EDGE = {"type": "string"}
+EDGES = {
+    "anyOf": [
+        EDGE,
+        {"type": "array", "items": EDGE, "minItems": 2},
+        {"type": "object", "additionalProperties": {"anyOf": [
+            EDGE,
+            {"type": "array", "items": EDGE, "minItems": 2},
+            {
+                "type": "object", "required": ["each"], "additionalProperties": False,
+                "properties": {"each": EDGE, "order": {"enum": ["same", "reversed"]}},
+            },
+        ]}},
+    ],
+}  # fmt: skip
+
+Schema = dict[str, Any]
+
+
+def spec_schema() -> Schema:
+    """The schema of the current language version with the kinds that are built in."""
+    exporter = _Exporter()
+    document = exporter.document()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "flexit spec",
+        **document,
+        "$defs": dict(sorted(exporter.definitions.items())),
+    }
+
+
+def text() -> str:
+    """The schema as it stands in the file."""
+    return json.dumps(spec_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+class _Exporter:
+    """Collects one definition per family, trait, kind and group."""
+
+    def __init__(self) -> None:
+        self.definitions: dict[str, Schema] = {}
+
+    def document(self) -> Schema:
+        return self._mapping(Spec, fields(Spec))
+
+    def _mapping(self, cls: type[Group], known: dict[str, Entry]) -> Schema:
+        docs = field_docs(cls)
+        properties = {
+            name: {**self._property(name, entry), "description": docs.get(entry.attribute, "")}
+            for name, entry in known.items()
+        }
+        schema: Schema = {"type": "object", "description": _first_line(cls), "properties": properties}
+        required = [name for name, entry in known.items() if entry.required]
+        return {**schema, **({"required": required} if required else {}), "additionalProperties": False}
+
+    def _property(self, name: str, entry: Entry) -> Schema:
+        if name == "from":
+            return dict(EDGES)
+        schema = self._type(entry.type, named=name in NAMED, entries=name == "blocks")
+        if entry.required or entry.inferred or entry.default is None:
+            return schema
+        return {**schema, "default": _plain(entry.default)}
+
+    def _type(self, type_: FieldType, *, named: bool = False, entries: bool = False) -> Schema:
+        options = [self._option(option, named=named, entries=entries) for option in type_.options]
+        options += [{"type": "null"}] if type_.nullable else []
+        return options[0] if len(options) == 1 else {"anyOf": options}
+
+    def _option(self, option: Option, *, named: bool = False, entries: bool = False) -> Schema:
+        match option:
+            case Number():
+                return _number(option)
+            case Flag():
+                return {"type": "boolean"}
+            case Text():
+                return {"type": "string"}
+            case Words(words=words):
+                return {"enum": list(words)}
+            case GroupOf(cls=cls):
+                return self._group(cls)
+            case KindOf(partial=True):
+                return {"type": ["object", "string"]}
+            case KindOf(trait=trait):
+                return self._family(trait)
+            case ListOf(item=item):
+                return {"type": "array", "items": self._type(item)}
+            case MapOf(value=value):
+                inside = self._family(Block, entries=True) if entries else self._type(value)
+                names: Schema = {"propertyNames": {"pattern": NAME}} if named else {}
+                return {"type": "object", "additionalProperties": inside, **names}
+            case _:
+                return {}
+
+    def _group(self, cls: type[Group]) -> Schema:
+        name = f"group.{cls.__name__}"
+        if name not in self.definitions:
+            self.definitions[name] = {}
+            self.definitions[name] = self._mapping(cls, fields(cls))
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _family(self, trait: type[Kind], *, entries: bool = False) -> Schema:
+        """Any kind of a family or trait: its bare name, or a mapping; a plugin's kind is an open mapping."""
+        name = f"any.{family_name(trait)}{'.entry' if entries else ''}"
+        if name not in self.definitions:
+            self.definitions[name] = {}
+            kinds = registry.names(trait)
+            built_in = [kind for kind in kinds if ":" not in kind]
+            plugin = {"type": "object", "required": ["kind"], "properties": {"kind": {"type": "string", "pattern": PLUGIN}}}
+            alternatives: list[Schema] = [{"enum": built_in}, {"type": "string", "pattern": PLUGIN}, plugin]
+            alternatives += [self._kind(trait, kind, entries=entries) for kind in built_in]
+            self.definitions[name] = {"description": _first_line(trait), "anyOf": alternatives}
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _kind(self, trait: type[Kind], kind: str, *, entries: bool) -> Schema:
+        cls = registry.find(trait, kind)
+        assert cls is not None
+        name = f"{cls.family}.{kind}{'.entry' if entries else ''}"
+        if name not in self.definitions:
+            self.definitions[name] = {}
+            schema = self._mapping(cls, fields(cls) if entries else as_slot(cls))
+            schema["properties"] = {"kind": {"const": kind}, **schema["properties"]}
+            schema["required"] = ["kind", *(key for key in schema.get("required", []) if not entries)]
+            self.definitions[name] = schema
+        return {"$ref": f"#/$defs/{name}"}
+
+
+def _number(option: Number) -> Schema:
+    schema: Schema = {"type": "integer" if option.integer else "number"}
+    if option.low is not None:
+        schema["exclusiveMinimum" if option.low_strict else "minimum"] = option.low
+    if option.high is not None:
+        schema["exclusiveMaximum" if option.high_strict else "maximum"] = option.high
+    return schema
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Kind):
+        return value.kind
+    if isinstance(value, Group):
+        return {}
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def _first_line(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def main() -> None:
+    """Write the schema file, below the current folder or to the path given."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else PATH
+    path.write_text(text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
