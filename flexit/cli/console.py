@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -50,6 +51,21 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         say("  ".join(cells).rstrip(), bold=index == 0)
+
+
+@contextmanager
+def working(title: str) -> Iterator[Callable[[str], None]]:
+    """Show that something lasts; what is given is called with each step's name."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        note(title)
+        yield note
+        return
+    with console.status(Text(title)) as status:
+        yield lambda step: status.update(Text(printable(step)))
 
 
 def plainly() -> None:

@@ -2,6 +2,121 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-COMMANDS: tuple[Any, ...] = ()
+import typer
+
+from flexit.cli.console import emit, say, table, working
+from flexit.cli.specs import Json, Sets
+
+AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
+Source = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, a spec or a preset.")]
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="RUN", help="A run config.")],
+    *,
+    sets: Sets = None,
+    new: Annotated[bool, typer.Option("--new", help="Refuse to go on with a run that is there.")] = False,
+    allow_changed: Annotated[bool, typer.Option("--allow-changed", help="Go on although the run has changed.")] = False,
+    allow_memory: AllowMemory = False,
+) -> None:
+    """Train as a run config says; started again, it goes on where it stopped.
+
+    Example: flexit train run.yaml --set steps=200
+    """
+    from flexit.runtime.train.run import train as carry_out
+
+    result = carry_out(config, resume=not new, allow_changed=allow_changed, allow_memory=allow_memory, sets=sets or ())
+    held_out = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.3f}"
+    loss = "" if result.loss is None else f", loss {result.loss:.3f}"
+    say(f"step {result.step}, {result.tokens:,} tokens{loss}{held_out}")
+    if result.checkpoint is not None:
+        say(f"checkpoint {result.checkpoint}")
+    if result.stopped_by is not None:
+        say(f"stopped by {result.stopped_by}; the same command goes on")
+        raise typer.Exit(130)
+
+
+def export(
+    model: Source,
+    out: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    *,
+    sets: Sets = None,
+    seed: Annotated[int, typer.Option(help="Of the proof's inputs; of the weights where there are none.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
+    allow_memory: AllowMemory = False,
+) -> None:
+    """Write a model as ONNX, prove it equal to PyTorch, and keep the evidence with it.
+
+    Example: flexit export runs/tiny bundles/tiny
+    """
+    from flexit.cli.opening import evidence_rows, exportable
+    from flexit.runtime.export import export as prove
+
+    with working("reading the model") as step:
+        source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory)
+        bundle = prove(source, out, force=force, seed=seed, progress=step)
+    table(evidence_rows(bundle.manifest), right=(2, 3, 4))
+    say(f"{out} written; run it with: flexit generate {out} --prompt TEXT")
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Replay a bundle's own inputs on this machine, without torch, and compare with what PyTorch gave.
+
+    Example: flexit verify bundles/tiny
+    """
+    from flexit.runtime.verify import verify as replay
+
+    with working("replaying"):
+        verdict = replay(bundle)
+    if as_json:
+        emit({"holds": verdict.holds, "error": verdict.error, "tolerance": verdict.tolerance})
+    else:
+        word = "holds" if verdict.holds else "does not hold"
+        say(f"{bundle}: {word} here, largest relative error {verdict.error:.1e} (tolerance {verdict.tolerance:.0e})")
+    if not verdict.holds:
+        raise typer.Exit(1)
+
+
+def generate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle, a run folder or a checkpoint.")],
+    *,
+    prompt: Annotated[list[str] | None, typer.Option(help="Text to continue; may be given again.")] = None,
+    source: Annotated[str | None, typer.Option(help="Text that an encoder reads.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Most new tokens.")] = 100,
+    temperature: Annotated[float, typer.Option(metavar="T", help="0 takes the best token each time.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(metavar="K", help="Draw from the K best tokens alone.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the draws.")] = 0,
+) -> None:
+    """Continue a text, in ONNX Runtime from a bundle or in PyTorch from a checkpoint.
+
+    Example: flexit generate bundles/tiny --prompt "def main" --temperature 0.8 --top-k 40
+    """
+    from flexit.cli.generating import Request, run
+    from flexit.runtime.sampling import Sampling
+
+    sampling = Sampling(temperature=temperature, top_k=top_k, seed=seed)
+    run(model, Request(prompts=prompt or [""], source=source, max_new_tokens=max_new_tokens, sampling=sampling))
+
+
+def demo(
+    *,
+    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("flexit-demo"),
+    steps: Annotated[int, typer.Option(metavar="N", min=20, help="Updates of the weights.")] = 300,
+) -> None:
+    """Train, export, prove and run a small model on the source code of Python itself, in a few minutes.
+
+    Example: flexit demo --folder my-demo
+    """
+    from flexit.cli.demo import run
+
+    run(folder, steps=steps)
+
+
+COMMANDS: tuple[Any, ...] = (train, export, verify, generate, demo)

@@ -1,0 +1,143 @@
+"""``flexit demo``: from the source code of Python to a small proven model. What is done is not done again."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flexit.cli.console import say, table, working
+from flexit.cli.curves import drawn, pictured
+from flexit.cli.generating import Request, speaker_at
+from flexit.cli.opening import evidence_rows
+from flexit.errors import TaskError
+from flexit.runtime.bundle import read_bundle
+from flexit.runtime.export import export
+from flexit.runtime.sampling import Sampling
+from flexit.runtime.train.run import train
+
+PROMPT = "def __init__(self"
+CONFIG = """\
+# What `flexit demo` trains: change it and run `flexit train {name}` again.
+flexit: 1
+model: demo-decoder
+task: causal_lm
+data:
+  train: {{kind: text, files: [{files}]}}
+  validation: {{split: 0.05}}
+  seq_len: 128
+  tokenizer: {{kind: bpe, vocab_size: 4096}}
+batch: {{size: 16}}
+optimizer: {{kind: adamw, lr: 3e-3, weight_decay: 0.1, betas: [0.9, 0.95]}}
+schedule: {{kind: cosine, warmup: {warmup}}}
+steps: {steps}
+evaluate: {{every: {every}, max_batches: 20}}
+checkpoint: {{every: {every}, keep_last: 2}}
+log: {{every: 5}}
+seed: 0
+out: run
+"""
+
+
+def run(folder: Path, *, steps: int) -> None:
+    """Carry out the demo, or what of it is left.
+
+    Raises:
+        TaskError: the training was interrupted.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "run.yaml"
+    if not config.exists():
+        config.write_text(_config(steps), encoding="utf-8")
+    say("1. Training demo-decoder (2.4M parameters) on the source code of Python's standard library", bold=True)
+    _trained(config)
+    curve = _curve(folder)
+    say("\n2. Exporting to ONNX and proving it equal to PyTorch", bold=True)
+    bundle = _bundle(folder)
+    table(evidence_rows(bundle), right=(2, 3, 4))
+    say(f"Tolerance {bundle['evidence']['tolerance']:.0e}; {bundle['evidence']['scope']}.")
+    say("\n3. The same text from both", bold=True)
+    _compared(folder)
+    say("\nWhere everything lies", bold=True)
+    for what, where in (
+        ("run config", config),
+        ("run", folder / "run"),
+        ("loss curve", curve),
+        ("bundle", folder / "bundle"),
+    ):
+        say(f"  {what:<12} {where}")
+    say("\nWhat to try next", bold=True)
+    for command in (
+        f'flexit generate {folder / "bundle"} --prompt "import " --temperature 0.8 --top-k 40',
+        f"flexit verify {folder / 'bundle'}",
+        "flexit show demo-decoder",
+        "flexit new demo-decoder mine.yaml",
+    ):
+        say(f"  {command}")
+
+
+def _config(steps: int) -> str:
+    library = Path(sysconfig.get_paths()["stdlib"]).resolve()
+    files = ", ".join(
+        json.dumps(str(library / pattern)) for pattern in ("*.py", "json/*.py", "email/*.py", "asyncio/*.py")
+    )
+    return CONFIG.format(name="run.yaml", files=files, steps=steps, every=max(10, steps // 6), warmup=steps // 10)
+
+
+def _trained(config: Path) -> None:
+    result = train(config)
+    if result.stopped_by is not None:
+        raise TaskError.of(
+            "FX1107", "the demo was interrupted", expected="the training to end", found=f"step {result.step}",
+            cure="run the same command again; it goes on from the last checkpoint",
+        )  # fmt: skip
+    held_out = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.2f}"
+    say(f"step {result.step}, {result.tokens:,} tokens{held_out}")
+
+
+def _curve(folder: Path) -> Path:
+    """The loss curve in the terminal and as a picture."""
+    lines = list(_metrics(folder))
+    curves = {
+        name: [(line["step"], line[key]) for line in lines if key in line]
+        for name, key in (("training", "loss"), ("validation", "validation_loss"))
+    }
+    say(drawn(curves))
+    return pictured(curves, folder / "loss.png")
+
+
+def _metrics(folder: Path) -> Iterator[dict[str, Any]]:
+    for line in (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        yield json.loads(line)
+
+
+def _bundle(folder: Path) -> dict[str, Any]:
+    """The manifest of the bundle, exported anew unless it is of the newest checkpoint."""
+    from flexit.cli.opening import checkpoint_at
+
+    checkpoint = checkpoint_at(str(folder / "run"))
+    assert checkpoint is not None
+    note = folder / "bundle.of"
+    stamp = f"{checkpoint.name} {(checkpoint / 'model.safetensors').stat().st_mtime_ns}"
+    if not ((folder / "bundle").is_dir() and note.exists() and note.read_text(encoding="utf-8") == stamp):
+        with working("exporting") as step:
+            export(checkpoint, folder / "bundle", force=True, progress=step)
+        note.write_text(stamp, encoding="utf-8")
+    return dict(read_bundle(folder / "bundle").manifest)
+
+
+def _compared(folder: Path) -> None:
+    """The same greedy text from ONNX Runtime and from PyTorch."""
+    request = Request(prompts=[PROMPT], source=None, max_new_tokens=60, sampling=Sampling())
+    with working("generating"):
+        texts = {
+            "ONNX Runtime": speaker_at(str(folder / "bundle")).speak(request)[0],
+            "PyTorch": speaker_at(str(folder / "run")).speak(request)[0],
+        }
+    if len(set(texts.values())) == 1:
+        say("PyTorch and ONNX Runtime, token for token:")
+        texts = {"": next(iter(texts.values()))}
+    for name, text in texts.items():
+        say(f"{name + ': ' if name else ''}{PROMPT}{text}")

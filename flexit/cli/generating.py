@@ -1,0 +1,146 @@
+"""``flexit generate``: a session and a tokenizer for a folder, and text that appears while it is made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flexit.cli.console import say
+from flexit.errors import UserError, printable
+from flexit.runtime.generate import generate
+from flexit.runtime.sampling import Sampling
+from flexit.runtime.session import Array, Session
+
+if TYPE_CHECKING:
+    from flexit.runtime.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to generate.
+
+    Attributes:
+        prompts: texts to continue, one row each; an empty one begins with the start token.
+        source: what an encoder reads, for every row.
+    """
+
+    prompts: Sequence[str]
+    source: str | None
+    max_new_tokens: int
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A session with what it takes to speak text.
+
+    Attributes:
+        settings: of ``generation_config.json``.
+    """
+
+    session: Session
+    tokenizer: Tokenizer
+    settings: dict[str, Any]
+
+    def speak(self, request: Request, *, stream: bool = False) -> list[str]:
+        """The new text of each row; with ``stream`` a single row is written to standard output as it grows."""
+        start = self.settings.get("decoder_start_token_id", self.settings.get("bos_token_id", 0))
+        rows = [self.tokenizer.encode(prompt) or [start] for prompt in request.prompts]
+        shown = Shown(self.tokenizer) if stream and len(rows) == 1 else None
+        made = generate(
+            self.session, rows, max_new_tokens=request.max_new_tokens, eos_id=self.settings.get("eos_token_id"),
+            pad_id=self.settings.get("pad_token_id", 0), sampling=request.sampling,
+            others=self._others(request, len(rows)), on_tokens=None if shown is None else shown.add,
+        )  # fmt: skip
+        if shown is not None:
+            shown.finish()
+        return [self.tokenizer.decode(row) for row in made]
+
+    def _others(self, request: Request, rows: int) -> dict[str, Array]:
+        """The encoder's input, where the model has one."""
+        interface = self.session.interface
+        ids = [entry for entry in interface.inputs if entry.role == "ids" and entry.group != interface.decoded]
+        if not ids and request.source is None:
+            return {}
+        if len(ids) != 1 or request.source is None:
+            raise UserError.of(
+                "FX1105", "the source does not fit the model", expected=_sources([entry.name for entry in ids]),
+                found="none" if request.source is None else "one", cure="give --source TEXT where there is one encoder",
+                path="source",
+            )  # fmt: skip
+        return {ids[0].name: np.tile(np.array(self.tokenizer.encode(request.source), np.int64), (rows, 1))}
+
+
+class Shown:
+    """Writes text as its tokens come; bytes of an unfinished character wait for the rest."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.ids: list[int] = []
+        self.written = ""
+
+    def add(self, tokens: Array) -> None:
+        """One more token of the row."""
+        self.ids.append(int(tokens[0]))
+        text = self.tokenizer.decode(self.ids)
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            self._write(text)
+
+    def finish(self) -> None:
+        """Whatever is left, and a new line."""
+        self._write(self.tokenizer.decode(self.ids))
+        sys.stdout.write("\n")
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(printable(text[len(self.written) :]))
+        sys.stdout.flush()
+        self.written = text
+
+
+def run(path: str, request: Request) -> None:
+    """Generate and print."""
+    speaker = speaker_at(path)
+    if len(request.prompts) == 1:
+        sys.stdout.write(printable(request.prompts[0]))
+        speaker.speak(request, stream=True)
+        return
+    for prompt, text in zip(request.prompts, speaker.speak(request), strict=True):
+        say(f"{prompt}{text}\n")
+
+
+def speaker_at(path: str) -> Speaker:
+    """A session on a bundle, checkpoint or run, with its tokenizer.
+
+    Raises:
+        UserError: there is no model, or it has no tokenizer.
+    """
+    from flexit.runtime.bundle import MANIFEST, open_bundle
+    from flexit.runtime.tokenizer import Tokenizer
+
+    session: Session
+    if (Path(path) / MANIFEST).is_file():
+        session, folder = open_bundle(path), Path(path)
+    else:
+        from flexit.cli.opening import module_at
+        from flexit.runtime.torch_session import TorchSession
+
+        module, folder = module_at(path)
+        session = TorchSession(module)
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError.of(
+            "FX1106", f"{folder} has no tokenizer", expected="the tokenizer.json of a trained model", found="none",
+            cure="export a checkpoint of flexit train, or put the tokenizer.json of the model there", path=path,
+        )  # fmt: skip
+    settings = folder / "generation_config.json"
+    data = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    return Speaker(session, Tokenizer.load(folder / "tokenizer.json"), data)
+
+
+def _sources(names: Sequence[str]) -> str:
+    return f"a text for {', '.join(names)}" if names else "no source: the model has no encoder"

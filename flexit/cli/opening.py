@@ -1,0 +1,81 @@
+"""What a MODEL argument means: a run folder, a checkpoint, a spec or a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flexit.errors import UserError
+from flexit.ir.cost import cost
+from flexit.ir.io.load import load_spec
+from flexit.lower.torch.module import FlexitModule, to_torch
+from flexit.runtime.train.memory import require_memory
+
+WEIGHTS = "model.safetensors"
+
+
+def checkpoint_at(path: str) -> Path | None:
+    """The checkpoint that a folder is, or the newest one of the run that it is; None if it is neither.
+
+    Raises:
+        CheckpointError: a run whose checkpoints are all damaged.
+    """
+    from flexit.runtime.train.checkpoint import newest_whole
+
+    folder = Path(path)
+    if (folder / WEIGHTS).is_file():
+        return folder
+    newest = newest_whole(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
+    return None if newest is None else newest[0]
+
+
+def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool) -> FlexitModule | Path:
+    """What ``export`` takes: a checkpoint, or the module of a spec with first weights.
+
+    Raises:
+        UserError: there is no such model, or the predicted memory is not there.
+    """
+    checkpoint = checkpoint_at(path)
+    if checkpoint is not None and sets:
+        raise UserError.of(
+            "FX1504", "the weights of a checkpoint fix its spec", expected="no --set", found=sets[0],
+            cure="leave --set out, or export a spec", path="set",
+        )  # fmt: skip
+    if checkpoint is None and Path(path).is_dir():
+        raise _no_model(path)
+    spec = load_spec(path, sets=sets) if checkpoint is None else load_spec(checkpoint / "spec.json")
+    require_memory(cost(spec).export_peak, what="exporting", cure="export a smaller model", allow=allow_memory)
+    return checkpoint or to_torch(spec, seed=seed)
+
+
+def module_at(path: str) -> tuple[FlexitModule, Path]:
+    """The module of a checkpoint or run, and the checkpoint's folder.
+
+    Raises:
+        UserError: it is neither.
+    """
+    from safetensors.torch import load_file
+
+    checkpoint = checkpoint_at(path)
+    if checkpoint is None:
+        raise _no_model(path)
+    return to_torch(load_spec(checkpoint / "spec.json"), load_file(checkpoint / WEIGHTS)), checkpoint
+
+
+def evidence_rows(manifest: Mapping[str, Any]) -> list[list[str]]:
+    """The evidence of a bundle as a table."""
+    rows = [["weights", "ONNX Runtime", "cases", "largest error", "greedy tokens", "run"]]
+    for row in manifest["evidence"]["rows"]:
+        tokens = row["tokens"]
+        equal = f"{tokens['compared'] - tokens['different']} of {tokens['compared']}" if tokens["compared"] else ""
+        way = "optimised" if row["optimised"] else "plain"
+        rows.append([row["weights"], way, str(row["cases"]), f"{row['error']:.1e}", equal, row["run"]])
+    return rows
+
+
+def _no_model(path: str) -> UserError:
+    return UserError.of(
+        "FX1201", f"{path} holds no model", expected="a run folder with a checkpoint, or a checkpoint folder",
+        found="neither", cure="give the folder that flexit train wrote, such as runs/tiny", path=path,
+    )  # fmt: skip
