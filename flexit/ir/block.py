@@ -45,7 +45,7 @@ class Fault:
         on_key: whether the place is the key and not the value (what is to be deleted).
         place: dotted path of what the place is, if it is not the field.
 
-    In the texts, ``{line n_heads}`` becomes the line of that field of the block.
+    In the texts, ``{line n_heads}`` becomes the line of that field of the block, ``{block embed}`` that of a sibling.
     """
 
     code: str

@@ -23,8 +23,8 @@ from flexit.ir.ops.linear import Linear
 from flexit.ir.ops.mask import Mask, Piece
 from flexit.ir.ops.parameter import Parameter
 from flexit.ir.ops.positions import Positions
-from flexit.ir.ops.rotate import Rotate
 from flexit.ir.ops.rotary_table import RotaryTable
+from flexit.ir.ops.rotate import Rotate
 from flexit.ir.program import Call, Param, Region, Role, State, Value, at_path, join, walk
 from flexit.ir.structure import structure
 from flexit.ir.types import Type
@@ -63,7 +63,7 @@ class Expander(Vocabulary):
     tables: Mapping[str, Table]
     cached: bool
     draft: Draft = field(default_factory=lambda: Draft("main"))
-    faults: list[tuple[Block, str, Fault]] = field(default_factory=list[tuple[Block, str, Fault]])
+    faults: list[tuple[Block | None, str, Fault]] = field(default_factory=list[tuple[Block | None, str, Fault]])
     replaced: set[str] = field(default_factory=set[str])
     _regions: dict[object, tuple[Region, tuple[Value, ...], Any]] = field(default_factory=dict[object, Any])
     _expanded: dict[str, Region] = field(default_factory=dict[str, Region])
@@ -306,8 +306,21 @@ class Expander(Vocabulary):
             theirs = owner + path[len(prefix) :]
             if theirs in self._owned(owner):
                 known = self._owned(owner)[theirs]
+                if known.shape != shape:
+                    self._clash(prefix, owner, at_path(known, theirs), shape)
                 return at_path(known, theirs) if self.draft.parent is None else self.borrow(theirs, shape, role)
         return own
+
+    def _clash(self, path: str, owner: str, known: Param, shape: tuple[int, ...]) -> None:
+        """Record that a block would give a parameter it shares another shape; once per block."""
+        if any(at == path and fault.code == "FX0703" for _, at, fault in self.faults):
+            return
+        fault = Fault(
+            code="FX0703", field="shares", message=f"{known.path} would have another shape than in {owner}",
+            expected=f"{list(known.shape)}, as {owner} has it", found=f"{list(shape)}",
+            cure="delete the field that changes it, or delete shares",
+        )  # fmt: skip
+        self.faults.append((None, path, fault))
 
     def borrow(self, path: str, shape: tuple[int, ...], role: Role) -> Value:
         """The parameter at an absolute path, read in the outermost region."""

@@ -10,24 +10,25 @@ from flexit.ir.block import Fault
 from flexit.ir.diagnostics import problem
 from flexit.ir.written import Mark, Node, dotted, line_of
 
-LINE = re.compile(r"\{line ([\w.]+)\}")
-"""In a fault's text: `` (line 12)`` of another field of the same block, or nothing where lines are unknown."""
+LINE = re.compile(r"\{(line|block) ([\w.]+)\}")
+"""In a fault's text: `` (line 12)`` of another field of the same block, or of a sibling; nothing where it is unknown."""
 
 
-def problem_of(node: Node | None, path: str, fault: Fault) -> Problem:
+def problem_of(node: Node | None, path: str, fault: Fault, *, siblings: Node | None = None) -> Problem:
     """A fault at its place: the field, or the key that lacks it.
 
     Args:
         node: where the block is written whose fault it is.
         path: its path in the program, which stands in where that is unknown.
         fault: what is wrong.
+        siblings: the map of blocks it is in.
     """
     if node is None:
         node = Node({}, ("blocks", *path.split("."))) if path else Node({})
-    return at_node(node, fault)
+    return at_node(node, fault, siblings=siblings)
 
 
-def at_node(node: Node, fault: Fault) -> Problem:
+def at_node(node: Node, fault: Fault, *, siblings: Node | None = None) -> Problem:
     """A fault of what stands at ``node``."""
     keys = field_keys(node, fault.field)
     found, left = node.find(keys)
@@ -39,7 +40,7 @@ def at_node(node: Node, fault: Fault) -> Problem:
         mark = found.key
     else:
         mark = found.mark
-    texts = {part: _with_lines(getattr(fault, part), node) for part in ("message", "expected", "found", "cure")}
+    texts = {part: _with_lines(getattr(fault, part), node, siblings) for part in ("message", "expected", "found", "cure")}
     return placed(problem(fault.code, path=dotted((*found.path, *left)), **texts), mark)
 
 
@@ -62,9 +63,11 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda p: (p.file or "", p.line or 0, p.column or 0, p.path, p.code))
 
 
-def _with_lines(text: str, node: Node) -> str:
+def _with_lines(text: str, node: Node, siblings: Node | None) -> str:
     def line(match: re.Match[str]) -> str:
-        found, left = node.find(field_keys(node, match[1]))
+        if match[1] == "block":
+            return line_of(siblings.entries.get(match[2])) if siblings is not None else ""
+        found, left = node.find(field_keys(node, match[2]))
         return "" if left else line_of(found)
 
     return LINE.sub(line, text)

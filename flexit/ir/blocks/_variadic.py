@@ -4,29 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flexit.ir.block import Fault
+from flexit.ir.block import Block, Fault
 from flexit.ir.edges import Sequence as SequenceEdge
 from flexit.ir.edges import Vector
 
 
-def same_shape(kind: str, xs: Sequence[SequenceEdge | Vector]) -> Iterator[Fault]:
+def same_shape(block: Block, xs: Sequence[SequenceEdge | Vector]) -> Iterator[Fault]:
     """All of one type, one width and one length."""
+    kind, names = block.kind, _names(block, len(xs))
     if len({edge.type_name for edge in xs}) > 1:
         yield Fault(
             code="FX0302", field="from", message=f"the inputs of {kind} differ in type", expected="one type",
-            found=", ".join(edge.type_name for edge in xs), cure="put a pool before the others, or leave one out",
+            found=_each(names, [edge.type_name for edge in xs]), cure="put a pool before the others, or leave one out",
         )  # fmt: skip
         return
     if len({edge.width for edge in xs}) > 1:
         yield Fault(
-            code="FX0401", field="from", message=f"the inputs of {kind} differ in width", expected="one width",
-            found=", ".join(str(edge.width) for edge in xs),
-            cure=f"put a linear with d_out: {xs[0].width} after the other inputs",
+            code="FX0401", field="", message=f"the inputs of {kind} differ in width", expected="one width",
+            found=_each(names, [str(edge.width) for edge in xs]),
+            cure=f"put a linear with d_out: {xs[0].width} after {_others(names, xs)}",
         )  # fmt: skip
     axes = {id(edge.axis): edge.axis for edge in xs if isinstance(edge, SequenceEdge)}
     if len(axes) > 1:
         yield Fault(
             code="FX0402", field="from", message=f"the inputs of {kind} differ in length", expected="one length",
-            found=", ".join(axis.described for axis in axes.values()),
+            found=_each(names, [edge.axis.described if isinstance(edge, SequenceEdge) else "one" for edge in xs]),
             cure="join sequences of one length, or pool them first",
         )  # fmt: skip
+
+
+def _names(block: Block, count: int) -> list[str]:
+    """The edges as written; empty where one of them stands for several."""
+    written = next(iter(block.wired.values()), None) if isinstance(block.wired, dict) else block.wired
+    return written if isinstance(written, list) and len(written) == count else []
+
+
+def _each(names: list[str], found: list[str]) -> str:
+    if not names:
+        return ", ".join(found)
+    return ", ".join(f"{name} {what}{{block {name.partition('.')[0]}}}" for name, what in zip(names, found, strict=True))
+
+
+def _others(names: list[str], xs: Sequence[SequenceEdge | Vector]) -> str:
+    if not names:
+        return "the other inputs"
+    return ", ".join(name for name, edge in zip(names, xs, strict=True) if edge.width != xs[0].width)

@@ -18,7 +18,7 @@ class Add(Block, kind="add"):
     examples = ({"kind": "add"},)
 
     def check_ports(self, **ports: Any) -> Iterator[Fault]:
-        yield from same_shape(self.kind, ports["x"])
+        yield from same_shape(self, ports["x"])
 
     def expand(self, e: Expander, x: list[Any]) -> Edge:
         total = x[0].x

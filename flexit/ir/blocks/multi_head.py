@@ -15,6 +15,7 @@ from flexit.ir.masks import Full, Mask
 from flexit.ir.program import Value
 from flexit.ir.rotary import Rotary
 from flexit.ir.score_bias.base import Bias, SharedBias
+from flexit.ir.wording import shown
 
 
 class AttentionBias(Group):
@@ -111,7 +112,7 @@ class MultiHead(Mixer, kind="multi_head"):
             near = [n for n in divisors if n < groups][-1:] + [n for n in divisors if n > groups][:1]
             yield Fault(
                 code="FX0404", field="n_kv_heads", message="does not divide n_heads",
-                expected=f"a divisor of n_heads, which is {self.n_heads}: {_listed(divisors)}", found=str(groups),
+                expected=f"a divisor of n_heads, which is {self.n_heads}{{line n_heads}}: {_listed(divisors)}", found=str(groups),
                 cure=f"set n_kv_heads to {_listed(near)}",
             )  # fmt: skip
         if self.qk.at != "before_rotary" and self.rotary is None:
@@ -166,8 +167,8 @@ class MultiHead(Mixer, kind="multi_head"):
         dim = rotary.dim or head_dim
         if dim > head_dim:
             yield Fault(
-                code="FX0405", field="rotary.dim", message="more channels than a head has",
-                expected=f"at most head_dim, which is {head_dim}", found=str(dim), cure=f"set rotary.dim to {head_dim} or less",
+                code="FX0405", field="rotary.dim", message="more channels than a head has", found=str(dim),
+                expected=f"at most head_dim, which is {head_dim}", cure=f"set rotary.dim to {head_dim} or less",
             )  # fmt: skip
         elif dim % 2:
             because = "" if rotary.dim else ", because rotary.dim is head_dim unless written"
@@ -188,10 +189,12 @@ class MultiHead(Mixer, kind="multi_head"):
         if self.mask is not None and self.mask != Full():
             refused.append(("mask", "a mask in cross-attention", "all of whose unpadded keys are visible"))
         for field, message, reason in refused:
+            legal = "full" if field == "mask" else "null"
+            written = "" if self.node is None else shown(self.node.find(tuple(field.split(".")))[0].plain())
             yield Fault(
                 code="FX0502", field=field, message=message,
-                expected=f"{'full' if field == 'mask' else 'null'}: memory is another sequence ({memory.axis.described}), {reason}",
-                found=self.mask.kind if field == "mask" and self.mask else "one", cure=f"delete {field} here; keep it in attention",
+                expected=f"{legal}: memory is another sequence ({memory.axis.described}), {reason}",
+                found=written or "one", cure=f"delete {field} here; keep it in attention",
             )  # fmt: skip
 
     def expand(self, e: Expander, x: Sequence, memory: Sequence | None = None) -> Sequence:

@@ -26,7 +26,7 @@ class WeightedSum(Block, kind="weighted_sum"):
 
     def check_ports(self, **ports: Any) -> Iterator[Fault]:
         edges = ports["x"]
-        yield from same_shape(self.kind, edges)
+        yield from same_shape(self, edges)
         if self.initial is not None and len(self.initial) != len(edges):
             yield Fault(
                 code="FX0511", field="initial", message="does not have one number per input",

@@ -20,7 +20,6 @@ from flexit.ir.checks import (
 )
 from flexit.ir.checks.walk import Walk, walk
 from flexit.ir.expand import expand
-from flexit.ir.faults import problem_of
 
 if TYPE_CHECKING:
     from flexit.ir.program import Program
@@ -39,11 +38,12 @@ def errors(found: Walk) -> list[Problem]:
 def expanded(found: Walk) -> tuple[Program | None, list[Problem]]:
     """The program, or everything wrong with widths, lengths and types."""
     expansion = expand(found.spec)
-    nodes = {id(site.block): site.node for site in found.sites}
-    problems = [
-        problem_of(nodes.get(id(block)) if block is not None else None, path, fault)
-        for block, path, fault in expansion.faults
-    ]
+    by_block = {id(site.block): site for site in found.sites}
+    by_path = {site.path: site for site in found.sites}
+    problems: list[Problem] = []
+    for block, path, fault in expansion.faults:
+        site = by_path.get(path) if block is None else by_block.get(id(block))
+        problems.append(found.problem(fault) if site is None else site.problem(fault))
     program = expansion.program
     if program is not None:
         problems += limits.check_size(found, program)

@@ -38,7 +38,7 @@ class Site:
 
     def problem(self, fault: Fault) -> Problem:
         """The problem that a fault of the block is."""
-        return problem_of(self.node, self.path, fault)
+        return problem_of(self.node, self.path, fault, siblings=self.scope.node if self.scope is not None else None)
 
     @property
     def name(self) -> str:
