@@ -39,7 +39,7 @@ class Value:
 
     @property
     def dtype(self) -> DType:
-        """dtype of the value."""
+        """Dtype of the value."""
         return self.type.dtype
 
 

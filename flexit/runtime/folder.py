@@ -47,21 +47,19 @@ def writing(folder: str | Path, *, marker: str, force: bool = False) -> Iterator
     """
     target = Path(os.path.abspath(folder))
     _refuse_for_ever(target)
-    with _disk(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target) as lock:
-            _refuse(target, marker, force=force)
-            sweep(target.parent, marker, name=target.name)
-            temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
-            try:
-                temporary.mkdir()
-                (temporary / PARTIAL).touch()
-                yield temporary
-                _finish(temporary, marker)
-                _swap(temporary, target, lock)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
+    with _disk(target), locked(target) as lock:
+        _refuse(target, marker, force=force)
+        sweep(target.parent, marker, name=target.name)
+        temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+        try:
+            temporary.mkdir()
+            (temporary / PARTIAL).touch()
+            yield temporary
+            _finish(temporary, marker)
+            _swap(temporary, target, lock)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 @contextmanager
@@ -75,6 +73,7 @@ def locked(folder: str | Path) -> Iterator[Lock]:
     target = Path(os.path.abspath(folder))
     with ExitStack() as stack:
         with _disk(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context(hold(target.with_name(f"{target.name}.lock")))
             if lock.inherited_swap:
                 _settle(target)

@@ -1,4 +1,4 @@
-"""The run config as typed data: what a user may write about training, field by field. ``docs/run-config.md`` is its page."""
+"""The run config as typed data: what a user may write about training, field by field (``docs/run-config.md``)."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class RunConfig(Group):
 
 
 class TrainingConfig(Group):
-    """What the :class:`~flexit.runtime.train.trainer.Trainer` itself needs; the fields mean what they mean in a run config."""
+    """What the trainer itself needs; the fields mean what they mean in a run config."""
 
     accumulate: PositiveInt = 1
     """Batches per update."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from flexit.ir.language import Kind
+from flexit.ir.language import Kind, is_inferred
 from flexit.ir.layers import as_written
 from flexit.ir.spec import Spec
 from flexit.runtime.train.config import RunConfig
@@ -25,12 +25,12 @@ def to_yaml(data: Any) -> str:
     writer = YAML()
     writer.default_flow_style = None
     writer.width = 140
-    writer.dump(data, stream)
+    writer.dump(json.loads(json.dumps(data)), stream)
     return stream.getvalue()
 
 
 def config_data(config: RunConfig) -> dict[str, Any]:
-    """A run config as complete plain data, defaults written out."""
+    """A run config as complete plain data: defaults written out, what is to be inferred left out."""
     return _plain(config)
 
 
@@ -40,4 +40,7 @@ def _plain(value: Any) -> Any:
     if not hasattr(type(value), "model_fields"):
         return value
     data: dict[str, Any] = {"kind": value.kind} if isinstance(value, Kind) else {}
-    return data | {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    entries = {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    return data | {
+        name: entry for name, entry in entries.items() if entry is not None or not is_inferred(type(value), name)
+    }

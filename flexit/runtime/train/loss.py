@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as fn
 
 IGNORED = -100
 """A label that is not learned (PyTorch's own default)."""
@@ -22,7 +22,7 @@ class CausalLoss:
     """Mean cross-entropy over the labels that are not :data:`IGNORED`, plus weighted side terms.
 
     Attributes:
-        router_balance: weight of :func:`balance`, summed over nothing and averaged over the routers.
+        router_balance: weight of :func:`balance`; averaged over the routers.
         reads_aux: whether the model must return its side outputs.
     """
 
@@ -38,7 +38,7 @@ class CausalLoss:
             batch: with ``labels int64 [B, T]``: the token that each logit row should predict.
         """
         logits, labels = outputs["logits"], batch["labels"]
-        terms = {"loss": F.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED)}
+        terms = {"loss": fn.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED)}
         if self.reads_aux:
             routers = [each for name, some in outputs["aux"].items() if name.endswith(ROUTERS) for each in some]
             balances = [balance(each, batch.get("attention_mask")) for each in routers]
@@ -63,7 +63,7 @@ def balance(logits: Tensor, mask: Tensor | None = None) -> Tensor:
         rows = rows[mask.flatten().bool()]
     probabilities = rows.softmax(-1)
     n_experts = rows.shape[-1]
-    first = F.one_hot(probabilities.argmax(-1), n_experts).float()
+    first = fn.one_hot(probabilities.argmax(-1), n_experts).float()
     return n_experts * (first.mean(0) * probabilities.mean(0)).sum()
 
 

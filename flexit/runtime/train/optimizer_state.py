@@ -31,7 +31,7 @@ def pack(optimizer: torch.optim.Optimizer, model: nn.Module) -> tuple[dict[str, 
 
 
 def unpack(
-    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
+    optimizer: torch.optim.Optimizer, model: nn.Module, *, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
 ) -> None:
     """Put a packed state back.
 
@@ -47,8 +47,10 @@ def unpack(
         or len(data["groups"]) != len(optimizer.param_groups)
     ):
         raise CheckpointError.of(
-            "FX1202", "the checkpoint is of another optimizer", expected=f"{type(optimizer).__name__} over {len(known)} parameters",
-            found=f"{data['class']} over {len(packed)} parameters", cure="train with the optimizer of the checkpoint, or anew",
+            "FX1202", "the checkpoint is of another optimizer",
+            expected=f"{type(optimizer).__name__} over {len(known)} parameters",
+            found=f"{data['class']} over {len(packed)} parameters",
+            cure="train with the optimizer of the checkpoint, or anew",
         )  # fmt: skip
     by_name: dict[str, dict[str, Any]] = {}
     for key, value in (*tensors.items(), *data["numbers"].items()):

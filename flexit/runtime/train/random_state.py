@@ -13,8 +13,9 @@ from torch import Tensor
 def capture() -> dict[str, Tensor]:
     """The states by name."""
     _, words, gauss = random.getstate()
-    name, keys, place, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
-    assert name == "MT19937"
+    state = np.random.get_state(legacy=True)
+    assert isinstance(state, tuple)
+    _, keys, place, has_gauss, cached = state
     states = {
         "python.words": torch.tensor(words, dtype=torch.int64),
         "python.gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
@@ -36,7 +37,7 @@ def restore(states: Mapping[str, Tensor]) -> None:
     random.setstate((3, tuple(states["python.words"].tolist()), gauss[0] if gauss else None))
     place, has_gauss = states["numpy.place"].tolist()
     words = states["numpy.words"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", words, place, has_gauss, float(states["numpy.gauss"][0])))  # noqa: NPY002
+    np.random.set_state(("MT19937", words, place, has_gauss, float(states["numpy.gauss"][0])))
     torch.set_rng_state(states["torch"])
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         if f"cuda.{index}" in states:
@@ -48,5 +49,5 @@ def restore(states: Mapping[str, Tensor]) -> None:
 def seed_all(seed: int) -> None:
     """Start every generator from ``seed``."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

@@ -32,6 +32,7 @@ def require_room(schedule: Schedule, steps: int) -> None:
     """
     if schedule.warmup >= steps:
         raise UserError.of(
-            "FX1507", "the warm-up is as long as the run", path="schedule.warmup", expected=f"fewer than steps, {steps}",
+            "FX1507", "the warm-up is as long as the run", path="schedule.warmup",
+            expected=f"fewer than steps, {steps}",
             found=str(schedule.warmup), cure=f"set schedule.warmup to {steps // 10}",
         )  # fmt: skip

@@ -33,6 +33,7 @@ class Signals:
         self._put_back()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        del frame
         self.received = signal.Signals(number).name
         self._put_back()  # the second one does what it did before
 

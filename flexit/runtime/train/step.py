@@ -60,7 +60,8 @@ def accumulate(
 ) -> tuple[dict[str, float], int]:
     """Add the gradient of the mean loss over all labelled tokens of all batches.
 
-    Each ``loss_fn`` is a mean over its own batch; weighted by its share of the tokens, the sum is the mean over them all.
+    Each ``loss_fn`` is a mean over its own batch; weighted by its share of the tokens, the sum is the mean over them
+    all.
     A batch without labels adds nothing and is not run.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The training loop. What happens around it is in callbacks, what an update is in ``step``, what is saved in ``checkpoint``."""
+"""The training loop. What happens around it is in callbacks, what an update is in ``step``."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ class Trainer:
         step: updates made.
         tokens: labels learned from.
         extras: text files that go into each checkpoint, by name (``tokenizer.json``, ...).
-        identity: JSON data kept in each checkpoint and compared by whoever resumes.
-        whole: the folder's newest checkpoint, if there is a folder and one in it.
+        newest: the newest checkpoint, if one was written or resumed from.
     """
 
     def __init__(  # noqa: PLR0917 (the signature that users of training libraries know)
@@ -73,9 +72,9 @@ class Trainer:
         Args:
             model: what to train. It is moved to the device of the config, with the optimizer's parameters.
             optimizer: over its parameters.
-            loss_fn: ``loss_fn(outputs, batch)`` gives the mean over the batch's labelled tokens: a scalar, or scalars by
-                name whose sum is minimised. With an attribute ``reads_aux`` that is true the model is called with
-                ``aux=True``.
+            loss_fn: ``loss_fn(outputs, batch)`` gives the mean over the batch's labelled tokens: a scalar, or
+                scalars by name whose sum is minimised. With an attribute ``reads_aux`` that is true the model is
+                called with ``aux=True``.
             train_dataloader: batches, each a mapping; all entries but ``labels`` go to the model by their names.
             val_dataloader: held-out batches, looked at as ``config.evaluate`` says.
             callbacks: the user's own.
@@ -99,7 +98,6 @@ class Trainer:
         self.loss_fn = loss_fn
         self.out = None if self.config.out is None else Path(self.config.out)
         self.extras: dict[str, str] = {}
-        self.identity: dict[str, Any] = {}
         self.step = self.steps = self.tokens = 0
         self.newest: Path | None = None
         self._feed = Feed(train_dataloader)
@@ -199,7 +197,7 @@ class Trainer:
         state = {
             "step": self.step, "tokens": self.tokens, "position": position, "optimizer": settings, "rates": self._rates,
             "validation_loss": self._validation_loss[1] if fresh and self._validation_loss else None,
-            "callbacks": {type(each).__name__: each.state_dict() for each in self.callbacks}, "identity": self.identity,
+            "callbacks": {type(each).__name__: each.state_dict() for each in self.callbacks},
         }  # fmt: skip
         random = {f"now/{k}": v for k, v in random_state.capture().items()} | {f"pass/{k}": v for k, v in start.items()}
         self.newest = checkpoint.save(folder, self.model, checkpoint.Contents(state, tensors, random, self._files()))
@@ -225,9 +223,11 @@ class Trainer:
         path, state, damaged = found
         tensors, random = checkpoint.read_tensors(path)
         checkpoint.load_weights(self.model, path)
-        optimizer_state.unpack(self.optimizer, self.model, tensors, state["optimizer"])
+        optimizer_state.unpack(self.optimizer, self.model, tensors=tensors, data=state["optimizer"])
         self._rates = list(state["rates"])
         self.step, self.tokens, self.newest = state["step"], state["tokens"], path
+        if state["validation_loss"] is not None:
+            self._validation_loss = (self.step, state["validation_loss"])
         for each in self.callbacks:
             each.load_state_dict(state["callbacks"].get(type(each).__name__, {}))
         self._feed.load(state["position"], _under(random, "pass/"))
@@ -239,14 +239,14 @@ class Trainer:
         if self.out is not None:
             folder = self._folder()
             stack.enter_context(locked(self.out))
-            if not self._resumed and checkpoint.checkpoints(folder):
+            if self.step == 0 and not self._resumed and checkpoint.checkpoints(folder):
                 raise _argument(
                     "FX1302", "config.out", "a new folder, or a call of resume()", f"a run in {self.out}",
                     "call trainer.resume() before fit(), or choose another folder",
                 )  # fmt: skip
             folder.mkdir(parents=True, exist_ok=True)
         stack.callback(self._tell, "close")
-        if self.step == 0 and not self._resumed:
+        if self.step == 0:
             random_state.seed_all(self.config.seed)
 
     def _standard(self, own: Sequence[Callback]) -> Iterable[Callback]:
@@ -254,11 +254,11 @@ class Trainer:
         config = self.config
         if self.out is not None:
             yield Metrics(self.out, every=config.log.every)
+        if config.progress:
+            yield ProgressBar()
         if config.evaluate is not None:
             yield Evaluation(every=config.evaluate.every, max_batches=config.evaluate.max_batches)
         yield from own
-        if config.progress:
-            yield ProgressBar()
         if self.out is not None:
             keep = config.checkpoint
             yield Checkpoints(every=keep.every, keep_last=keep.keep_last, keep_best=keep.keep_best)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Callback:
     """Does nothing at every occasion; override what is needed.
 
-    Callbacks are called in the order in which the trainer has them: metrics, evaluation, those of the user, progress,
+    Callbacks are called in the order in which the trainer has them: metrics, progress, evaluation, those of the user,
     checkpoints. A state is kept in checkpoints under the class's name.
     """
 

@@ -64,10 +64,12 @@ class Metrics(Callback):
         self._timed_tokens = 0
 
     def before_checkpoint(self, trainer: Trainer) -> None:
+        del trainer
         for file in self._files.values():
             os.fsync(file.fileno())
 
     def close(self, trainer: Trainer) -> None:
+        del trainer
         for file in self._files.values():
             file.close()
         self._files = {}

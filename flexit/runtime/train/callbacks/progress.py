@@ -34,17 +34,18 @@ class ProgressBar(Callback):
         self._seconds: float | None = None
         self._then = 0.0
         self._last_line = 0.0
-        self._validation = ""
 
     def start(self, trainer: Trainer) -> None:
         self._then = self._last_line = time.monotonic()
-        if trainer.step:
+        if trainer.step >= trainer.steps:
+            self._say(f"step {trainer.step} of {trainer.steps} is done already; nothing to train")
+        elif trainer.step:
             self._say(f"going on at step {trainer.step} of {trainer.steps}")
         if not self.console.is_terminal:
             return
         self._bar = Progress(
-            TextColumn("training"), BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=self.console, transient=True,
+            TextColumn("training"), BarColumn(bar_width=None), MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=self.console, transient=True,
         )  # fmt: skip
         self._task = self._bar.add_task("training", total=trainer.steps, completed=trainer.step, figures="", left="")
         self._bar.start()
@@ -56,7 +57,7 @@ class ProgressBar(Callback):
         self._rate = _smooth(self._rate, step.tokens / seconds)
         self._seconds = _smooth(self._seconds, seconds)
         left = f"{clock((trainer.steps - step.number) * self._seconds)} left"
-        figures = f"loss {self._loss:.3f}{self._validation}  {self._rate:,.0f} tokens/s"
+        figures = f"loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step.number, figures=figures, left=left)
         elif now - self._last_line >= self.line_every or step.number == trainer.steps:
@@ -64,13 +65,15 @@ class ProgressBar(Callback):
             self._say(f"step {step.number}/{trainer.steps}  {figures}  {left}")
 
     def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
-        self._validation = f"  validation {metrics['validation_loss']:.3f}"
+        self._say(f"step {trainer.step}  validation loss {metrics['validation_loss']:.3f}")
         self._then = time.monotonic()
 
     def after_checkpoint(self, trainer: Trainer, folder: Path) -> None:
+        del trainer, folder
         self._then = time.monotonic()
 
     def close(self, trainer: Trainer) -> None:
+        del trainer
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -50,7 +50,8 @@ class Feed:
                 break
             self.passes, self.batches = self.passes + 1, 0
         raise UserError.of(
-            "FX1704", "the training loader is empty", path="train_dataloader", expected="at least one batch", found="none",
+            "FX1704", "the training loader is empty", path="train_dataloader", expected="at least one batch",
+            found="none",
             cure="give a loader that can be iterated again for each pass",
         )  # fmt: skip
 

@@ -13,9 +13,10 @@ from flexit.runtime.train.data.corpus import Tokens
 
 
 class Rows:
-    """Batches ``{"input_ids", "labels"}``, each int64 ``[batch_size, seq_len]``; labels are the ids one further on.
+    """Batches ``{"input_ids", "labels"}``, each int64 ``[batch_size, seq_len]``; labels are one on.
 
-    One pass (``for batch in rows``) goes over all rows once, in an order drawn from the seed and the number of the pass.
+    One pass (``for batch in rows``) goes over all rows once, in an order drawn from the seed and the number of the
+    pass.
     ``state_dict`` says how far it is; after ``load_state_dict`` the next pass goes on there.
 
     Attributes:

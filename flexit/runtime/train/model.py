@@ -1,0 +1,146 @@
+"""The model of a run: found by name, checked against the task and the data, built with first or given weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flexit.errors import CheckpointError, Problem, RunConfigError
+from flexit.ir.compile import compile_spec
+from flexit.ir.cost import position_limit
+from flexit.ir.io.load import load_spec, parse_spec, presets
+from flexit.ir.program import Program
+from flexit.ir.spec import Spec
+from flexit.ir.wording import nearest
+from flexit.ir.written import Node
+from flexit.runtime.folder import recover
+from flexit.runtime.train.config import Bpe, RunConfig
+from flexit.runtime.train.loss import ROUTERS
+from flexit.runtime.train.read import fault
+
+SMALLEST_BPE = 257
+"""Tokens of a byte-level tokenizer without any merge: the bytes and the separator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is to be trained.
+
+    Attributes:
+        spec: the spec, overrides applied.
+        program: what it computes.
+        weights: file of first weights, or None where they are drawn.
+    """
+
+    spec: Spec
+    program: Program
+    weights: Path | None
+
+    @property
+    def vocabulary(self) -> int:
+        """Token ids that both the table and the scores have."""
+        scores = self.program.outputs["logits"].dims[-1]
+        rows = [param.shape[0] for param in self.program.params() if param.role == "embedding"]
+        return min([int(str(scores)), *rows])
+
+    def load_weights(self) -> Mapping[str, Any] | None:
+        """First weights by path, or None."""
+        from safetensors.torch import load_file
+
+        return None if self.weights is None else load_file(self.weights)
+
+
+def find_model(config: RunConfig, root: Node, base: Path) -> Model:
+    """The model that a run config names, fit for its task and data.
+
+    Args:
+        config: the run config.
+        root: the tree it came from.
+        base: folder that paths are relative to.
+
+    Raises:
+        RunConfigError: FX1501 there is none, FX1502 to FX1504, FX1508, FX0801 it does not fit.
+        SpecError: its spec is not valid.
+        CheckpointError: FX1201, the folder is no checkpoint.
+    """
+    place = base / config.model
+    recover(place)
+    if place.is_dir():
+        model = _from_checkpoint(place, config, root)
+    elif place.is_file() or config.model in presets():
+        spec = load_spec(place if place.is_file() else config.model, sets=config.set)
+        model = Model(spec, compile_spec(spec), None)
+    else:
+        near = nearest(config.model, presets())
+        raise RunConfigError([
+            fault(
+                root, "FX1501", "model", message="no spec, preset or checkpoint of this name",
+                expected=f"a file or folder beside the run config, or one of the presets {', '.join(presets())}",
+                found=config.model, cure=f"write {near}" if near else f"correct the path; {place} was looked for",
+            )
+        ])  # fmt: skip
+    problems = list(_misfits(model, config, root))
+    if problems:
+        raise RunConfigError(problems)
+    return model
+
+
+def _from_checkpoint(folder: Path, config: RunConfig, root: Node) -> Model:
+    if config.set:
+        raise RunConfigError([
+            fault(
+                root, "FX1504", "set", message="a checkpoint's spec is fixed by its weights", expected="no overrides",
+                found=", ".join(config.set), cure="delete set, or start from a spec",
+            )
+        ])  # fmt: skip
+    try:
+        text = (folder / "spec.json").read_text(encoding="utf-8")
+        if not (folder / "model.safetensors").is_file():
+            raise FileNotFoundError("no model.safetensors")
+        json.loads(text)
+    except (OSError, ValueError) as error:
+        raise CheckpointError.of(
+            "FX1201", f"{folder} is no checkpoint", path="model", expected="spec.json and model.safetensors",
+            found=str(error),
+            cure="give the folder of a checkpoint, such as runs/NAME/checkpoints/step-000200",
+        ) from error  # fmt: skip
+    spec = parse_spec(text, str(folder / "spec.json"))
+    return Model(spec, compile_spec(spec), folder / "model.safetensors")
+
+
+def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:
+    """What of the run config does not fit the model."""
+    program = model.program
+    names = {entry.name for entry in program.inputs if not entry.optional}
+    if program.decoded is None or "logits" not in program.outputs or names != {"input_ids"}:
+        why = f"its inputs are {', '.join(sorted(names))}" if names != {"input_ids"} else "it has no output logits"
+        yield fault(
+            root, "FX0801", "task", message="the model cannot do causal_lm",
+            expected="the one input input_ids, an output logits, and causal attention throughout",
+            found=program.why_not_decoded or why, cure="name a decoder as model, such as tiny-llama",
+        )  # fmt: skip
+        return
+    limit = position_limit(program)
+    if limit is not None and config.data.seq_len > limit:
+        yield fault(
+            root, "FX1503", "data.seq_len", message="longer than the model's table of positions",
+            expected=f"at most {limit}", found=str(config.data.seq_len), cure=f"set data.seq_len to {limit} or less",
+        )  # fmt: skip
+    tokenizer = config.data.tokenizer
+    wanted = (tokenizer.vocab_size or SMALLEST_BPE) if isinstance(tokenizer, Bpe) else 0
+    if wanted > model.vocabulary:
+        yield fault(
+            root, "FX1502", "data.tokenizer.vocab_size", message="more tokens than the model has rows for",
+            expected=f"at most {model.vocabulary}, the rows of the model's table",
+            found=f"{wanted}, the smallest being {SMALLEST_BPE}",
+            cure=f"give the model a vocab_size of {wanted} or more",
+        )  # fmt: skip
+    if config.losses.router_balance and not any(name.endswith(ROUTERS) for name in program.root.side):
+        yield fault(
+            root, "FX1508", "losses.router_balance", message="the model routes nothing",
+            expected=f"a model with side outputs {ROUTERS}", found=f"none in {model.spec.name}",
+            cure="delete losses.router_balance",
+        )  # fmt: skip

@@ -1,0 +1,162 @@
+"""From the text of a run config to typed data, read by the readers of specs and as strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flexit.errors import Problem, RunConfigError, SpecError
+from flexit.ir.annotations import FieldType, GroupOf
+from flexit.ir.faults import in_order, placed
+from flexit.ir.io.migrate import migrate
+from flexit.ir.io.source import read_bytes
+from flexit.ir.io.yaml import read, read_value
+from flexit.ir.schema.explain import explain
+from flexit.ir.schema.locate import locate
+from flexit.ir.variation import MergeRefused, merge
+from flexit.ir.written import Mark, Node, dotted
+from flexit.runtime.train.config import RunConfig
+
+DOCUMENT = FieldType((GroupOf(RunConfig),))
+
+
+def read_config(path: str | Path, *, sets: Sequence[str] = ()) -> tuple[RunConfig, Node]:
+    """The run config in a file, and the tree it came from, for the places of later problems.
+
+    Args:
+        path: a YAML or JSON file.
+        sets: overrides such as ``steps=200`` or ``optimizer.lr=1e-3``.
+
+    Raises:
+        RunConfigError: it is not valid; every problem of the phase that failed is in it.
+    """
+    try:
+        data = read_bytes(Path(path))
+    except SpecError as error:
+        raise RunConfigError(error.problems) from None
+    return parse_config(data, str(path), sets=sets)
+
+
+def parse_config(data: str | bytes, file: str = "<text>", *, sets: Sequence[str] = ()) -> tuple[RunConfig, Node]:
+    """Like :func:`read_config`, of a text."""
+    try:
+        root = read(data, file)
+        for text in sets:
+            root = _merged(root, text)
+    except SpecError as error:
+        raise RunConfigError(error.problems) from None
+    current = migrate(root)
+    if isinstance(current, Problem):
+        raise RunConfigError([current])
+    try:
+        config = RunConfig.model_validate(current.plain())
+    except ValidationError as error:
+        raise RunConfigError(in_order(_explained(error, current))) from None
+    problems = in_order(faults(config, current))
+    if problems:
+        raise RunConfigError(problems)
+    return config, current
+
+
+def fault(root: Node, code: str, path: str, *, message: str, expected: str, found: str, cure: str) -> Problem:
+    """A problem at the place of a dotted path, or at the key that lacks it.
+
+    Args:
+        root: the document.
+        code: of the problem.
+        path: such as ``schedule.warmup``.
+        message: what is wrong.
+        expected: what would be right.
+        found: what is there.
+        cure: what to do.
+    """
+    node, left = root.find(tuple(path.split(".")))
+    where = dotted((*node.path, *left))
+    problem = Problem(code=code, path=where, message=message, expected=expected, found=found, cure=cure)
+    return placed(problem, (node.key or node.mark) if left else node.mark)
+
+
+def faults(config: RunConfig, root: Node) -> Iterator[Problem]:
+    """What is wrong with fields that are right by themselves."""
+    if (config.evaluate is None) != (config.data.validation is None):
+        here, lacks = ("data.validation", "evaluate") if config.evaluate is None else ("evaluate", "data.validation")
+        example = "evaluate: {every: 200}" if lacks == "evaluate" else "validation: {split: 0.05} under data"
+        yield fault(
+            root, "FX1505", here, message=f"has no effect without {lacks}", expected="both of them, or neither",
+            found=f"no {lacks}", cure=f"add {example}, or delete {here}",
+        )  # fmt: skip
+    betas = getattr(config.optimizer, "betas", [0.0, 0.0])
+    if len(betas) != 2:
+        yield fault(
+            root, "FX1506", "optimizer.betas", message="not two numbers",
+            expected="the decay of the first and the second moment",
+            found=f"{len(betas)} numbers", cure="write betas: [0.9, 0.95]",
+        )  # fmt: skip
+    if config.schedule.warmup >= config.steps:
+        yield fault(
+            root, "FX1507", "schedule.warmup", message="the warm-up is as long as the run",
+            expected=f"fewer than steps, {config.steps}", found=str(config.schedule.warmup),
+            cure=f"set schedule.warmup to {config.steps // 10}",
+        )  # fmt: skip
+    yield from _best(config, root)
+
+
+def _best(config: RunConfig, root: Node) -> Iterator[Problem]:
+    keep, evaluate = config.checkpoint, config.evaluate
+    if keep.keep_best and evaluate is None:
+        yield fault(
+            root, "FX1509", "checkpoint.keep_best", message="there is no best without evaluation",
+            expected="evaluate and data.validation", found="neither",
+            cure="add evaluate: {every: 200} and validation: {split: 0.05} under data, or delete keep_best",
+        )  # fmt: skip
+    elif keep.keep_best and evaluate is not None and keep.every % evaluate.every:
+        yield fault(
+            root, "FX1509", "checkpoint.keep_best", message="checkpoints fall between evaluations",
+            expected=f"checkpoint.every a multiple of evaluate.every, {evaluate.every}", found=str(keep.every),
+            cure=f"set checkpoint.every to {max(1, keep.every // evaluate.every) * evaluate.every}",
+        )  # fmt: skip
+
+
+def _explained(error: ValidationError, root: Node) -> Iterator[Problem]:
+    for entry in error.errors(include_url=False, include_input=False):
+        spot = locate(DOCUMENT, root, entry["loc"])
+        if spot is not None:
+            yield explain(spot, entry["type"], entry.get("ctx", {}))
+
+
+def _marked(node: Node, mark: Mark) -> Node:
+    """The value with one place for all of it: the command line."""
+    value = node.value
+    if isinstance(value, dict):
+        value = {key: _marked(child, mark) for key, child in value.items()}
+    elif isinstance(value, list):
+        value = [_marked(child, mark) for child in value]
+    return replace(node, value=value, mark=mark, key=mark, keys=dict.fromkeys(node.entries, mark))
+
+
+def _merged(root: Node, text: str) -> Node:
+    """The document with an override ``path=value`` merged in."""
+    where, sign, value = text.partition("=")
+    keys = where.strip().split(".")
+    file = f"--set {where}"
+    mark = Mark(file, 0, 0)
+    if not sign or not all(keys):
+        refused = Problem(
+            code="FX0102", path="", message="not an override", expected="path=value", found=text,
+            cure="write it as steps=200 or optimizer.lr=1e-3",
+        )  # fmt: skip
+        raise RunConfigError([refused.at(file, None, None)])
+    node = _marked(read_value(value, file).at(tuple(keys)), mark)
+    for depth in range(len(keys) - 1, -1, -1):
+        node = Node({keys[depth]: node}, tuple(keys[:depth]), mark, {keys[depth]: mark}, touched=True, key=mark)
+    try:
+        return merge(root, node, DOCUMENT)
+    except MergeRefused as error:
+        refused = Problem(
+            code="FX0607", path=dotted(error.new.path), message="a mapping cannot be merged into this value",
+            expected="the full form, with every key written", found=str(error.old.value), cure="write the whole value",
+        )  # fmt: skip
+        raise RunConfigError([refused.at(file, None, None)]) from None

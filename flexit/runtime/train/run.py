@@ -1,0 +1,261 @@
+"""A run config carried out, from its text to the last checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.text import Text
+
+from flexit.errors import RunConfigError, UserError
+from flexit.ir.cost import cost
+from flexit.ir.layers import as_written
+from flexit.ir.written import Node
+from flexit.lower.torch.module import to_torch
+from flexit.runtime.folder import locked, write_file
+from flexit.runtime.tokenizer import Tokenizer
+from flexit.runtime.train import checkpoint
+from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train.config import File, RunConfig, TrainingConfig
+from flexit.runtime.train.data.corpus import Corpus, OnProgress, make_corpus, make_tokenizer, open_corpus
+from flexit.runtime.train.data.rows import Rows
+from flexit.runtime.train.data.text import Document, find_documents, fingerprint
+from flexit.runtime.train.describe import config_data, to_yaml
+from flexit.runtime.train.device import autocast, pick_device
+from flexit.runtime.train.identity import MARKER, identity, read_identity, require_same, write_identity
+from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.memory import require_memory
+from flexit.runtime.train.model import Model, find_model
+from flexit.runtime.train.optim import make_optimizer
+from flexit.runtime.train.read import fault, read_config
+from flexit.runtime.train.trainer import Result, Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that has passed every check which needs no data.
+
+    Attributes:
+        config: what the user wrote.
+        root: the tree it came from.
+        base: folder that its paths are relative to.
+        model: what is trained.
+        device: where.
+    """
+
+    config: RunConfig
+    root: Node
+    base: Path
+    model: Model
+    device: torch.device
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+        return self.base / self.config.out
+
+
+def train(
+    config_path: str | Path, *, resume: bool = True, allow_changed: bool = False, allow_memory: bool = False,
+    sets: Sequence[str] = (), callbacks: Sequence[Callback] = (), progress: bool = True,
+) -> Result:  # fmt: skip
+    """Carry out a run config. A run that is in the folder already goes on.
+
+    Args:
+        config_path: the file.
+        resume: go on with a run in the folder; otherwise one there is an error.
+        allow_changed: go on although spec, run config, tokenizer, data, threads or device have changed.
+        allow_memory: start although the predicted memory is not there.
+        sets: overrides of the run config, such as ``steps=200``.
+        callbacks: the user's own.
+        progress: show what is done.
+
+    Raises:
+        UserError: anything in the table of ``docs/run-config.md``.
+    """
+    plan = make_plan(config_path, sets=sets, allow_memory=allow_memory)
+    with _threads(plan.config.threads):
+        with locked(plan.out), _shown(progress) as on_progress:
+            _claim(plan, resume=resume)
+            corpus = prepare(plan, allow_changed=allow_changed, on_progress=on_progress)
+        trainer = make_trainer(plan, corpus, callbacks=callbacks, progress=progress)
+        for passed_over in trainer.resume():
+            Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
+        return trainer.fit(steps=plan.config.steps)
+
+
+def make_plan(config_path: str | Path, *, sets: Sequence[str] = (), allow_memory: bool = False) -> Plan:
+    """Read a run config and check all that needs neither data nor memory.
+
+    Raises:
+        UserError: a field, the model, the device, the precision or the predicted memory.
+    """
+    config, root = read_config(config_path, sets=sets)
+    base = Path(config_path).absolute().parent
+    model = find_model(config, root, base)
+    device = pick_device(config.device)
+    autocast(device, config.precision)
+    needed = cost(model.program, batch=config.batch.size, seq=config.data.seq_len).training_peak
+    require_memory(
+        needed, what="training", cure="lower batch.size or data.seq_len, and raise batch.accumulate instead",
+        device=device, allow=allow_memory,
+    )  # fmt: skip
+    return Plan(config, root, base, model, device)
+
+
+def prepare(plan: Plan, *, allow_changed: bool = False, on_progress: OnProgress | None = None) -> Corpus:
+    """Tokenizer and token ids in the run folder, made or found there; and the folder's notes on what the run is.
+
+    Raises:
+        UserError: the text, the tokenizer, or FX1202: the run in the folder began with something else.
+    """
+    documents = find_documents(plan.config.data.train.files, plan.base)  # pyright: ignore[reportAttributeAccessIssue]
+    before = read_identity(plan.out) if checkpoint.checkpoints(plan.out / "checkpoints") else None
+    tokenizer = _tokenizer(plan, documents, began=before is not None, on_progress=on_progress)
+    _require_vocabulary(plan, tokenizer)
+    now = identity(
+        plan.model.spec, plan.config, tokenizer=tokenizer.fingerprint, data=fingerprint(documents), device=plan.device
+    )
+    if before is not None and not allow_changed:
+        require_same(plan.out, before, now)
+    corpus = open_corpus(plan.out / "data")
+    made_by = None if corpus is None else corpus.tokenizer.fingerprint
+    if corpus is None or corpus.fingerprint != now["data"] or made_by != tokenizer.fingerprint:
+        corpus = make_corpus(plan.out / "data", documents, tokenizer, on_progress=on_progress)
+    write_file(plan.out / "config.yaml", to_yaml(_with_absolute_paths(plan)))
+    write_file(plan.out / "spec.yaml", to_yaml(as_written(plan.model.spec)))
+    write_identity(plan.out, now)
+    return corpus
+
+
+def make_trainer(plan: Plan, corpus: Corpus, *, callbacks: Sequence[Callback] = (), progress: bool = True) -> Trainer:
+    """The trainer that a run config means.
+
+    Raises:
+        UserError: FX1603, too little text.
+    """
+    config = plan.config
+    share = config.data.validation.split if config.data.validation is not None else None
+    training, held_out = corpus.split(share)
+    length, size = config.data.seq_len, config.batch.size
+    rows = Rows(training, seq_len=length, batch_size=size, seed=config.seed)
+    validation = None if share is None else Rows(held_out, seq_len=length, batch_size=size, what="validation")
+    module = to_torch(plan.model.spec, plan.model.load_weights(), seed=config.seed, device=plan.device)
+    trainer = Trainer(
+        module, make_optimizer(module, plan.model.program, config.optimizer),
+        CausalLoss(router_balance=config.losses.router_balance), rows, validation, callbacks,
+        TrainingConfig(
+            accumulate=config.batch.accumulate, schedule=config.schedule, clip_norm=config.clip_norm,
+            precision=config.precision, device=config.device, evaluate=config.evaluate, checkpoint=config.checkpoint,
+            log=config.log, seed=config.seed, out=str(plan.out), progress=progress,
+        ),
+    )  # fmt: skip
+    trainer.extras = {
+        "tokenizer.json": corpus.tokenizer.dumps(),
+        "generation_config.json": _generation(corpus.tokenizer),
+    }
+    return trainer
+
+
+def _claim(plan: Plan, *, resume: bool) -> None:
+    """Make the run folder ours.
+
+    Raises:
+        UserError: FX1302 it holds something else, FX1301 it holds a run and none was expected.
+    """
+    out = plan.out
+    holds = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if (holds and MARKER not in holds) or (out.exists() and not out.is_dir()):
+        raise UserError.of(
+            "FX1302", f"{out} is no run folder", path="out", expected="a new or empty folder, or a run",
+            found=", ".join(holds[:3]) or "a file", cure="choose another out",
+        )  # fmt: skip
+    if holds and not resume:
+        raise UserError.of(
+            "FX1301", f"{out} holds a run", path="out", expected="a new or empty folder", found="a run",
+            cure="choose another out, or let the run go on",
+        )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    if not holds:
+        write_file(out / MARKER, json.dumps({"flexit": 1}))
+
+
+def _tokenizer(plan: Plan, documents: Sequence[Document], *, began: bool, on_progress: OnProgress | None) -> Tokenizer:
+    """The run's own tokenizer where it has begun with one, else a new one. A file is read again, to be compared."""
+    config = plan.config.data.tokenizer
+    corpus = open_corpus(plan.out / "data")
+    same = corpus is not None and (began or corpus.fingerprint == fingerprint(documents))
+    if corpus is not None and same and not isinstance(config, File) and _tokenizer_as_asked(plan):
+        return corpus.tokenizer
+    return make_tokenizer(config, documents, plan.base, vocab_size=plan.model.vocabulary, on_progress=on_progress)
+
+
+def _tokenizer_as_asked(plan: Plan) -> bool:
+    """Whether the folder's tokenizer was made from what the run config still says."""
+    before = read_identity(plan.out)
+    now = config_data(plan.config)["data"]["tokenizer"]
+    return before is not None and before["config"]["data"]["tokenizer"] == now
+
+
+def _require_vocabulary(plan: Plan, tokenizer: Tokenizer) -> None:
+    if tokenizer.vocab_size > plan.model.vocabulary:
+        raise RunConfigError([
+            fault(
+                plan.root, "FX1502", "data.tokenizer", message="more tokens than the model has rows for",
+                expected=f"ids below {plan.model.vocabulary}", found=f"ids up to {tokenizer.vocab_size - 1}",
+                cure="give the model a larger vocab_size, or another tokenizer",
+            )
+        ])  # fmt: skip
+
+
+def _with_absolute_paths(plan: Plan) -> dict[str, Any]:
+    """The run config as plain data that means the same wherever it lies."""
+    data = config_data(plan.config)
+    if (plan.base / data["model"]).exists():
+        data["model"] = str(plan.base / data["model"])
+    data["data"]["train"]["files"] = [str(plan.base / pattern) for pattern in data["data"]["train"]["files"]]
+    if "path" in data["data"]["tokenizer"]:
+        data["data"]["tokenizer"]["path"] = str(plan.base / data["data"]["tokenizer"]["path"])
+    return data | {"out": str(plan.out)}
+
+
+def _generation(tokenizer: Tokenizer) -> str:
+    """``generation_config.json``: what begins, ends and pads a text."""
+    end = tokenizer.separator_id
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return json.dumps({} if end is None else dict.fromkeys(names, end), indent=1)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _shown(progress: bool) -> Iterator[OnProgress | None]:
+    """A bar for what comes before the training."""
+    console = Console(stderr=True)
+    if not progress or not console.is_terminal:
+        yield None
+        return
+    with Progress(console=console, transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield on_progress

@@ -1,0 +1,69 @@
+"""Losses against plain definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from flexit.ir.io.load import load_spec
+from flexit.lower.torch.module import to_torch
+from flexit.runtime.train.loss import IGNORED, CausalLoss, balance, labelled
+from flexit.runtime.train.step import accumulate
+
+
+def brute_balance(logits: np.ndarray) -> float:
+    """Fedus et al. 2021, equations 4 to 6, token by token."""
+    n_experts = logits.shape[-1]
+    share, mean = [0.0] * n_experts, [0.0] * n_experts
+    tokens = logits.reshape(-1, n_experts)
+    for token in tokens:
+        p = np.exp(token - token.max()) / np.exp(token - token.max()).sum()
+        share[int(p.argmax())] += 1 / len(tokens)
+        for expert in range(n_experts):
+            mean[expert] += p[expert] / len(tokens)
+    return n_experts * sum(f * p for f, p in zip(share, mean, strict=True))
+
+
+def test_balance_is_that_of_the_paper():
+    logits = torch.randn(3, 7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).float()
+    assert float(balance(logits)) == pytest.approx(brute_balance(logits.double().numpy()), rel=1e-5)
+
+
+def test_balance_between_its_bounds():
+    one_for_all = torch.zeros(2, 8, 4)
+    one_for_all[..., 2] = 50.0
+    assert float(balance(one_for_all)) == pytest.approx(4.0)
+    turns = 50.0 * torch.eye(4).repeat(4, 1).view(2, 8, 4)
+    assert float(balance(turns)) == pytest.approx(1.0)
+
+
+def test_balance_ignores_padding():
+    logits = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(2))
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    assert torch.equal(balance(logits, mask), balance(logits[mask.bool()][None]))
+
+
+def test_cross_entropy_skips_ignored_labels():
+    logits = torch.randn(2, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    labels = torch.tensor([[0, IGNORED, 2], [IGNORED, 4, 1]])
+    scores = logits.numpy()
+    rows = [(0, 0), (0, 2), (1, 1), (1, 2)]
+    expected = np.mean([np.log(np.exp(scores[r, c]).sum()) - scores[r, c, int(labels[r, c])] for r, c in rows])
+    assert float(CausalLoss()({"logits": logits}, {"labels": labels})["loss"]) == pytest.approx(
+        float(expected), rel=1e-5
+    )
+    assert labelled({"labels": labels}) == 4
+
+
+def test_router_logits_of_a_real_model_are_balanced_over_its_layers():
+    model = to_torch(load_spec("tiny-moe"))
+    ids = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(4))
+    batch = {"input_ids": ids, "labels": ids}
+    means, _ = accumulate(model, CausalLoss(router_balance=0.5), [batch])
+    sides = [each for some in model(ids, aux=True)["aux"].values() for each in some]
+    assert len(sides) > 1
+    assert means["router_balance"] == pytest.approx(0.5 * float(torch.stack([balance(each) for each in sides]).mean()))
+    router = next(p for name, p in model.named_parameters() if "router" in name)
+    assert router.grad is not None
+    assert float(router.grad.abs().max()) > 0
