@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 
@@ -12,3 +16,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def golden(update_golden: bool) -> Callable[[Path, str], None]:
+    """Compares a text with a file; with --update-golden, writes the file and prints the difference."""
+
+    def compare(path: Path, text: str) -> None:
+        known = path.read_text(encoding="utf-8") if path.exists() else ""
+        if known == text:
+            return
+        difference = "\n".join(difflib.unified_diff(known.splitlines(), text.splitlines(), "known", "now", lineterm=""))
+        if not update_golden:
+            pytest.fail(f"{path.name} differs; if it should, run pytest --update-golden\n{difference}", pytrace=False)
+        print(f"{path}\n{difference}")
+        path.write_text(text, encoding="utf-8")
+
+    return compare

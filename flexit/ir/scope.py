@@ -83,7 +83,7 @@ def resolve(blocks: Mapping[str, Block], ports: Sequence[str], *, chain_from: st
         faults += [(name, fault) for fault in found if isinstance(fault, Fault)]
         wires[name] = {port: sources for port, sources in (w for w in found if not isinstance(w, Fault))}
         before = name
-    order, cycle_faults = _ordered(blocks, wires)
+    order, cycle_faults = _ordered(blocks, wires, ports)
     return Scope(wires, order, (*faults, *cycle_faults))
 
 
@@ -236,11 +236,11 @@ def _each(value: Mapping[str, Any], slot: _Slot) -> Source | Fault:
 
 
 def _ordered(
-    blocks: Mapping[str, Block], wires: Mapping[str, Wires]
+    blocks: Mapping[str, Block], wires: Mapping[str, Wires], ports: Sequence[str]
 ) -> tuple[tuple[str, ...], list[tuple[str, Fault]]]:
+    inside = set(blocks) - set(ports)
     sources = {
-        name: {source.name for found in wires.get(name, {}).values() for source in found if source.name in blocks}
-        for name in blocks
+        name: {source.name for found in wires.get(name, {}).values() for source in found} & inside for name in blocks
     }
     for name, block in blocks.items():
         if block.shares is not None and block.shares in blocks and not reaches(sources, block.shares, name):

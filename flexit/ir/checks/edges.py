@@ -19,16 +19,17 @@ def check(walk: Walk) -> Iterator[Problem]:
         for name, fault in scope.resolved.faults:
             shown = _with_other(fault, name, scope, walk) if fault.code == "FX0304" else fault
             yield scope.problem(name, shown)
-    yield from _outputs(walk)
+    yield from (walk.problem(fault) for fault in output_faults(walk))
     yield from _likes(walk)
 
 
-def _outputs(walk: Walk) -> Iterator[Problem]:
+def output_faults(walk: Walk) -> Iterator[Fault]:
+    """What is wrong with the edges of ``outputs``."""
     spec = walk.spec
     for name, edge in (spec.outputs or {}).items():
         found = find_edge(edge, spec.blocks, (), field=f"outputs.{name}", variadic=True)
         if isinstance(found, Fault):
-            yield walk.problem(found)
+            yield found
 
 
 def _likes(walk: Walk) -> Iterator[Problem]:

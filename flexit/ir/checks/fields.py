@@ -10,13 +10,15 @@ from flexit.ir.checks.walk import Site, Walk
 from flexit.ir.faults import field_keys
 
 INERT = ("FX0501", "FX0504")
+VARIATION = ("FX0601", "FX0602", "FX0603", "FX0604", "FX0607")
+"""What :mod:`flexit.ir.checks.variation` reports."""
 
 
 def check(walk: Walk) -> Iterator[Problem]:
     """Every fault of every block's own check, FX04xx and FX05xx above all."""
     for site in walk.sites:
         for fault in site.block.check():
-            if fault.code[:4] != "FX06" and not _made_inert(site, fault):
+            if fault.code not in VARIATION and not _made_inert(site, fault):
                 yield site.problem(fault)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
+from flexit.ir.checks import edges
 from flexit.ir.checks.walk import Named, Site, Walk, plan_of
 from flexit.ir.expand import output_edges
 from flexit.ir.scope import EDGE, resolve
@@ -14,7 +15,7 @@ from flexit.ir.scope import EDGE, resolve
 def check(walk: Walk) -> Iterator[Problem]:
     """FX0306. Scopes with unresolved edges are left out: what was meant there is not known."""
     for scope in walk.scopes:
-        if not any(name for name, _ in scope.resolved.faults):
+        if not scope.resolved.faults and not (scope.owner is None and any(edges.output_faults(walk))):
             yield from _blocks(walk, scope)
     if not walk.document.resolved.faults:
         yield from _inputs(walk)

@@ -20,6 +20,7 @@ from flexit.ir.schema.locate import Spot
 from flexit.ir.wording import article, cut, either, nearest, shown, typed
 from flexit.ir.written import Mark, Node, dotted
 
+YES_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 BAD_NAMES = "[a-z][a-z0-9_]{0,63}, no Python keyword and nothing that a PyTorch module has"
 
 
@@ -118,6 +119,8 @@ def _kind_unknown(spot: Spot, context: Mapping[str, Any]) -> Problem:
     legal, family = legal_kinds(_trait(spot)), family_name(_trait(spot))
     near = nearest(kind, legal)
     cure = f"write {near}" if near else "write one of them"
+    if any(isinstance(option, Flag) for option in spot.type.options) and kind.lower() in YES_NO:
+        return wrong_value(spot, as_kind=False)
     if ":" in kind:
         cure = f"load the plugin that has it: --plugin {cut(kind.split(':')[0])}"
     return at(
@@ -156,8 +159,8 @@ def _kind_mark(spot: Spot) -> Mark | None:
 # ---- values
 
 
-def wrong_value(spot: Spot) -> Problem:
-    """A value that the field's type does not take."""
+def wrong_value(spot: Spot, *, as_kind: bool = True) -> Problem:
+    """A value that the field's type does not take; a text is the name of a kind where one is welcome."""
     node, type_ = spot.node, spot.type
     value = node.plain() if node is not None else None
     expected = describe(type_)
@@ -176,7 +179,7 @@ def wrong_value(spot: Spot) -> Problem:
         if isinstance(value, int) or not number.integer:
             return _out_of_range(spot, value, number)
     family = next((option for option in type_.options if isinstance(option, KindOf)), None)
-    if isinstance(value, str) and family is not None:
+    if isinstance(value, str) and family is not None and as_kind:
         return _kind_unknown(spot, {"kind": value})
     quoted = " (quoted)" if isinstance(value, str) and number is not None and _is_number(value) else ""
     return at(
@@ -192,10 +195,8 @@ def _type_cure(spot: Spot, value: Any, number: Number | None) -> str:
         return f"write {value} without quotes"
     if isinstance(value, float) and number is not None and value == int(value):
         return f"write {int(value)}"
-    if flag and isinstance(value, str) and value.lower() in ("yes", "on", "y", "true"):
-        return "write true"
-    if flag and isinstance(value, str) and value.lower() in ("no", "off", "n", "false"):
-        return "write false"
+    if flag and isinstance(value, str) and value.lower() in YES_NO:
+        return f"write {YES_NO[value.lower()]}"
     if any(isinstance(option, KindOf) for option in spot.type.options):
         return f"write {name}: {{kind: ...}}" if spot.owner is not None else "write a mapping with its kind"
     if isinstance(value, int | float) and not number and not flag:
