@@ -12,7 +12,6 @@ _HOMES = {
     "Spec": "flexit.ir.spec",
     "Graph": "flexit.ir.builder",
     "cost": "flexit.ir.cost",
-    "register_block": "flexit.ir.registry",
     "to_torch": "flexit.lower.torch.module",
     "to_onnx": "flexit.lower.onnx.model",
     "export": "flexit.runtime.export",

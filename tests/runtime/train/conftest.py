@@ -12,6 +12,7 @@ import torch
 from flexit.ir.io.load import load_spec
 from flexit.ir.spec import Spec
 
+TEXT = "{kind: text, files: ['corpus/*.py']}"
 MODULES = ("argparse", "ast", "cmd", "copy", "csv")
 
 
@@ -49,7 +50,7 @@ def write_config(tmp_path: Path, corpus: Path) -> Callable[..., Path]:
             "model": "tiny-llama",
             "set": '["blocks.embed.vocab_size=300"]',
             "task": "causal_lm",
-            "data": "{train: {kind: text, files: [corpus/*.py]}, validation: {split: 0.05}, seq_len: 16, tokenizer: bpe}",
+            "data": f"{{train: {TEXT}, validation: {{split: 0.05}}, seq_len: 16, tokenizer: bpe}}",
             "batch": "{size: 4, accumulate: 2}",
             "schedule": "{kind: cosine, warmup: 3}",
             "steps": "12",

@@ -81,7 +81,7 @@ def test_a_bare_scalar_is_a_loss():
     means, rows = accumulate(model, lambda outputs, batch: outputs.square().mean(), batches)
     whole = model(torch.cat([batch["input"] for batch in batches])).square().mean()
     assert rows == 6
-    assert means["loss"] == pytest.approx(float(whole))
+    assert means["loss"] == pytest.approx(float(whole.detach()))
 
 
 def prepared(spec: Spec) -> tuple[FlexitModule, torch.optim.Optimizer, dict[str, float]]:

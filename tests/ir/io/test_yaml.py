@@ -1,0 +1,129 @@
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flexit.errors import SpecError
+from flexit.ir.io.source import MAX_BYTES
+from flexit.ir.io.yaml import MAX_NODES, read
+
+SCALARS = {
+    "no": "no", "yes": "yes", "on": "on", "1_000": "1_000", "1e-4": 1e-4, "1.": 1.0, ".5": 0.5, "0777": 777, "0o17": 15,
+    "0x1F": 31, "+3": 3, "-2.5E+1": -25.0, "true": True, "False": False, "~": None, "NULL": None, "12:30": "12:30",
+    "2001-01-01": "2001-01-01", '"8"': "8", "'null'": "null", "1e": "1e", "0b1": "0b1", "=": "=", "[]": [], "{}": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS.items())
+def test_core_schema(text, value):
+    found = read(f"a: {text}").plain()["a"]
+    assert found == value and type(found) is type(value) or isinstance(value, dict)
+
+
+def test_every_value_and_key_knows_its_place():
+    root = read("a: 1\nb:\n  c: [x, {d: 2}]\n", "f.yaml")
+    c = root.entries["b"].entries["c"]
+    assert (root.entries["b"].keys["c"].line, root.entries["b"].keys["c"].column) == (3, 3)
+    assert (c.mark.line, c.mark.column, c.dotted) == (3, 6, "b.c")
+    inner = c.value[1].entries["d"]
+    assert (inner.mark.column, inner.key.column, inner.dotted, inner.mark.file) == (14, 11, "b.c[1].d", "f.yaml")
+
+
+def test_aliases_and_merge_keys():
+    root = read("x: &a {k: 1, m: {n: 2}}\ny: {<<: *a, k: 3}\nz: {k: 4, <<: [*a, {p: 5, k: 6}]}\nw: *a\n")
+    assert root.plain() == {
+        "x": {"k": 1, "m": {"n": 2}}, "y": {"k": 3, "m": {"n": 2}}, "z": {"k": 4, "m": {"n": 2}, "p": 5},
+        "w": {"k": 1, "m": {"n": 2}},
+    }  # fmt: skip
+    inherited = root.entries["y"].entries["m"].entries["n"]
+    assert inherited.dotted == "y.m.n" and inherited.mark.line == 1
+
+
+def test_a_quoted_merge_key_is_a_key():
+    assert read('"<<": {a: 1}').plain() == {"<<": {"a": 1}}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**31) + 1, 2**31 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029\ufeff\ufffe\uffff"), max_size=20),
+    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text("abc <\\\"'é{[:#", max_size=8), inside, max_size=4),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.text("abcdé:", min_size=1, max_size=8), JSON, max_size=4), st.sampled_from([None, 2, "\t"]), st.booleans())
+def test_json_is_read_as_json(data, indent, ascii_only):
+    assert read(json.dumps(data, indent=indent, ensure_ascii=ascii_only)).plain() == data
+
+
+def test_json_escapes():
+    assert read(r'{"a": "😀 \/ \u00e9 \n", "b": 1E3}').plain() == {"a": "\U0001f600 / é \n", "b": 1000.0}
+
+
+def test_a_byte_order_mark_is_no_content():
+    assert read(b"\xef\xbb\xbfa: 1").plain() == {"a": 1}
+
+
+HOSTILE = [
+    b"\xff\xfe", b"a: \x00", "a: [/x]\x1b[31m", "[" * 1000, "{" * 500, "- " * 5000, "? " * 5000, "&a [*a]", "a: &a {<<: *a}",
+    "a: *b", "*x : 1", "!!python/object/apply:os.system ['true']", "a: !<x%ff> 1", 'a: "\\UFFFFFFFF"', 'a: "\\xZZ"', "a: 'x",
+    "a: |\n\tx", "%YAML 9.9\n---\na: 1", "%TAG ! x\n---\na: 1", "---\na: 1\n---\nb: 1", "a: b: c", "a:\n  - b\n c: d", "@", "`",
+    "a: %b", "{a: 1, a: 1}", "? [1]\n: 2", "a: {<<: 1}", "a: 1" + "0" * 6000, "a: 1e" + "9" * 400, "a: .inf", "&", "*", "!",
+    "a: &a", "{}: 1", "", "...", "\ufeff", "a: \ud800", "<<: *x", "a: [1, 2", "}", "]", ": :", "- - -\n-",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:20]))
+def test_hostile_text_is_refused_or_read(text):
+    try:
+        read(text)
+    except SpecError as error:
+        assert all(problem.code.startswith("FX01") for problem in error.problems)
+        assert all(char.isprintable() or char == "\n" for char in str(error))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("{}[]:,-?*&!|>'\"%@`#<~ \n\tabx0=.\\u\u2028", max_size=40) | st.binary(max_size=30))
+def test_any_text_is_refused_or_read(text):
+    try:
+        read(text)
+    except SpecError as error:
+        assert all(problem.code.startswith("FX01") for problem in error.problems)
+
+
+def test_several_problems_at_once():
+    with pytest.raises(SpecError) as caught:
+        read("a: 1\na: 2\nb: !x 3\nc: .nan\n")
+    assert [problem.code for problem in caught.value.problems] == ["FX0103", "FX0104", "FX0106"]
+
+
+def test_bounds():
+    ones = ", ".join(["1"] * (MAX_NODES - 4))
+    assert len(read(f"a: [{ones}]").plain()["a"]) == MAX_NODES - 4
+    for text in (f"a: [{ones}, 1, 1, 1]", "a: " + "[" * 64 + "]" * 64, "#" * (MAX_BYTES + 1), b"#" * (MAX_BYTES + 1)):
+        with pytest.raises(SpecError) as caught:
+            read(text)
+        assert caught.value.code == "FX0105"
+    assert read("a: " + "[" * 63 + "]" * 63)
+
+
+K = MAX_BYTES - 16
+LARGE = {
+    "numbers": "[" + "1," * (K // 2), "brackets": "[" * K, "dashes": "- " * (K // 2), "comment": "#" * K, "blank": "\n" * K,
+    "words": "a: " + "x " * (K // 2), "quoted": 'a: "' + "\\n" * (K // 2), "literal": "a: |\n" + " x\n" * (K // 3),
+    "folded": "a: '" + "x\n\n" * (K // 3), "object": "{" + ",".join(f'"a{i}":{i}' for i in range(K // 14)),
+    "mapping": "\n".join(f"a{i}: 1" for i in range(K // 11)), "anchors": "[" + ",".join(f"&a{i} 1" for i in range(K // 10)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LARGE.values(), ids=LARGE.keys())
+def test_large_texts_are_answered_quickly(text):
+    start = time.process_time()
+    try:
+        read(text[:MAX_BYTES])
+    except SpecError:
+        pass
+    assert time.process_time() - start < 2

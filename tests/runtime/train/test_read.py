@@ -1,0 +1,235 @@
+"""Run configs: what is accepted, and the message for everything that is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flexit.errors import RunConfigError, UserError
+from flexit.runtime.train.config import AdamW, Bpe, Cosine
+from flexit.runtime.train.describe import config_data, to_yaml
+from flexit.runtime.train.model import find_model
+from flexit.runtime.train.read import parse_config
+
+GOOD = """\
+flexit: 1
+model: demo-decoder
+task: causal_lm
+data:
+  train: {kind: text, files: [corpus/*.txt]}
+  validation: {split: 0.05}
+  seq_len: 64
+  tokenizer: {kind: bpe, vocab_size: 4096}
+batch: {size: 16, accumulate: 1}
+optimizer: {kind: adamw, lr: 1e-3, weight_decay: 0.1, betas: [0.9, 0.95]}
+schedule: {kind: cosine, warmup: 100}
+steps: 1000
+precision: fp32
+evaluate: {every: 200}
+checkpoint: {every: 200, keep_last: 2, keep_best: 1}
+seed: 0
+out: runs/tiny
+"""
+
+
+def test_a_good_one():
+    config, _ = parse_config(GOOD)
+    assert isinstance(config.optimizer, AdamW)
+    assert isinstance(config.schedule, Cosine)
+    assert isinstance(config.data.tokenizer, Bpe)
+    assert (config.schedule.final, config.optimizer.eps, config.clip_norm, config.device) == (0.1, 1e-8, 1.0, "auto")
+
+
+def test_the_smallest():
+    config, _ = parse_config(
+        "{flexit: 1, model: gpt2, task: causal_lm, steps: 5, out: x,"
+        " data: {train: {kind: text, files: [a]}, seq_len: 8, tokenizer: bpe}}"
+    )
+    assert config.checkpoint.every == 200
+    assert config.threads is None
+
+
+def test_written_out_it_means_the_same():
+    config, _ = parse_config(GOOD)
+    assert parse_config(to_yaml(config_data(config)))[0] == config
+
+
+def test_overrides():
+    config, _ = parse_config(GOOD, sets=["steps=7", "schedule=constant", "optimizer.lr=3e-4", "batch.accumulate=4"])
+    assert (config.steps, config.schedule.kind, config.batch.size, config.batch.accumulate) == (7, "constant", 16, 4)
+    assert isinstance(config.optimizer, AdamW)
+    assert (config.optimizer.lr, config.optimizer.weight_decay) == (3e-4, 0.1)
+
+
+GOLDEN = [
+    (
+        ("optimizer: {kind: adamw, lr: 1e-3,", "optimizer: {kind: adamw, lr: -1,"),
+        """\
+run.yaml:10:31: FX0206 optimizer.lr: out of range
+  expected a number > 0; found -1
+  do: write a number > 0""",
+    ),
+    (
+        ("batch: {size: 16,", "batch: {sise: 16,"),
+        """\
+run.yaml:9:9: FX0201 batch.sise: unknown field
+  expected one of size, accumulate; found sise
+  do: write size""",
+    ),
+    (
+        ("steps: 1000\n", ""),
+        """\
+run.yaml:1:1: FX0202 steps: required field is missing
+  expected an integer >= 1 (there is no default); found nothing
+  do: add steps: 1""",
+    ),
+    (
+        ("kind: cosine", "kind: cosin"),
+        """\
+run.yaml:11:18: FX0203 schedule: no Schedule of this kind
+  expected one of constant, cosine, linear; found cosin
+  do: write cosine""",
+    ),
+    (
+        ("precision: fp32", "precision: fp16"),
+        """\
+run.yaml:13:12: FX0207 precision: not one of the words
+  expected one of fp32, bf16; found fp16
+  do: write fp32""",
+    ),
+    (
+        ("seed: 0", "seed: null"),
+        """\
+run.yaml:16:7: FX0208 seed: null, but there is nothing to switch off
+  expected an integer >= 0; found null
+  do: leave seed out for its default, 0""",
+    ),
+    (
+        ("flexit: 1", "flexit: 2"),
+        """\
+run.yaml:1:9: FX0108 flexit: not a version that can be read
+  expected flexit: 1; found 2
+  do: write flexit: 1, or use a flexit that reads that version""",
+    ),
+    (
+        ("evaluate: {every: 200}\n", ""),
+        """\
+run.yaml:6:15: FX1505 data.validation: has no effect without evaluate
+  expected both of them, or neither; found no evaluate
+  do: add evaluate: {every: 200}, or delete data.validation
+run.yaml:14:51: FX1509 checkpoint.keep_best: there is no best without evaluation
+  expected evaluate and data.validation; found neither
+  do: add evaluate: {every: 200} and validation: {split: 0.05} under data, or delete keep_best""",
+    ),
+    (
+        ("  validation: {split: 0.05}\n", ""),
+        """\
+run.yaml:13:11: FX1505 evaluate: has no effect without data.validation
+  expected both of them, or neither; found no data.validation
+  do: add validation: {split: 0.05} under data, or delete evaluate""",
+    ),
+    (
+        ("betas: [0.9, 0.95]", "betas: [0.9]"),
+        """\
+run.yaml:10:62: FX1506 optimizer.betas: not two numbers
+  expected the decay of the first and the second moment; found 1 numbers
+  do: write betas: [0.9, 0.95]""",
+    ),
+    (
+        ("warmup: 100", "warmup: 1000"),
+        """\
+run.yaml:11:34: FX1507 schedule.warmup: the warm-up is as long as the run
+  expected fewer than steps, 1000; found 1000
+  do: set schedule.warmup to 100""",
+    ),
+    (
+        ("checkpoint: {every: 200,", "checkpoint: {every: 500,"),
+        """\
+run.yaml:15:51: FX1509 checkpoint.keep_best: checkpoints fall between evaluations
+  expected checkpoint.every a multiple of evaluate.every, 200; found 500
+  do: set checkpoint.every to 400""",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), GOLDEN, ids=[change[0].strip() for change, _ in GOLDEN])
+def test_messages(change: tuple[str, str], message: str):
+    assert change[0] in GOOD
+    with pytest.raises(RunConfigError) as caught:
+        parse_config(GOOD.replace(*change), "run.yaml")
+    assert str(caught.value) == message
+
+
+MODEL = [
+    (
+        ("model: demo-decoder", "model: demo-decode"),
+        "FX1501",
+        "run.yaml:2:8: FX1501 model: no spec, preset or checkpoint of this name",
+        "do: write demo-decoder",
+    ),
+    (
+        ("model: demo-decoder", "model: tiny-bert-classifier"),
+        "FX0801",
+        "run.yaml:3:7: FX0801 task: the model cannot do causal_lm",
+        "do: name a decoder as model, such as tiny-llama",
+    ),
+    (
+        ("vocab_size: 4096", "vocab_size: 5000"),
+        "FX1502",
+        "run.yaml:8:38: FX1502 data.tokenizer.vocab_size: more tokens than the model has rows for",
+        "found 5000",
+    ),
+    (
+        ("seed: 0", "losses: {router_balance: 0.01}"),
+        "FX1508",
+        "run.yaml:16:26: FX1508 losses.router_balance: the model routes nothing",
+        "found none in demo-decoder",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "code", "head", "tail"), MODEL, ids=[entry[1] for entry in MODEL])
+def test_models_that_do_not_fit(tmp_path: Path, change: tuple[str, str], code: str, head: str, tail: str):
+    config, root = parse_config(GOOD.replace(*change), "run.yaml")
+    with pytest.raises(RunConfigError) as caught:
+        find_model(config, root, tmp_path)
+    assert caught.value.code == code
+    assert str(caught.value).startswith(head)
+    assert tail in str(caught.value)
+
+
+def test_rows_longer_than_the_position_table(tmp_path: Path):
+    text = GOOD.replace("demo-decoder", "gpt2").replace("seq_len: 64", "seq_len: 2000")
+    with pytest.raises(RunConfigError, match="at most 1024; found 2000") as caught:
+        find_model(*parse_config(text), tmp_path)
+    assert caught.value.code == "FX1503"
+
+
+def test_a_vocabulary_too_small_for_bytes(tmp_path: Path):
+    text = GOOD.replace("demo-decoder", "tiny-llama").replace("{kind: bpe, vocab_size: 4096}", "bpe")
+    with pytest.raises(RunConfigError, match="vocab_size of 257 or more"):
+        find_model(*parse_config(text), tmp_path)
+
+
+def test_a_folder_that_is_no_checkpoint(tmp_path: Path):
+    (tmp_path / "demo-decoder").mkdir()
+    with pytest.raises(UserError, match="is no checkpoint") as caught:
+        find_model(*parse_config(GOOD), tmp_path)
+    assert caught.value.code == "FX1201"
+    with pytest.raises(UserError, match="fixed by its weights") as caught:
+        find_model(*parse_config(GOOD, sets=["set=[blocks.decoder.n_layers=2]"]), tmp_path)
+    assert caught.value.code == "FX1504"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path):
+    from flexit.runtime.train.read import read_config
+
+    with pytest.raises(RunConfigError, match="cannot be read"):
+        read_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("text", ["nonsense", "=5", "a..b=1"])
+def test_an_override_that_is_none(text: str):
+    with pytest.raises(RunConfigError, match="not an override"):
+        parse_config(GOOD, sets=[text])
