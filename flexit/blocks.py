@@ -31,7 +31,9 @@ def make(kind: str, **fields: Any) -> Part:
 def _known() -> dict[str, str]:
     """Every kind of every family, by its Python name."""
     registry.names(Block)
-    kinds = {kind for family in families() for kind in (*registry.names(family), *registry.LATER.get(family.family, ()))}
+    kinds = {
+        kind for family in families() for kind in (*registry.names(family), *registry.LATER.get(family.family, ()))
+    }
     return {name_of(kind): kind for kind in kinds if ":" not in kind}
 
 

@@ -1,15 +1,15 @@
 """Every error that flexit raises on purpose, and the record that a user error is made of.
 
-    FlexitError
-    |-- UserError (also a ValueError)      something the user wrote or asked for; carries .problems
-    |   |-- SpecError                      the text, the language, the graph or the shapes of a spec
-    |   |-- RunConfigError                 a run config
-    |   |-- BundleError                    a bundle that is damaged, unsafe or not one
-    |   |-- CheckpointError                a checkpoint or run folder that cannot be used
-    |   |-- ResourceError                  more memory or disk than there is
-    |   `-- TaskError                      the model cannot do what is asked (decode, generate, ...)
-    |-- ProofError                         two lowerings of one program disagree
-    `-- LoweringError                      an op that a target cannot say
+FlexitError
+|-- UserError (also a ValueError)      something the user wrote or asked for; carries .problems
+|   |-- SpecError                      the text, the language, the graph or the shapes of a spec
+|   |-- RunConfigError                 a run config
+|   |-- BundleError                    a bundle that is damaged, unsafe or not one
+|   |-- CheckpointError                a checkpoint or run folder that cannot be used
+|   |-- ResourceError                  more memory or disk than there is
+|   `-- TaskError                      the model cannot do what is asked (decode, generate, ...)
+|-- ProofError                         two lowerings of one program disagree
+`-- LoweringError                      an op that a target cannot say
 """
 
 from __future__ import annotations

@@ -78,9 +78,7 @@ class Graph:
     name. Names that Python reserves are written with an underscore after them.
     """
 
-    def __init__(
-        self, name: str, *, description: str | None = None, init: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, name: str, *, description: str | None = None, init: Mapping[str, Any] | None = None) -> None:
         self._mark = here()
         self._document: dict[str, Any] = {"flexit": 1, "name": name}
         self._document |= {"description": description} if description is not None else {}
@@ -134,7 +132,8 @@ class Graph:
         if name in scope:
             taken = problem(
                 "FX0103", path=".".join(path), message="the name is taken", expected="each name once in a scope",
-                found=f"{shown(name)} again{line_of(scope[name], ', first on line {}')}", cure="give one of the two another name=",
+                found=f"{shown(name)} again{line_of(scope[name], ', first on line {}')}",
+                cure="give one of the two another name=",
             )  # fmt: skip
             self._problems.append(placed(taken, node.mark))
         scope.setdefault(name, replace(node, key=node.mark))
@@ -169,7 +168,9 @@ def node_of(value: Any, mark: Mark) -> Node:
         value = as_written(value)
     if isinstance(value, Mapping):
         entries = {str(key): node_of(entry, mark) for key, entry in cast("Mapping[Any, Any]", value).items()}
-        return Node({key: replace(node, key=mark) for key, node in entries.items()}, (), mark, dict.fromkeys(entries, mark))
+        return Node(
+            {key: replace(node, key=mark) for key, node in entries.items()}, (), mark, dict.fromkeys(entries, mark)
+        )
     if isinstance(value, set | frozenset):
         value = sorted(cast("set[Any]", value))
     if isinstance(value, list | tuple):

@@ -17,7 +17,10 @@ def compile_spec(spec: Spec) -> Program:
     """
     expansion = expand(spec)
     if expansion.program is None:
-        raise SpecError(in_order(
-            problem_of(block.node if block is not None else None, path, fault) for block, path, fault in expansion.faults
-        ))
+        raise SpecError(
+            in_order(
+                problem_of(block.node if block is not None else None, path, fault)
+                for block, path, fault in expansion.faults
+            )
+        )
     return expansion.program

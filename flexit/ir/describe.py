@@ -53,7 +53,7 @@ def describe_option(option: Option) -> str:
 def bounds(number: Number) -> str:
     """`` >= 1`` or `` in [0, 1)``, as the language's tables write ranges."""
     if number.low is not None and number.high is not None:
-        left, right = "([" [not number.low_strict], "])"[number.high_strict]
+        left, right = "(["[not number.low_strict], "])"[number.high_strict]
         return f" in {left}{shown(number.low)}, {shown(number.high)}{right}"
     if number.low is not None:
         return f" {'>' if number.low_strict else '>='} {shown(number.low)}"
@@ -74,7 +74,9 @@ def plural(type_: FieldType) -> str:
             case Words(words=known):
                 words.append(", ".join(map(shown, known)))
             case KindOf(trait=trait, partial=partial):
-                words.append(f"overrides of {family_name(trait).lower()}s" if partial else f"{family_name(trait)} entries")
+                words.append(
+                    f"overrides of {family_name(trait).lower()}s" if partial else f"{family_name(trait)} entries"
+                )
             case ListOf(item=item):
                 words.append(f"lists of {plural(item)}")
             case _:

@@ -65,7 +65,9 @@ class Dim:
     @property
     def is_symbol(self) -> bool:
         """Whether this is one bare symbol."""
-        return self.constant == 0 and len(self.terms) == 1 and self.terms[0][1] == 1 and isinstance(self.terms[0][0], str)
+        return (
+            self.constant == 0 and len(self.terms) == 1 and self.terms[0][1] == 1 and isinstance(self.terms[0][0], str)
+        )
 
 
 Size = int | Dim

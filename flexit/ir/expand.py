@@ -140,7 +140,9 @@ def _decoded(probe: _Document) -> tuple[str | None, str, list[tuple[Block | None
     root = probe.e.draft.seal(tuple(probe.outputs.values()))
     scores = {name: value for name, value in probe.outputs.items() if name == "logits"} or probe.outputs
     lengths = {name for value in scores.values() for dim in value.dims for name in symbols(dim)}
-    stateful = {name for state in root.states for dim in state.type.dims if isinstance(dim, Dim) for name in symbols(dim)}
+    stateful = {
+        name for state in root.states for dim in state.type.dims if isinstance(dim, Dim) for name in symbols(dim)
+    }
     stateful |= probe.e.replaced
     candidates = [group for group in probe.groups if group.seq in lengths and stateful & {group.seq, group.total}]
     if len(candidates) > 1:

@@ -40,7 +40,9 @@ def at_node(node: Node, fault: Fault, *, siblings: Node | None = None) -> Proble
         mark = found.key
     else:
         mark = found.mark
-    texts = {part: _with_lines(getattr(fault, part), node, siblings) for part in ("message", "expected", "found", "cure")}
+    texts = {
+        part: _with_lines(getattr(fault, part), node, siblings) for part in ("message", "expected", "found", "cure")
+    }
     return placed(problem(fault.code, path=dotted((*found.path, *left)), **texts), mark)
 
 

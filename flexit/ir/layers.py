@@ -100,7 +100,8 @@ def _check_names(stack: Varied) -> Iterator[Fault]:
                 code="FX0601", field=place,
                 message="default stands alone in a pattern, and nowhere else" if is_default else "no variant of this name",
                 expected=f"one of {', '.join(stack.variants)}" if stack.variants else "variants, of which there are none",
-                found=name, cure=f"write {near}" if near else f"define {name} under variants" if not is_default else "delete it",
+                found=name,
+                cure=f"write {near}" if near else f"define {name} under variants" if not is_default else "delete it",
             )  # fmt: skip
 
 
@@ -142,7 +143,8 @@ def _check_indices(stack: Varied) -> Iterator[Fault]:
         twice = next((index for index in indices if index in taken), None)
         if twice is not None:
             yield Fault(
-                code="FX0604", field=f"layers.{key}", on_key=True, message=f"hits layer {twice}, as {taken[twice]} does",
+                code="FX0604", field=f"layers.{key}", on_key=True,
+                message=f"hits layer {twice}, as {taken[twice]} does",
                 expected="one key per layer", found=f"{taken[twice]} and {key}", cure="make the keys disjoint",
             )  # fmt: skip
         taken |= dict.fromkeys(indices, key)

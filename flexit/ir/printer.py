@@ -67,7 +67,9 @@ def _node(node: Node, names: dict[Region, str]) -> list[str]:
 def _call(call: Call, names: dict[Region, str]) -> list[str]:
     weights = "" if call.weights == call.path else f" weights {call.weights}"
     types = ", ".join(str(value.type) for value in call.outputs)
-    return [f"  {_results(call)} = call @{names[call.region]}({_operands(call.inputs)}) at {call.path}{weights} : {types}"]
+    return [
+        f"  {_results(call)} = call @{names[call.region]}({_operands(call.inputs)}) at {call.path}{weights} : {types}"
+    ]
 
 
 def _results(node: Node | Call) -> str:

@@ -64,7 +64,9 @@ def names(family: type[Kind], trait: type[Kind] | None = None) -> list[str]:
         for module in pkgutil.iter_modules(package.__path__):
             if not module.name.startswith("_"):
                 importlib.import_module(f"{family.package}.{module.name}")
-    return sorted(kind for (of, kind), cls in _kinds.items() if of == family.family and issubclass(cls, trait or family))
+    return sorted(
+        kind for (of, kind), cls in _kinds.items() if of == family.family and issubclass(cls, trait or family)
+    )
 
 
 def forget(family: str, kind: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
@@ -14,9 +15,10 @@ from pydantic import AfterValidator
 from flexit.ir.block import Block, Fault, Port
 from flexit.ir.edges import MAIN_OUTPUT, Each
 from flexit.ir.edges import Sequence as SequenceEdge
-from flexit.ir.expander import Expander, Unexpanded
+from flexit.ir.expander import Expander
 from flexit.ir.names import check_name
 from flexit.ir.ordering import in_dependence_order, reaches
+from flexit.ir.refusals import Unexpanded
 from flexit.ir.wording import nearest, several, shown
 
 Name = Annotated[str, AfterValidator(check_name)]
@@ -117,7 +119,8 @@ def _wires_of(
             yield Fault(
                 code="FX0305", field="from", message=f"the port {port} of {block.kind} is not wired",
                 expected=f"an edge for each of {', '.join(p for p, d in block.inputs.items() if not d.optional)}",
-                found=f"{several(by_port)} alone" if by_port else "none", cure=f"add {port} to from, as {{{port}: ...}}",
+                found=f"{several(by_port)} alone" if by_port else "none",
+                cure=f"add {port} to from, as {{{port}: ...}}",
             )  # fmt: skip
 
 
@@ -186,7 +189,8 @@ def find_edge(
     if name not in blocks and name not in ports:
         return Fault(
             code="FX0301", field=field, message="no block, port or graph input of this name",
-            expected=_in_scope(blocks, ports), found=name, cure=f"write {nearest(name, [*blocks, *ports]) or 'one of them'}",
+            expected=_in_scope(blocks, ports), found=name,
+            cure=f"write {nearest(name, [*blocks, *ports]) or 'one of them'}",
         )  # fmt: skip
     if port is not None and (name not in blocks or not _has_port(blocks[name], port, index)):
         known = _output_ports(blocks[name]) if name in blocks else []
@@ -196,7 +200,9 @@ def find_edge(
             cure=f"write {name}",
         )  # fmt: skip
     if port in (blocks[name].more_outputs if name in blocks else ()):
-        return _of_layers(edge, Source(name, port, None if index is None else int(index)), blocks[name], field, variadic)
+        return _of_layers(
+            edge, Source(name, port, None if index is None else int(index)), blocks[name], field, variadic
+        )
     return Source(name, port)
 
 
@@ -312,7 +318,7 @@ def expand_scope(
         try:
             for port, sources in scope.wires[name].items():
                 edges[port] = _edge(e, name, block, port, sources, ports, results)
-            with e.sharing(name, e.owner_path(block.shares)) if block.shares else e.alone():
+            with e.sharing(name, e.owner_path(block.shares)) if block.shares else nullcontext():
                 results[name] = e.block(block, name, **edges)
         except Unexpanded:
             continue
@@ -361,9 +367,7 @@ def _type_cure(found: str, wanted: tuple[str, ...]) -> str:
     return "put a pool between them" if wanted == ("vector",) else f"wire a {wanted[0]}"
 
 
-def _layers_for(
-    e: Expander, name: str, block: Block, port: str, source: Source, outputs: Mapping[str, Any]
-) -> Each:
+def _layers_for(e: Expander, name: str, block: Block, port: str, source: Source, outputs: Mapping[str, Any]) -> Each:
     layers = cast("list[SequenceEdge]", outputs["layers"])
     wanted = getattr(block, "n_layers", None)
     if wanted != len(layers):

@@ -104,7 +104,8 @@ def _no_kind(entry: Node, owner: Node) -> Problem:
     return placed(
         problem(
             "FX0202", path=dotted((*entry.path, "kind")), message="required field is missing",
-            expected="the kind of the block that it shares with", found="no kind", cure=f"add kind: {shown(_kind(owner))}",
+            expected="the kind of the block that it shares with", found="no kind",
+            cure=f"add kind: {shown(_kind(owner))}",
         ), entry.key or entry.mark,
     )  # fmt: skip
 

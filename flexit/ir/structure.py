@@ -48,7 +48,9 @@ class Structures:
         outputs = [f"{_number(numbers, value)} {value.type}" for value in node.outputs]
         lines = [f"{outputs} = {node.op.name} {inputs} {self._attributes(node)}"]
         for slot, param in node.params.items():
-            lines.append(f"param {slot} {f'{param.path} {param.shape}' if isinstance(param, Param) else numbers[param]}")
+            lines.append(
+                f"param {slot} {f'{param.path} {param.shape}' if isinstance(param, Param) else numbers[param]}"
+            )
         return lines + [f"state {state.path} {state.rule} {state.axis} {state.type}" for state in node.states]
 
     def _attributes(self, node: Node) -> str:

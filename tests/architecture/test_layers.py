@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -67,5 +65,3 @@ def test_import_is_light() -> None:
 @pytest.mark.parametrize("command", ["check gpt2", "show tiny-t5", "cost tiny-moe", "kinds multi_head", "new --list"])
 def test_commands_about_specs_are_light(command: str) -> None:
     assert loaded_after(f"from flexit.cli.app import run\nassert run({command.split()!r}) == 0") == set()
-
-

@@ -1,6 +1,6 @@
 """One residual sub-layer, the formula that a layer and the ``residual`` block share:
 
-    x = residual_norm(skip * x + multiplier * output_norm(f(input_norm(x))))
+x = residual_norm(skip * x + multiplier * output_norm(f(input_norm(x))))
 """
 
 from __future__ import annotations

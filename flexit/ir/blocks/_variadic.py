@@ -42,7 +42,9 @@ def _names(block: Block, count: int) -> list[str]:
 def _each(names: list[str], found: list[str]) -> str:
     if not names:
         return ", ".join(found)
-    return ", ".join(f"{name} {what}{{block {name.partition('.')[0]}}}" for name, what in zip(names, found, strict=True))
+    return ", ".join(
+        f"{name} {what}{{block {name.partition('.')[0]}}}" for name, what in zip(names, found, strict=True)
+    )
 
 
 def _others(names: list[str], xs: Sequence[SequenceEdge | Vector]) -> str:

@@ -17,7 +17,10 @@ class LmHead(Block, kind="lm_head"):
 
     output: ClassVar[EdgeName | Literal["same"]] = "logits"
     later: ClassVar[tuple[str, ...]] = ("projection", "softcap")
-    examples = ({"kind": "lm_head", "vocab_size": 31}, {"kind": "lm_head", "vocab_size": 31, "bias": True, "multiplier": 0.5})
+    examples = (
+        {"kind": "lm_head", "vocab_size": 31},
+        {"kind": "lm_head", "vocab_size": 31, "bias": True, "multiplier": 0.5},
+    )
 
     vocab_size: InferredInt = None
     """Classes; inferred from tied_to, else from the graph's only token table."""

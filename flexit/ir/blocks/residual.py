@@ -55,7 +55,7 @@ class Residual(Block, kind="residual"):
 
         def branch(h: Sequence) -> Any:
             y = e.main(self.body, "body", x=h, **others)
-            e.require_like(self, "body", y, x)
+            e.require_like(self, "body", y, x=x)
             return y.x
 
         return sublayer.apply(e, x, branch)

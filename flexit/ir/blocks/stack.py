@@ -98,7 +98,7 @@ class Stack(Block, kind="stack"):
                 taken = {name: edge for name, edge in ports.items() if layer.takes_extra_ports or name in layer.inputs}
                 owner = self._owner(index)
                 x = e.main(layer, f"layers.{index}", weights=f"layers.{owner}", x=x, **taken)
-                e.require_like(self, "layer", x, start)
+                e.require_like(self, "layer", x, x=start)
                 outputs.append(x)
         self._check_shared(e, shared)
         final = self._final_norm(e)
@@ -153,5 +153,3 @@ class Stack(Block, kind="stack"):
             Fault(code=f.code, field=f"score_bias.{f.field}", message=f.message, expected=f.expected, found=f.found, cure=f.cure)
             for f in faults
         ))  # fmt: skip
-
-

@@ -32,8 +32,8 @@ def check(walk: Walk) -> Iterator[Problem]:
     for name in spec.inputs:
         if name in brought:
             yield walk.problem(Fault(
-                code="FX0309", field=f"inputs.{name}", on_key=True, message=f"named like a companion of {brought[name]}",
+                code="FX0309", field=f"inputs.{name}", on_key=True,
+                message=f"named like a companion of {brought[name]}",
                 expected=f"another name: {name} comes with {brought[name]} and is never declared", found=name,
                 cure="delete it, or rename it",
             ))  # fmt: skip
-

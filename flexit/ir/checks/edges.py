@@ -34,7 +34,9 @@ def output_faults(walk: Walk) -> Iterator[Fault]:
 
 def _likes(walk: Walk) -> Iterator[Problem]:
     inputs = walk.spec.inputs
-    owners = [name for name, declared in inputs.items() if getattr(declared, "like", None) is None and _has_length(declared)]
+    owners = [
+        name for name, declared in inputs.items() if getattr(declared, "like", None) is None and _has_length(declared)
+    ]
     for name, declared in inputs.items():
         like = getattr(declared, "like", None)
         others = [owner for owner in owners if owner != name]

@@ -50,11 +50,13 @@ def _entries(init: Mapping[str, Init]) -> Iterator[Fault]:
         if role not in ROLES:
             yield Fault(
                 code="FX0510", field=f"init.{role}", on_key=True, message="no role of this name",
-                expected=f"one of {', '.join(ROLES)}", found=role, cure=f"write {nearest(role, ROLES) or 'one of them'}",
+                expected=f"one of {', '.join(ROLES)}", found=role,
+                cure=f"write {nearest(role, ROLES) or 'one of them'}",
             )  # fmt: skip
         elif role in FLAT and way.kind not in FOR_FLAT:
             yield Fault(
-                code="FX0511", field=f"init.{role}", message=f"not for one-dimensional parameters, as those of role {role}",
+                code="FX0511", field=f"init.{role}",
+                message=f"not for one-dimensional parameters, as those of role {role}",
                 expected=f"one of {', '.join(FOR_FLAT)}", found=way.kind, cure="write constant, zeros or ones",
             )  # fmt: skip
         elif getattr(way, "std", None) == HEAD_DIM and role != "query_projection":
@@ -76,7 +78,8 @@ def _unreached(init: Mapping[str, Init], roles: Mapping[str, bool]) -> Iterator[
             )  # fmt: skip
         elif getattr(way, "depth_scaled", False) and not any(roles[other] for other in followers):
             yield Fault(
-                code="FX0510", field=f"init.{role}.depth_scaled", message="its parameters lie outside any repeated layer",
+                code="FX0510", field=f"init.{role}.depth_scaled",
+                message="its parameters lie outside any repeated layer",
                 expected="false, since there is no depth to scale by", found="true", cure="delete depth_scaled",
             )  # fmt: skip
 
@@ -86,5 +89,3 @@ def _follows(role: str, entry: str) -> bool:
     if entry == "default":
         return role not in FLAT
     return role == entry or FOLLOWS.get(role) == entry
-
-

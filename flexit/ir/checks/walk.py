@@ -153,5 +153,3 @@ def _first_uses(plan: LayerPlan) -> dict[Choice, int]:
 def in_layers(site: Site) -> bool:
     """Whether the block stands in a layer that is repeated."""
     return any(isinstance(block, Varied) for block in site.outer)
-
-

@@ -141,7 +141,7 @@ def _inferred_outputs(spec: Spec) -> dict[str, str]:
     from flexit.ir.compile import compile_spec
 
     last = next(reversed(spec.blocks))
-    return {name: last for name in compile_spec(spec).outputs}
+    return dict.fromkeys(compile_spec(spec).outputs, last)
 
 
 # ---- order

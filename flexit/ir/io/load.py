@@ -59,7 +59,9 @@ def load_spec(path: str | Path, *, sets: Sequence[str] = (), max_bytes: int = MA
     return _spec_of(check(path, sets=sets, max_bytes=max_bytes))
 
 
-def parse_spec(text: str | bytes, file: str = "<text>", *, sets: Sequence[str] = (), max_bytes: int = MAX_BYTES) -> Spec:
+def parse_spec(
+    text: str | bytes, file: str = "<text>", *, sets: Sequence[str] = (), max_bytes: int = MAX_BYTES
+) -> Spec:
     """The spec that a YAML or JSON text says.
 
     Args:
@@ -122,7 +124,9 @@ def check_spec(spec: Spec) -> Checked:
 
 def presets() -> list[str]:
     """Names of the specs that come with flexit."""
-    return sorted(entry.name[:-5] for entry in resources.files("flexit.presets").iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name[:-5] for entry in resources.files("flexit.presets").iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def source_of(path: str | Path, max_bytes: int = MAX_BYTES) -> tuple[bytes, str]:

@@ -24,8 +24,10 @@ def migrate(root: Node) -> Node | Problem:
         near = nearest("flexit", list(root.entries)) if written is None else None
         cure = f"write flexit: {CURRENT}" + (f" in place of {near}" if near else "")
         found = problem(
-            "FX0108", path="flexit", message="no language version" if written is None else "not a version that can be read",
-            expected=f"flexit: {either(map(str, readable))}", found="nothing" if written is None else shown(written.plain()),
+            "FX0108", path="flexit",
+            message="no language version" if written is None else "not a version that can be read",
+            expected=f"flexit: {either(map(str, readable))}",
+            found="nothing" if written is None else shown(written.plain()),
             cure=cure if written is None or isinstance(version, str) else f"{cure}, or use a flexit that reads that version",
         )  # fmt: skip
         return placed(found, root.mark if written is None else written.mark)

@@ -73,5 +73,6 @@ def _marked(node: Node, mark: Mark) -> Node:
 
 def _refused(file: str, message: str, expected: str, found: str, cure: str) -> Problem:
     return problem(
-        "FX0201" if "block" in message else "FX0102", path="", message=message, expected=expected, found=shown(found), cure=cure
+        "FX0201" if "block" in message else "FX0102", path="", message=message, expected=expected,
+        found=shown(found), cure=cure
     ).at(file, None, None)  # fmt: skip

@@ -144,7 +144,11 @@ class _Exporter:
             self.definitions[name] = {}
             kinds = registry.names(trait)
             built_in = [kind for kind in kinds if ":" not in kind]
-            plugin = {"type": "object", "required": ["kind"], "properties": {"kind": {"type": "string", "pattern": PLUGIN}}}
+            plugin = {
+                "type": "object",
+                "required": ["kind"],
+                "properties": {"kind": {"type": "string", "pattern": PLUGIN}},
+            }
             alternatives: list[Schema] = [{"enum": built_in}, {"type": "string", "pattern": PLUGIN}, plugin]
             alternatives += [self._kind(trait, kind, entries=entries) for kind in built_in]
             self.definitions[name] = {"description": _first_line(trait), "anyOf": alternatives}

@@ -235,7 +235,8 @@ class _Reader:
 
     def _tag(self, event: Any, path: Path) -> None:
         self._add("FX0104", self._mark(event), path, message="tags are not allowed",
-                  expected="a value without a tag; the field says what it is", found=cut(str(event.tag).replace("tag:yaml.org,2002:", "!!")),
+                  expected="a value without a tag; the field says what it is",
+                  found=cut(str(event.tag).replace("tag:yaml.org,2002:", "!!")),
                   cure="delete the tag")  # fmt: skip
 
     # ---- events and problems
@@ -246,7 +247,15 @@ class _Reader:
             yield from cast("Iterator[Any]", YAML(typ="safe", pure=True).parse(text))  # pyright: ignore[reportUnknownMemberType]
         except MarkedYAMLError as error:
             self._syntax(error)
-        except (YAMLError, ArithmeticError, ValueError, LookupError, AssertionError, TypeError, AttributeError) as error:
+        except (
+            YAMLError,
+            ArithmeticError,
+            ValueError,
+            LookupError,
+            AssertionError,
+            TypeError,
+            AttributeError,
+        ) as error:
             self._stop("FX0102", self._mark(self.last), message="not YAML or JSON",
                        expected="YAML 1.2", found=cut(str(error)), cure="correct the text near here")  # fmt: skip
 
@@ -283,9 +292,7 @@ class _Reader:
         self, code: str, mark: Mark | None, path: Path = (), /, *, message: str, expected: str, found: str, cure: str
     ) -> None:
         found_problem = problem(code, path=dotted(path), message=message, expected=expected, found=found, cure=cure)
-        self.problems.append(
-            found_problem.at(self.file, mark.line if mark else None, mark.column if mark else None)
-        )
+        self.problems.append(found_problem.at(self.file, mark.line if mark else None, mark.column if mark else None))
 
     def _stop(self, code: str, mark: Mark | None, path: Path = (), /, **parts: str) -> NoReturn:
         self._add(code, mark, path, **parts)

@@ -27,7 +27,9 @@ class Reshape(Op):
         require(isinstance(count, int) and count > 0, f"reshape of {x} to {self.to}")
         assert isinstance(count, int)
         dims = tuple(
-            entry if isinstance(entry, int) else (_divided(rest, count, x.dims) if entry == "*" else x.dims[int(entry[1:])])
+            entry
+            if isinstance(entry, int)
+            else (_divided(rest, count, x.dims) if entry == "*" else x.dims[int(entry[1:])])
             for entry in self.to
         )
         require("*" in self.to or rest == count, f"reshape of {x} to {self.to}")

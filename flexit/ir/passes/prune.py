@@ -12,7 +12,9 @@ def prune(program: Program) -> Program:
     root, used = _Pruner().region(program.root, keep_inputs=True)
     del used
     read = _read(root)
-    inputs = tuple(entry for entry in program.inputs if entry.value in read or entry.role in ("ids", "values", "vector"))
+    inputs = tuple(
+        entry for entry in program.inputs if entry.value in read or entry.role in ("ids", "values", "vector")
+    )
     kept = {entry.value for entry in inputs}
     root = replace(root, inputs=tuple(value for value in root.inputs if value in kept))
     return replace(program, root=root, inputs=inputs)
@@ -42,16 +44,21 @@ class _Pruner:
             kept = self._call(node) if isinstance(node, Call) else node
             nodes.append(kept)
             live |= {value for value in kept.inputs if value is not None}
-            live |= {value for value in kept.params.values() if isinstance(value, Value)} if isinstance(kept, Node) else set()
+            live |= (
+                {value for value in kept.params.values() if isinstance(value, Value)}
+                if isinstance(kept, Node)
+                else set()
+            )
         takes = tuple(keep_inputs or value in live for value in region.inputs)
         inputs = tuple(value for value, taken in zip(region.inputs, takes, strict=True) if taken)
         made = {*inputs, *(value for node in nodes for value in node.outputs)}
         marks = {path: value for path, value in region.marks.items() if value in made}
-        same = len(nodes) == len(region.nodes) and all(a is b for a, b in zip(reversed(nodes), region.nodes, strict=True))
+        same = len(nodes) == len(region.nodes) and all(
+            a is b for a, b in zip(reversed(nodes), region.nodes, strict=True)
+        )
         if same and all(takes):
             return region, takes
         return replace(region, inputs=inputs, nodes=tuple(reversed(nodes)), marks=marks), takes
-
 
     def _call(self, call: Call) -> Call:
         region, takes = self.region(call.region)

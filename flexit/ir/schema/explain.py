@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from flexit.errors import Problem
-from flexit.ir import registry
 from flexit.ir.activations import SYNONYMS, Activation
 from flexit.ir.annotations import FieldType, Flag, GroupOf, KindOf, Number, Words, as_slot, fields
 from flexit.ir.describe import bounds, describe, example, family_name, legal_kinds
@@ -15,7 +13,7 @@ from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
 from flexit.ir.io.scalars import resolve
 from flexit.ir.language import Group
-from flexit.ir.names import PATTERN, check_name, free_name
+from flexit.ir.names import PATTERN, free_name
 from flexit.ir.schema.locate import Spot
 from flexit.ir.wording import article, cut, either, nearest, shown, typed
 from flexit.ir.written import Mark, Node, dotted
@@ -73,7 +71,8 @@ def missing_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
     name = str(spot.name)
     assert spot.owner is not None
     return at(
-        spot, "FX0202", spot.mark, message="required field is missing", expected=f"{describe(spot.type)} (there is no default)",
+        spot, "FX0202", spot.mark, message="required field is missing",
+        expected=f"{describe(spot.type)} (there is no default)",
         found="nothing", cure=f"add {name}: {shown(example(spot.owner, name, spot.type))}",
     )  # fmt: skip
 
@@ -96,7 +95,8 @@ def _kind_missing(spot: Spot, context: Mapping[str, Any]) -> Problem:
     return at(
         spot, "FX0202", spot.node.key if spot.node is not None and spot.node.key else spot.mark,
         path=(*spot.path, "kind"), message="required field is missing",
-        expected=f"{article(family_name(_trait(spot)))}: {either(legal)}", found="no kind", cure=f"add kind: {legal[0]}",
+        expected=f"{article(family_name(_trait(spot)))}: {either(legal)}", found="no kind",
+        cure=f"add kind: {legal[0]}",
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def _kind_unknown(spot: Spot, context: Mapping[str, Any]) -> Problem:
     if any(isinstance(option, Flag) for option in spot.type.options) and kind.lower() in YES_NO:
         return wrong_value(spot, as_kind=False)
     if ":" in kind:
-        cure = f"load the plugin that has it: --plugin {cut(kind.split(':')[0])}"
+        cure = f"load the plugin that has it: --plugin {cut(kind.split(':', maxsplit=1)[0])}"
     return at(
         spot, "FX0203", _kind_mark(spot), message=f"no {family} of this kind", expected=f"one of {', '.join(legal)}",
         found=shown(kind), cure=cure,
@@ -133,7 +133,8 @@ def _kind_later(spot: Spot, context: Mapping[str, Any]) -> Problem:
     kind = str(context["kind"])
     return at(
         spot, "FX0203", _kind_mark(spot), message=f"{kind} is not here yet",
-        expected=f"one of {', '.join(legal_kinds(_trait(spot)))}", found=kind, cure="use another kind; this one is planned",
+        expected=f"one of {', '.join(legal_kinds(_trait(spot)))}", found=kind,
+        cure="use another kind; this one is planned",
     )  # fmt: skip
 
 
@@ -166,7 +167,8 @@ def wrong_value(spot: Spot, *, as_kind: bool = True) -> Problem:
     expected = describe(type_)
     if value is None and not type_.nullable:
         return at(
-            spot, "FX0208", spot.mark, message="null, but there is nothing to switch off", expected=expected, found="null",
+            spot, "FX0208", spot.mark, message="null, but there is nothing to switch off", expected=expected,
+            found="null",
             cure=_without_null(spot),
         )  # fmt: skip
     number = next((option for option in type_.options if isinstance(option, Number)), None)
@@ -231,11 +233,13 @@ def _out_of_range(spot: Spot, value: float, number: Number) -> Problem:
     limit = number.integer and number.high is not None and value > number.high
     if limit:
         return at(
-            spot, "FX0109", spot.mark, message="beyond the limit", expected=f"at most {shown(number.high)}", found=shown(value),
+            spot, "FX0109", spot.mark, message="beyond the limit", expected=f"at most {shown(number.high)}",
+            found=shown(value),
             cure=f"set {spot.name} to {shown(number.high)} or less",
         )  # fmt: skip
     return at(
-        spot, "FX0206", spot.mark, message="out of range", expected=describe(FieldType(spot.type.options, spot.type.nullable)),
+        spot, "FX0206", spot.mark, message="out of range",
+        expected=describe(FieldType(spot.type.options, spot.type.nullable)),
         found=shown(value), cure=f"write {_a_number(spot)}{bounds(number)}",
     )  # fmt: skip
 
@@ -276,7 +280,8 @@ def bad_variant(node: Node, name: str) -> Problem:
     """A variant whose name does not match the pattern; keywords and reserved words are allowed there."""
     return placed(
         problem(
-            "FX0209", path=dotted((*node.path, name)), message="not a name", expected=PATTERN.pattern, found=shown(name),
+            "FX0209", path=dotted((*node.path, name)), message="not a name", expected=PATTERN.pattern,
+            found=shown(name),
             cure=f"write {free_name(name)}",
         ), node.keys.get(name, node.mark),
     )  # fmt: skip

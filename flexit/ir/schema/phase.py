@@ -93,7 +93,8 @@ def merge_problem(refused: MergeRefused) -> Problem:
     return placed(
         problem(
             "FX0607", path=dotted(new.path), message="a mapping cannot be merged into this value",
-            expected="the full form, with every key written", found=f"{old} in what it is merged into{line_of(refused.old)}",
+            expected="the full form, with every key written",
+            found=f"{old} in what it is merged into{line_of(refused.old)}",
             cure=f"write every key, such as {{{full}, ...}}, in the place of {old}",
         ), new.mark,
     )  # fmt: skip

@@ -49,4 +49,4 @@ class SharedBias:
         self.readers.append((n_heads, causal))
         key = (id(self), n_heads, causal, id(axis))
         anchors = [self.anchor, axis.key_rank]
-        return e.hoist(key, anchors, self.scope, lambda: self.bias.expand(e, axis, n_heads=n_heads, causal=causal))
+        return e.hoist(key, anchors, self.scope, make=lambda: self.bias.expand(e, axis, n_heads=n_heads, causal=causal))

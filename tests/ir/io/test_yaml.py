@@ -19,7 +19,7 @@ SCALARS = {
 @pytest.mark.parametrize(("text", "value"), SCALARS.items())
 def test_core_schema(text, value):
     found = read(f"a: {text}").plain()["a"]
-    assert found == value and type(found) is type(value) or isinstance(value, dict)
+    assert (found == value and type(found) is type(value)) or isinstance(value, dict)
 
 
 def test_every_value_and_key_knows_its_place():
@@ -54,7 +54,11 @@ JSON = st.recursive(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.dictionaries(st.text("abcdé:", min_size=1, max_size=8), JSON, max_size=4), st.sampled_from([None, 2, "\t"]), st.booleans())
+@given(
+    st.dictionaries(st.text("abcdé:", min_size=1, max_size=8), JSON, max_size=4),
+    st.sampled_from([None, 2, "\t"]),
+    st.booleans(),
+)
 def test_json_is_read_as_json(data, indent, ascii_only):
     assert read(json.dumps(data, indent=indent, ensure_ascii=ascii_only)).plain() == data
 

@@ -66,7 +66,7 @@ GOLDEN = [
     (
         ("optimizer: {kind: adamw, lr: 1e-3,", "optimizer: {kind: adamw, lr: -1,"),
         """\
-run.yaml:10:31: FX0206 optimizer.lr: out of range
+run.yaml:10:30: FX0206 optimizer.lr: out of range
   expected a number > 0; found -1
   do: write a number > 0""",
     ),
@@ -96,7 +96,7 @@ run.yaml:11:18: FX0203 schedule: no Schedule of this kind
         """\
 run.yaml:13:12: FX0207 precision: not one of the words
   expected one of fp32, bf16; found fp16
-  do: write fp32""",
+  do: write bf16""",
     ),
     (
         ("seed: 0", "seed: null"),

@@ -1,0 +1,87 @@
+"""What is known about the length axis of a sequence, in ops: masks, slots, rotary tables, and states along it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flexit.ir.dims import Size
+from flexit.ir.edges import Axis
+from flexit.ir.ops.append import Append
+from flexit.ir.ops.given import Given
+from flexit.ir.ops.keep import Keep
+from flexit.ir.ops.mask import Mask, Piece
+from flexit.ir.ops.positions import Positions
+from flexit.ir.ops.rotary_table import RotaryTable
+from flexit.ir.program import State, Value
+from flexit.ir.vocabulary import Vocabulary
+
+
+class AxisVocabulary(Vocabulary):
+    """Writes what blocks share about an axis, each thing once in the outermost region where it is known."""
+
+    cached: bool
+    """Whether states are written at all (a decoded axis exists)."""
+
+    @abstractmethod
+    def hoist(self, key: object, anchors: Sequence[Value], path: tuple[str, ...], *, make: Callable[[], Any]) -> Any:
+        """Make something once where all ``anchors`` are known, and share it."""
+
+    def axis(self, key_mask: Value, *, described: str, seq: Size, position_ids: Value | None = None) -> Axis:
+        """The axis whose slots ``key_mask [batch, total]`` describes; with ``position_ids``, an optional input."""
+        total = key_mask.dims[1]
+        anchors = [key_mask]
+        rank = self.hoist("rank", anchors, (), make=lambda: self.write(Positions(), key_mask, name="rank"))
+        new_mask, new_rank = key_mask, rank
+        if total != seq:
+            start = total - seq
+            new_mask = self.hoist("new_mask", anchors, (), make=lambda: self.slice(key_mask, 1, start, total))
+            new_rank = self.hoist("new_rank", anchors, (), make=lambda: self.slice(rank, 1, start, total))
+        ids = new_rank
+        if position_ids is not None:
+            ids = self.write(Given(), position_ids, new_rank, name="position_ids")
+        return Axis(
+            key_mask=key_mask, new_mask=new_mask, key_rank=rank, new_rank=new_rank, position_ids=ids, seq=seq,
+            total=total, decoded=total != seq, described=described,
+        )  # fmt: skip
+
+    def slots(self, axis: Axis) -> Value:
+        """Slots of this step's tokens, ``i64[1, seq]``, cached ones counted."""
+
+        def make() -> Value:
+            slots = self.write(Positions(kind="slot"), axis.key_mask, name="slots")
+            return slots if axis.total == axis.seq else self.slice(slots, 1, axis.total - axis.seq, axis.total)
+
+        return self.hoist("slots", [axis.key_mask], (), make=make)
+
+    def mask(self, axis: Axis, pieces: Sequence[Piece] = (), *, keep_first: int = 0, causal: bool = False) -> Value:
+        """Which keys of ``axis`` its queries see; ``causal`` keys include the cached ones. Made once per piece list."""
+        keys, ranks = (axis.key_mask, axis.key_rank) if causal else (axis.new_mask, axis.new_rank)
+        op = Mask(pieces=tuple(pieces), keep_first=keep_first)
+        queries = (axis.new_rank, ranks) if pieces else (None, None)
+        anchors = [keys, *(value for value in queries if value is not None)]
+        return self.hoist(op, anchors, (), make=lambda: self.write(op, keys, *queries, None, None, name="mask"))
+
+    def rotary(self, axis: Axis, *, dim: int, theta: float) -> tuple[Value, Value]:
+        """Cosines and sines for the axis's position ids. Made once per (dim, theta)."""
+        op = RotaryTable(dim=dim, theta=theta)
+        ids = axis.position_ids
+        return self.hoist(op, [ids], (), make=lambda: self.write_many(op, ids, name="rotary"))
+
+    # ---- states
+
+    def append(self, x: Value, axis: Axis, dim: int, name: str) -> Value:
+        """``x`` after the values of earlier steps, along ``dim``; ``x`` itself where the axis is not decoded."""
+        if not (axis.decoded and self.cached):
+            return x
+        held = [axis.total - axis.seq if index == dim else size for index, size in enumerate(x.dims)]
+        state = State(path=self.draft.path(name), type=x.type.with_dims(held), rule="append", axis=dim)
+        return self.write(Append(axis=dim, total=axis.total), x, name=name, states=(state,))
+
+    def keep(self, x: Value, axis: Axis, name: str) -> Value:
+        """``x``, computed once per sequence; for values over an axis that is not decoded."""
+        if axis.decoded or not self.cached:
+            return x
+        state = State(path=self.draft.path(name), type=x.type, rule="static")
+        return self.write(Keep(), x, name=name, states=(state,))

@@ -1,0 +1,75 @@
+"""How expansion gives up on a block: faults that only expansion shows are recorded, and what reads the block is skipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flexit.ir.axes import AxisVocabulary
+from flexit.ir.block import Block, Fault
+from flexit.ir.edges import Sequence
+from flexit.ir.program import join
+
+
+class Unexpanded(Exception):
+    """A block could not be expanded; its faults are recorded, and what reads it is skipped."""
+
+
+class Refusals(AxisVocabulary):
+    """Records faults at the path of the block that is being expanded."""
+
+    faults: list[tuple[Block | None, str, Fault]]
+
+    @property
+    def absolute(self) -> str:
+        """Path of the block being expanded, in the document's graph (of a shared region: of its first call)."""
+        return join(self.draft.absolute, self.draft.path())
+
+    def refuse(self, block: Block, *faults: Fault) -> None:
+        """Record faults that only expansion shows, and give the block up.
+
+        Raises:
+            Unexpanded: if there is any fault.
+        """
+        if faults:
+            self.faults += [(block, self.absolute, fault) for fault in faults]
+            raise Unexpanded
+
+    def refuse_in(self, block: Block, name: str, fault: Fault) -> None:
+        """Record a fault of the block about to be expanded at ``name``, and give it up.
+
+        Raises:
+            Unexpanded: always.
+        """
+        self.faults.append((block, join(self.absolute, name), fault))
+        raise Unexpanded
+
+    def require(self, holds: bool) -> None:
+        """Give the block up because of faults recorded before.
+
+        Raises:
+            Unexpanded: unless ``holds``.
+        """
+        if not holds:
+            raise Unexpanded
+
+    def require_like(self, block: Block, field_name: str, y: Any, *, x: Sequence) -> None:
+        """What a layer or body returns must be a sequence of the width and length it was given.
+
+        Raises:
+            Unexpanded: it is not.
+        """
+        if not isinstance(y, Sequence):
+            self.refuse(block, Fault(
+                code="FX0302", field=field_name, message="changes the type of the edge", expected="a sequence",
+                found=str(getattr(y, "type_name", "a list")), cure="end it with a block that returns a sequence",
+            ))  # fmt: skip
+        elif y.width != x.width:
+            self.refuse(block, Fault(
+                code="FX0401", field=field_name, message="changes the width",
+                expected=f"width {x.width}, as it is given", found=str(y.width), cure=f"end it with a linear with d_out: {x.width}",
+            ))  # fmt: skip
+        elif y.axis is not x.axis:
+            self.refuse(block, Fault(
+                code="FX0402", field=field_name, message="changes the length", expected=x.axis.described,
+                found=y.axis.described, cure="undo it with an upsample",
+            ))  # fmt: skip
