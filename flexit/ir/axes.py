@@ -35,9 +35,8 @@ class AxisVocabulary(Vocabulary):
         rank = self.hoist("rank", anchors, (), make=lambda: self.write(Positions(), key_mask, name="rank"))
         new_mask, new_rank = key_mask, rank
         if total != seq:
-            start = total - seq
-            new_mask = self.hoist("new_mask", anchors, (), make=lambda: self.slice(key_mask, 1, start, total))
-            new_rank = self.hoist("new_rank", anchors, (), make=lambda: self.slice(rank, 1, start, total))
+            new_mask = self.hoist("new_mask", anchors, (), make=lambda: self._last(key_mask, seq))
+            new_rank = self.hoist("new_rank", anchors, (), make=lambda: self._last(rank, seq))
         ids = new_rank
         if position_ids is not None:
             ids = self.write(Given(), position_ids, new_rank, name="position_ids")
@@ -51,9 +50,14 @@ class AxisVocabulary(Vocabulary):
 
         def make() -> Value:
             slots = self.write(Positions(kind="slot"), axis.key_mask, name="slots")
-            return slots if axis.total == axis.seq else self.slice(slots, 1, axis.total - axis.seq, axis.total)
+            return slots if axis.total == axis.seq else self._last(slots, axis.seq)
 
         return self.hoist("slots", [axis.key_mask], (), make=make)
+
+    def _last(self, x: Value, seq: Size) -> Value:
+        """The last ``seq`` entries of ``x [batch, total]``."""
+        total = x.dims[1]
+        return self.slice(x, 1, start=total - seq, stop=total)
 
     def mask(self, axis: Axis, pieces: Sequence[Piece] = (), *, keep_first: int = 0, causal: bool = False) -> Value:
         """Which keys of ``axis`` its queries see; ``causal`` keys include the cached ones. Made once per piece list."""
@@ -71,7 +75,7 @@ class AxisVocabulary(Vocabulary):
 
     # ---- states
 
-    def append(self, x: Value, axis: Axis, dim: int, name: str) -> Value:
+    def append(self, x: Value, axis: Axis, name: str, *, dim: int) -> Value:
         """``x`` after the values of earlier steps, along ``dim``; ``x`` itself where the axis is not decoded."""
         if not (axis.decoded and self.cached):
             return x

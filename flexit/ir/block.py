@@ -178,8 +178,10 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
         del ports
         yield from ()
 
-    def expand(self, e: Expander, **ports: Any) -> Edge | dict[str, Any]:
+    def expand(self, e: Expander, *_: Any, **ports: Any) -> Edge | dict[str, Any]:
         """Write the block in primitive ops.
+
+        A kind names its ports as parameters. They are passed by name; ``*_`` stands here for any such signature.
 
         Args:
             e: what the ops are written with; its current path is this block's.
@@ -214,6 +216,5 @@ class Norm(Block):
         """Normalise the last dim of a value, with parameters at ``name`` below the current path."""
         raise NotImplementedError
 
-    def expand(self, e: Expander, **ports: Any) -> Edge:
-        x = ports["x"]
+    def expand(self, e: Expander, x: Any) -> Edge:
         return x.of(self.apply(e, x.x, ""))

@@ -87,12 +87,13 @@ class Expander(Refusals):
             self.faults += [(block, join(self.absolute, name), fault) for fault in found]
             raise Unexpanded
         if block.region:
-            return self._call(block, name, weights or name, ports)
+            return self._call(block, name, ports, weights=weights or name)
         with self.inside(name, width_of(ports)):
             return self._outputs(block, ports)
 
     def main(self, block: Block, name: str, *, weights: str | None = None, **ports: Any) -> Any:
-        """Like :meth:`block`, the main output only."""
+        """Like :meth:`block`, the main output only, of a block that stands in a field of the current one."""
+        self.require_ports(block, name, ports)
         return next(iter(self.block(block, name, weights=weights, **ports).values()))
 
     @contextmanager
@@ -181,11 +182,11 @@ class Expander(Refusals):
             if theirs in self._owned(owner):
                 known = self._owned(owner)[theirs]
                 if known.shape != shape:
-                    self._clash(prefix, owner, at_path(known, theirs), shape)
+                    self._clash(prefix, owner, known=at_path(known, theirs), shape=shape)
                 return at_path(known, theirs) if self.draft.parent is None else self.borrow(theirs, shape, role)
         return own
 
-    def _clash(self, path: str, owner: str, known: Param, shape: tuple[int, ...]) -> None:
+    def _clash(self, path: str, owner: str, *, known: Param, shape: tuple[int, ...]) -> None:
         """Record that a block would give a parameter it shares another shape; once per block."""
         if any(at == path and fault.code == "FX0703" for _, at, fault in self.faults):
             return
@@ -231,19 +232,31 @@ class Expander(Refusals):
             return Param(path=table.path, shape=shape, role="embedding", width=table.width)
         return self.borrow(table.path, shape, "embedding")
 
-    def tied_linear(self, x: Value, rows: int, weight: Param | Value, bias: str | None) -> Value:
+    def tied_linear(self, x: Value, table: Table, *, bias: str | None) -> Value:
         """Scores by a table that an embedding owns, with a bias parameter of that name if any."""
-        params = {"weight": weight}
+        params = {"weight": self.tied(table)}
         if bias is not None:
-            params["bias"] = self.param(bias, (rows,), "bias")
-        return self.write(Linear(d_out=rows, tied=True), x, name="table", params=params)
+            params["bias"] = self.param(bias, (table.rows,), "bias")
+        return self.write(Linear(d_out=table.rows, tied=True), x, name="table", params=params)
 
-    def tied_embedding(self, ids: Value, rows: int, width: int, weight: Param | Value) -> Value:
+    def tied_embedding(self, ids: Value, table: Table) -> Value:
         """Rows of a table that another embedding owns."""
-        return self.write(Embedding(rows=rows, width=width, tied=True), ids, name="tokens", params={"weight": weight})
+        op = Embedding(rows=table.rows, width=table.width, tied=True)
+        return self.write(op, ids, name="tokens", params={"weight": self.tied(table)})
 
-    def experts(self, x: SequenceEdge, index: Value, weights: Value, expert: Block, n_experts: int, name: str) -> Value:
-        """Sum over the chosen experts of weight * expert(x); the expert's parameters get a leading axis."""
+    def experts(
+        self, x: SequenceEdge, expert: Block, name: str, *, n_experts: int, index: Value, weights: Value
+    ) -> Value:
+        """Sum over the chosen experts of weight * expert(x); the expert's parameters get a leading axis.
+
+        Args:
+            x: the tokens.
+            expert: the block that every expert is.
+            name: where its parameters are.
+            n_experts: how many there are to choose from.
+            index: the experts chosen per token.
+            weights: what each of their results counts.
+        """
         tokens = Type("f32", (symbol("tokens"), x.width))
         outer = self.draft
         self.draft = Draft("expert", absolute=join(self.absolute, name), parent=outer, width=x.width)
@@ -286,7 +299,7 @@ class Expander(Refusals):
 
     # ---- regions
 
-    def _call(self, block: Block, name: str, weights: str, ports: dict[str, Any]) -> dict[str, Any]:
+    def _call(self, block: Block, name: str, ports: dict[str, Any], *, weights: str) -> dict[str, Any]:
         path = join(self.absolute, name)
         reuse: str | None = None
         borrowing = next((p for p in self._borrowed if path == p or path.startswith(f"{p}.")), None)

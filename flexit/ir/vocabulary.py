@@ -68,7 +68,7 @@ class Vocabulary:
             params["bias"] = self.param(bias_name or join(name, "bias"), (d_out,), "bias")
         return self.write(Linear(d_out=d_out), x, name=name, params=params)
 
-    def embedding(self, ids: Value, rows: int, width: int, name: str, *, role: Role = "embedding") -> Value:
+    def embedding(self, ids: Value, name: str, *, rows: int, width: int, role: Role = "embedding") -> Value:
         """``i64[...] -> [..., width]`` with ``name.weight [rows, width]``."""
         params = {"weight": self.param(join(name, "weight"), (rows, width), role)}
         return self.write(Embedding(rows=rows, width=width), ids, name=name, params=params)
@@ -96,7 +96,7 @@ class Vocabulary:
         params = {"value": self.param(name, shape, role, first_value=first_value)}
         return self.write(Parameter(shape=shape), name=name, params=params)
 
-    def causal_conv(self, x: Value, new_mask: Value, kernel: int, name: str, *, bias: bool, cached: bool) -> Value:
+    def causal_conv(self, x: Value, new_mask: Value, name: str, *, kernel: int, bias: bool, cached: bool) -> Value:
         """Causal filter per channel, ``[batch, seq, channels] -> same``, with its state if ``cached``."""
         channels = x.dims[-1]
         assert isinstance(channels, int)
@@ -162,14 +162,14 @@ class Vocabulary:
         """Joined along ``axis``."""
         return self.write(Concat(axis=axis % xs[0].type.rank), *xs, name="concat")
 
-    def slice(self, x: Value, axis: int, start: Size, stop: Size) -> Value:
+    def slice(self, x: Value, axis: int, *, start: Size, stop: Size) -> Value:
         """A range along ``axis``, counted from the front."""
         return self.write(Slice(axis=axis % x.type.rank, start=start, stop=stop), x, name="slice")
 
     def split(self, x: Value, sizes: Sequence[int]) -> list[Value]:
         """The last dim cut into parts."""
         starts = [sum(sizes[:index]) for index in range(len(sizes))]
-        return [self.slice(x, -1, start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        return [self.slice(x, -1, start=start, stop=start + size) for start, size in zip(starts, sizes, strict=True)]
 
     def reduce(self, fn: Literal["sum", "mean", "max"], x: Value, axis: int, *, keep: bool = False) -> Value:
         """Sum, mean or maximum along ``axis``."""

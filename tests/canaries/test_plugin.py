@@ -32,7 +32,7 @@ class Latent(Mixer, kind="acme:latent"):
     def expand(self, e, x):
         head = x.width // self.n_heads
         split = lambda h: e.permute(e.reshape(h, "=0", "=1", self.n_heads, head), 0, 2, 1, 3)
-        latent = e.append(e.linear(x.x, self.rank, "down"), x.axis, 1, "latent")
+        latent = e.append(e.linear(x.x, self.rank, "down"), x.axis, "latent", dim=1)
         q, k, v = e.linear(x.x, x.width, "q"), e.linear(latent, x.width, "k"), e.linear(latent, x.width, "v")
         mask = e.mask(x.axis, [Piece("causal")], causal=True)
         y = e.attention(split(q), split(k), split(v), mask=mask, scale=head**-0.5, causal=True)

@@ -18,4 +18,4 @@ class MlpBias(Group):
 
 def biases(bias: bool | MlpBias) -> MlpBias:
     """The written-out form."""
-    return bias if isinstance(bias, MlpBias) else MlpBias(in_=bias, out=bias)
+    return bias if isinstance(bias, MlpBias) else MlpBias(**dict.fromkeys(("in", "out"), bias))

@@ -28,7 +28,7 @@ def pooled(e: Expander, x: Sequence, method: Method) -> Value:
 def _picked(e: Expander, x: Sequence, method: Method) -> Value:
     slots = e.slots(x.axis)
     if x.axis.decoded:
-        slots = e.binary("sub", slots, e.slice(slots, 1, 0, 1))
+        slots = e.binary("sub", slots, e.slice(slots, 1, start=0, stop=1))
     here = e.mul(slots, x.axis.new_mask)
     if method == "first":
         leading = e.binary("max", e.add(e.mul(x.axis.new_rank, -1.0), 1.0), 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flexit.ir.block import Block, Fault
+from flexit.ir.block import Block, Fault, From
 from flexit.ir.edges import Sequence as SequenceEdge
 from flexit.ir.edges import Vector
 
@@ -35,7 +35,8 @@ def same_shape(block: Block, xs: Sequence[SequenceEdge | Vector]) -> Iterator[Fa
 
 def _names(block: Block, count: int) -> list[str]:
     """The edges as written; empty where one of them stands for several."""
-    written = next(iter(block.wired.values()), None) if isinstance(block.wired, dict) else block.wired
+    wired = block.wired
+    written: From | None = next(iter(wired.values()), None) if isinstance(wired, dict) else wired
     return written if isinstance(written, list) and len(written) == count else []
 
 

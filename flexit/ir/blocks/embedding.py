@@ -131,30 +131,27 @@ class Embedding(Block, kind="embedding"):
     def expand(self, e: Expander, tokens: Tokens, token_types: Tokens | None = None) -> Sequence:
         if self.tied_to is not None:
             table = e.table(self, self.tied_to)
-            rows, d_model, weight = table.rows, table.width, e.tied(table)
+            width = e.draft.width = table.width
+            x = e.tied_embedding(tokens.ids, table)
         else:
             assert self.vocab_size is not None and self.d_model is not None
-            rows, d_model, weight = self.vocab_size, self.d_model, None
-        e.draft.width = d_model
-        if weight is None:
-            x = e.embedding(tokens.ids, rows, d_model, "tokens")
-        else:
-            x = e.tied_embedding(tokens.ids, rows, d_model, weight)
-        x = e.mul(x, d_model**0.5 if self.multiplier == "sqrt_d_model" else self.multiplier)
+            width = e.draft.width = self.d_model
+            x = e.embedding(tokens.ids, "tokens", rows=self.vocab_size, width=width)
+        x = e.mul(x, width**0.5 if self.multiplier == "sqrt_d_model" else self.multiplier)
         if self.norm is not None and self.norm_at == "token":
             x = self.norm.apply(e, x, "norm")
-        x = self._sum(e, x, tokens, token_types, d_model)
+        x = self._with_types(e, x, token_types, width=width)
+        if self.position is not None:
+            x = e.add(x, self.position.expand(e, tokens.axis, width))
         if self.norm is not None and self.norm_at == "sum":
             x = self.norm.apply(e, x, "norm")
         return Sequence(x=e.dropout(x, self.dropout), axis=tokens.axis)
 
-    def _sum(self, e: Expander, x: Value, tokens: Tokens, token_types: Tokens | None, d_model: int) -> Value:
-        if self.token_types is not None:
-            if token_types is None:
-                row = e.parameter("token_types.weight", (self.token_types, d_model), "token_type")
-            else:
-                row = e.embedding(token_types.ids, self.token_types, d_model, "token_types", role="token_type")
-            x = e.add(x, row)
-        if self.position is not None:
-            x = e.add(x, self.position.expand(e, tokens.axis, d_model))
-        return x
+    def _with_types(self, e: Expander, x: Value, wired: Tokens | None, *, width: int) -> Value:
+        if self.token_types is None:
+            return x
+        if wired is None:
+            row = e.parameter("token_types.weight", (self.token_types, width), "token_type")
+        else:
+            row = e.embedding(wired.ids, "token_types", rows=self.token_types, width=width, role="token_type")
+        return e.add(x, row)

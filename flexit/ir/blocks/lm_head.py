@@ -58,7 +58,7 @@ class LmHead(Block, kind="lm_head"):
                 code="FX0702", field="vocab_size", message="is fixed by tied_to",
                 expected=f"{table.rows}, the rows of {owner}", found=str(self.vocab_size), cure="delete vocab_size",
             ))  # fmt: skip
-        return e.tied_linear(h, table.rows, e.tied(table), "bias" if self.bias else None)
+        return e.tied_linear(h, table, bias="bias" if self.bias else None)
 
     def _own(self, e: Expander, h: Value) -> Value:
         rows = {table.rows for table in e.tables.values()}

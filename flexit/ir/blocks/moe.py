@@ -69,4 +69,4 @@ class Moe(FeedForward, kind="moe"):
         if self.router.normalize:
             weights = e.binary("div", weights, e.reduce("sum", weights, -1, keep=True))
         weights = e.mul(weights, self.router.scale)
-        return x.of(e.experts(x, index, weights, self.expert, self.n_experts, "experts"))
+        return x.of(e.experts(x, self.expert, "experts", n_experts=self.n_experts, index=index, weights=weights))

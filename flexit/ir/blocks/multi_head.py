@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -69,7 +70,10 @@ class MultiHead(Mixer, kind="multi_head"):
             "kind": "multi_head", "n_heads": 4, "n_kv_heads": 2, "head_dim": 6, "v_head_dim": 5,
             "rotary": {"dim": 4}, "mask": {"kind": "causal", "window": 3}, "qk": {"norm": "rms_norm"},
         },
-        {"kind": "multi_head", "n_heads": 2, "mask": "full", "scores": {"scale": 1.0, "bias": {"kind": "t5", "n_buckets": 8, "max_distance": 16}}},
+        {
+            "kind": "multi_head", "n_heads": 2, "mask": "full",
+            "scores": {"scale": 1.0, "bias": {"kind": "t5", "n_buckets": 8, "max_distance": 16}},
+        },
     )  # fmt: skip
 
     n_heads: PositiveInt
@@ -112,8 +116,8 @@ class MultiHead(Mixer, kind="multi_head"):
             near = [n for n in divisors if n < groups][-1:] + [n for n in divisors if n > groups][:1]
             yield Fault(
                 code="FX0404", field="n_kv_heads", message="does not divide n_heads",
-                expected=f"a divisor of n_heads, which is {self.n_heads}{{line n_heads}}: {_listed(divisors)}", found=str(groups),
-                cure=f"set n_kv_heads to {_listed(near)}",
+                expected=f"a divisor of n_heads, which is {self.n_heads}{{line n_heads}}: {_listed(divisors)}",
+                found=str(groups), cure=f"set n_kv_heads to {_listed(near)}",
             )  # fmt: skip
         if self.qk.at != "before_rotary" and self.rotary is None:
             yield Fault(
@@ -157,10 +161,7 @@ class MultiHead(Mixer, kind="multi_head"):
             yield from self._check_rotary(x, self.rotary)
         if self.scores.bias is not None:
             for fault in self.scores.bias.check_for(two_sided=not self.mask.is_causal):
-                yield Fault(
-                    code=fault.code, field=f"scores.bias.{fault.field}", message=fault.message,
-                    expected=fault.expected, found=fault.found, cure=fault.cure,
-                )  # fmt: skip
+                yield replace(fault, field=f"scores.bias.{fault.field}")
 
     def _check_rotary(self, x: Sequence, rotary: Rotary) -> Iterator[Fault]:
         head_dim = self._head_dim(x)
@@ -206,14 +207,14 @@ class MultiHead(Mixer, kind="multi_head"):
         q = e.linear(x.x, self.n_heads * head_dim, "q_proj", bias=bias.q, role="query_projection", head_dim=head_dim)
         k = e.linear(source.x, groups * head_dim, "k_proj", bias=bias.k)
         v = e.linear(source.x, groups * v_dim, "v_proj", bias=bias.v)
-        q = self._prepared(e, x, q, self.n_heads, head_dim, "q_norm")
-        k = self._prepared(e, x, k, groups, head_dim, "k_norm")
-        v = _split(e, v, groups, v_dim)
+        q = self._prepared(e, x, q, norm_name="q_norm", heads=self.n_heads, head_dim=head_dim)
+        k = self._prepared(e, x, k, norm_name="k_norm", heads=groups, head_dim=head_dim)
+        v = _split(e, v, groups, dim=v_dim)
         causal = not cross and self.mask is not None and self.mask.is_causal
         if cross:
             k, v = e.keep(k, source.axis, "key"), e.keep(v, source.axis, "value")
         elif causal:
-            k, v = e.append(k, x.axis, 2, "key"), e.append(v, x.axis, 2, "value")
+            k, v = e.append(k, x.axis, "key", dim=2), e.append(v, x.axis, "value", dim=2)
         scale = head_dim**-0.5 if self.scores.scale == "rsqrt_head_dim" else self.scores.scale
         pieces = tuple(self.mask.pieces()) if self.mask is not None and not cross else ()
         mask = e.mask(source.axis, pieces, causal=causal)
@@ -238,23 +239,23 @@ class MultiHead(Mixer, kind="multi_head"):
     def _head_dim(self, x: Sequence) -> int:
         return self.head_dim or x.width // self.n_heads
 
-    def _prepared(self, e: Expander, x: Sequence, h: Value, heads: int, head_dim: int, name: str) -> Value:
+    def _prepared(self, e: Expander, x: Sequence, h: Value, *, norm_name: str, heads: int, head_dim: int) -> Value:
         """Heads of q or k, normed and rotated: ``[batch, heads, seq, head_dim]``."""
         norm, late = self.qk.norm, self.qk.at == "after_rotary"
         if norm is not None and not late and self.qk.over == "all":
-            h = norm.apply(e, h, name)
+            h = norm.apply(e, h, norm_name)
         h = e.reshape(h, "=0", "=1", heads, head_dim)
         if norm is not None and not late and self.qk.over == "head":
-            h = norm.apply(e, h, name)
+            h = norm.apply(e, h, norm_name)
         h = e.permute(h, 0, 2, 1, 3)
         if self.rotary is not None:
             dim = self.rotary.dim or head_dim
             h = e.rotate(h, e.rotary(x.axis, dim=dim, theta=self.rotary.theta), dim=dim, style=self.rotary.style)
         if norm is not None and late and self.qk.over == "head":
-            h = norm.apply(e, h, name)
+            h = norm.apply(e, h, norm_name)
         if norm is not None and late and self.qk.over == "all":
             flat = e.reshape(e.permute(h, 0, 2, 1, 3), "=0", "=1", "*")
-            h = _split(e, norm.apply(e, flat, name), heads, head_dim)
+            h = _split(e, norm.apply(e, flat, norm_name), heads, dim=head_dim)
         return h
 
     def _score_bias(self, e: Expander, x: Sequence, causal: bool) -> Value | None:
@@ -274,7 +275,7 @@ class MultiHead(Mixer, kind="multi_head"):
             return own.expand(e, x.axis, n_heads=self.n_heads, causal=causal)
 
 
-def _split(e: Expander, h: Value, heads: int, dim: int) -> Value:
+def _split(e: Expander, h: Value, heads: int, *, dim: int) -> Value:
     return e.permute(e.reshape(h, "=0", "=1", heads, dim), 0, 2, 1, 3)
 
 

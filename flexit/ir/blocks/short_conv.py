@@ -29,5 +29,5 @@ class ShortConv(Mixer, kind="short_conv"):
         d = x.width
         b, c, v = e.split(e.linear(x.x, 3 * d, "in_proj", bias=self.bias), [d, d, d])
         cached = x.axis.decoded and e.cached
-        mixed = e.causal_conv(e.mul(b, v), x.axis.new_mask, self.kernel, "conv", bias=self.bias, cached=cached)
+        mixed = e.causal_conv(e.mul(b, v), x.axis.new_mask, "conv", kernel=self.kernel, bias=self.bias, cached=cached)
         return x.of(e.linear(e.mul(c, mixed), d, "out_proj", bias=self.bias, role="residual_projection"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -34,7 +35,8 @@ class Stack(Block, kind="stack"):
     later: ClassVar[tuple[str, ...]] = ("drop_path_rate",)
     examples = (
         {
-            "kind": "stack", "n_layers": 3, "layer": {"kind": "residual", "body": {"kind": "mlp", "d_ff": 24}, "norm": None},
+            "kind": "stack", "n_layers": 3,
+            "layer": {"kind": "residual", "body": {"kind": "mlp", "d_ff": 24}, "norm": None},
             "variants": {"wide": {"body": {"d_ff": 32}}}, "pattern": ["default*2", "wide"], "final_norm": "rms_norm",
         },
     )  # fmt: skip
@@ -148,8 +150,5 @@ class Stack(Block, kind="stack"):
                 expected="one number of heads and one kind of mask in all layers", found=shown,
                 cure="give each attention its own scores.bias",
             ))  # fmt: skip
-        faults = list(shared.bias.check_for(two_sided=not readers[0][1]))
-        e.refuse(self, *(
-            Fault(code=f.code, field=f"score_bias.{f.field}", message=f.message, expected=f.expected, found=f.found, cure=f.cure)
-            for f in faults
-        ))  # fmt: skip
+        faults = shared.bias.check_for(two_sided=not readers[0][1])
+        e.refuse(self, *(replace(fault, field=f"score_bias.{fault.field}") for fault in faults))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -12,6 +13,7 @@ from flexit.ir.blocks._residual import Placement, Sublayer, check_placement, dis
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import INFERRED, Probability
+from flexit.ir.program import Value
 from flexit.ir.residual_form import ResidualForm, Sequential
 
 Name = Literal["attention", "cross_attention", "feed_forward"]
@@ -110,6 +112,7 @@ class TransformerLayer(Block, kind="transformer_layer"):
             )  # fmt: skip
 
     def inferred(self, around: Surroundings) -> Iterator[Inferred]:
+        del around
         if self.order is None:
             yield Inferred("order", list(self.present), "as present")
         if self.norm is not None and self.norm_on is None:
@@ -120,13 +123,10 @@ class TransformerLayer(Block, kind="transformer_layer"):
         for name in self.order or self.present:
             counts[name] = counts.get(name, 0) + 1
             path = name if counts[name] == 1 else f"{name}_{counts[name]}"
-            x = self._sublayer(name, path).apply(e, x, self._branch(e, name, path, memory))
+            ports = {"memory": memory} if name == "cross_attention" else {}
+            branch = partial(_expanded, e, getattr(self, name), path=path, **ports)
+            x = self._sublayer(name, path).apply(e, x, branch)
         return x
-
-    def _branch(self, e: Expander, name: Name, path: str, memory: Sequence | None) -> Any:
-        body: Block = getattr(self, name)
-        ports = {"memory": memory} if name == "cross_attention" else {}
-        return lambda h: e.main(body, path, x=h, **ports).x
 
     def _sublayer(self, name: Name, path: str) -> Sublayer:
         normed = self.norm is not None and (self.norm_on is None or name in self.norm_on)
@@ -137,3 +137,8 @@ class TransformerLayer(Block, kind="transformer_layer"):
             multiplier=multiplier, skip_multiplier=form.skip_multiplier, layer_scale=form.layer_scale,
             skip_from=form.skip_from, dropout=self.dropout,
         )  # fmt: skip
+
+
+def _expanded(e: Expander, body: Block, x: Sequence, *, path: str, **ports: Any) -> Value:
+    """The values of a sub-layer's body at ``path``."""
+    return e.main(body, path, x=x, **ports).x

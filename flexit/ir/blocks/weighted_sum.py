@@ -42,7 +42,8 @@ class WeightedSum(Block, kind="weighted_sum"):
             table = e.permute(e.softmax(e.permute(table, 1, 0)), 1, 0)
         total = None
         for index, edge in enumerate(x):
-            part = e.mul(edge.x, e.reshape(e.slice(table, 0, index, index + 1), width))
+            row = e.slice(table, 0, start=index, stop=index + 1)
+            part = e.mul(edge.x, e.reshape(row, width))
             total = part if total is None else e.add(total, part)
         assert total is not None
         return x[0].of(total)

@@ -32,4 +32,4 @@ class Learned(Position, kind="learned"):
     def expand(self, e: Expander, axis: Axis, width: int) -> Value:
         ids = self.ids.of(e, axis)
         ids = ids if self.offset == 0 else e.add(ids, float(self.offset))
-        return e.embedding(ids, self.max_len + self.offset, width, "positions", role="position")
+        return e.embedding(ids, "positions", rows=self.max_len + self.offset, width=width, role="position")

@@ -50,5 +50,5 @@ class T5(Bias, kind="t5"):
         keys = axis.key_rank if causal else axis.new_rank
         op = Bucket(n_buckets=self.n_buckets, max_distance=self.max_distance, two_sided=two_sided)
         rows = e.write(op, axis.new_rank, keys, name="bucket")
-        bias = e.embedding(rows, self.n_buckets, n_heads, "", role="score_bias")
+        bias = e.embedding(rows, "", rows=self.n_buckets, width=n_heads, role="score_bias")
         return e.permute(bias, 0, 3, 1, 2)
