@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class UserError(FlexitError, ValueError):
         return self.problems[0].code
 
     @classmethod
-    def of(cls, code: str, message: str, *, expected: str, found: str, cure: str, path: str = "") -> UserError:
+    def of(cls, code: str, message: str, *, expected: str, found: str, cure: str, path: str = "") -> Self:
         """An error of one problem that has no place in a text."""
         return cls([Problem(code=code, path=path, message=message, expected=expected, found=found, cure=cure)])
 

@@ -120,7 +120,8 @@ def speaker_at(path: str) -> Speaker:
     Raises:
         UserError: there is no model, or it has no tokenizer.
     """
-    from flexit.runtime.bundle import MANIFEST, open_bundle
+    from flexit.runtime.bundle import open_bundle
+    from flexit.runtime.manifest import MANIFEST
     from flexit.runtime.tokenizer import Tokenizer
 
     session: Session

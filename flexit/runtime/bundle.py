@@ -1,20 +1,17 @@
-"""A bundle: the deployed form of a model, one flat folder whose manifest lists every file, its hash and the evidence."""
+"""A bundle: the deployed form of a model, a flat folder whose manifest lists every file, its hash and the evidence."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from flexit.errors import BundleError
+from flexit.runtime.external_data import External, Malformed, external_data
 from flexit.runtime.folder import recover
-from flexit.runtime.session import Entry, Interface
-
-MANIFEST = "manifest.json"
-FORMAT = 1
+from flexit.runtime.manifest import MANIFEST, read_manifest, refused
+from flexit.runtime.session import Entry, Interface, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +39,31 @@ def read_bundle(folder: str | Path) -> Bundle:
     """
     path = Path(folder)
     recover(path)
-    file = path / MANIFEST
+    manifest = read_manifest(path)
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _wrong("FX1401", "is no bundle", f"a folder with {MANIFEST}", str(error), file) from error
-    if not isinstance(manifest, dict) or cast("dict[str, Any]", manifest).get("format") != FORMAT:
-        raise _wrong("FX1401", "is no bundle of this version", f"format {FORMAT}", "another one", file)
-    checked = cast("dict[str, Any]", manifest)
-    _check_files(path, checked["files"])
-    return Bundle(path, checked)
+        _check_files(path, manifest["files"])
+    except OSError as error:
+        raise refused(
+            "FX1402", "a file cannot be read", expected="the files of the manifest", found=error.strerror or str(error),
+            place=Path(error.filename or path),
+        ) from error  # fmt: skip
+    return Bundle(path, manifest)
 
 
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:
-    for name, digest in files.items():
-        file = folder / name
-        if Path(name).name != name or name in (".", ".."):
-            raise _wrong("FX1403", "names a file outside the bundle", "a bare file name", name, folder)
-        if file.is_symlink() or not file.is_file():
-            raise _wrong("FX1402", "a file is missing or no regular file", name, "nothing or a link", file)
-        if sha256(file) != digest:
-            raise _wrong("FX1402", "a file has changed", f"sha256 {digest[:12]}...", f"{sha256(file)[:12]}...", file)
     for file in folder.iterdir():
         if file.name != MANIFEST and file.name not in files:
-            raise _wrong("FX1402", "a file is not in the manifest", ", ".join(sorted(files)), file.name, file)
+            raise refused("FX1402", "a file is not in the manifest", expected=", ".join(sorted(files)),
+                          found=file.name, place=file)  # fmt: skip
+    for name, digest in files.items():
+        file = folder / name
+        if file.is_symlink() or not file.is_file():
+            raise refused("FX1402", "a file is missing or no regular file", expected=name, found="nothing or a link",
+                          place=file)  # fmt: skip
+        found = sha256(file)
+        if found != digest:
+            raise refused("FX1402", "a file has changed", expected=f"sha256 {digest[:12]}...",
+                          found=f"{found[:12]}...", place=file)  # fmt: skip
 
 
 def sha256(file: Path) -> str:
@@ -77,44 +75,59 @@ def sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
-def check_external_data(folder: Path, manifest: Mapping[str, Any]) -> None:
+def check_external_data(bundle: Bundle) -> None:
     """Refuse a model whose external data lies anywhere but in a listed file of the bundle.
 
     Raises:
-        BundleError: FX1403.
+        BundleError: FX1403 another place, FX1404 the bytes are no model.
     """
-    import onnx
-    from onnx.external_data_helper import uses_external_data
+    for name in bundle.manifest["models"]:
+        file = bundle.folder / name
+        try:
+            places = external_data(file.read_bytes())
+            sizes = {listed: (bundle.folder / listed).stat().st_size for listed in bundle.manifest["files"]}
+        except (OSError, Malformed) as error:
+            raise refused(
+                "FX1404", "a model cannot be used", expected="ONNX as flexit writes it", found=str(error), place=file
+            ) from error  # fmt: skip
+        for place in places:
+            _require_inside(place, sizes, file)
 
-    for name in manifest["models"]:
-        model = onnx.load_model(str(folder / name), load_external_data=False)
-        for tensor in onnx.external_data_helper._get_all_tensors(model):  # pyright: ignore
-            if uses_external_data(tensor):
-                location = next(entry.value for entry in tensor.external_data if entry.key == "location")
-                if location not in manifest["files"]:
-                    raise _wrong("FX1403", "a model reads a file that the manifest does not list",
-                                 "external data among the bundle's files", location, folder / name)  # fmt: skip
+
+def _require_inside(place: External, sizes: Mapping[str, int], file: Path) -> None:
+    if place.location not in sizes:
+        raise refused(
+            "FX1403", "a model reads a file that the manifest does not list",
+            expected="external data among the bundle's files", found=place.location, place=file,
+        )  # fmt: skip
+    size, end = sizes[place.location], place.offset + (place.length or 0)
+    if end > size:
+        raise refused(
+            "FX1403", f"a model reads beyond the end of {place.location}", expected=f"at most {size} bytes",
+            found=f"{end} bytes", place=file,
+        )  # fmt: skip
 
 
-def open_bundle(folder: str | Path, *, optimise: bool = True, threads: int = 0) -> Any:
+def open_bundle(folder: str | Path, *, optimise: bool = True, threads: int = 0) -> Session:
     """A session on a bundle, after its files and the places of its weights have been checked.
 
     Raises:
-        BundleError: the folder is no sound bundle.
+        BundleError: FX1401 to FX1404, the folder is no sound bundle.
+    """
+    return session_on(read_bundle(folder), optimise=optimise, threads=threads)
+
+
+def session_on(bundle: Bundle, *, optimise: bool = True, threads: int = 0) -> Session:
+    """A session on a bundle whose files have been checked.
+
+    Raises:
+        BundleError: FX1403 or FX1404, a model in it is unsafe or unusable.
     """
     from flexit.runtime.ort_session import ModelFile, OrtSession
 
-    bundle = read_bundle(folder)
-    check_external_data(bundle.folder, bundle.manifest)
+    check_external_data(bundle)
     files = [
         ModelFile(bundle.folder / name, tuple((state["input"], state["output"]) for state in model["states"]))
         for name, model in bundle.manifest["models"].items()
     ]
     return OrtSession(files, bundle.interface, optimise=optimise, threads=threads)
-
-
-def _wrong(code: str, message: str, expected: str, *rest: Any) -> BundleError:
-    found, place = rest
-    return BundleError.of(
-        code, f"{place}: {message}", expected=expected, found=found, cure="export the bundle again, or copy it anew"
-    )

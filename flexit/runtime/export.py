@@ -23,8 +23,9 @@ from flexit.ir.spec import Spec
 from flexit.ir.written import Node
 from flexit.lower.onnx.model import Emitted, emit_models, save
 from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
-from flexit.runtime.bundle import FORMAT, MANIFEST, Bundle, read_bundle, sha256
+from flexit.runtime.bundle import Bundle, read_bundle, sha256
 from flexit.runtime.folder import recover, writing
+from flexit.runtime.manifest import FORMAT, MANIFEST
 from flexit.runtime.ort_session import ModelFile, OrtSession
 from flexit.runtime.proof.compare import mask_of
 from flexit.runtime.proof.grid import Case, inputs_for

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -241,12 +242,14 @@ def _never(target: Path) -> str:
 
 
 def _finish(temporary: Path, marker: str) -> None:
-    """Check the marker and make everything durable."""
+    """Check the marker and make everything durable, with a new file's permissions (libraries write some as 0600)."""
+    mode = stat.S_IMODE((temporary / PARTIAL).stat().st_mode)
     (temporary / PARTIAL).unlink()
     if not is_ours(temporary, marker):
         raise FlexitError(f"{marker} of a new folder must be a JSON object with a key 'flexit'")
     for parent, _, names in os.walk(temporary, topdown=False):
         for name in names:
+            (Path(parent) / name).chmod(mode)
             sync_file(Path(parent) / name)
         sync_folder(Path(parent))
 

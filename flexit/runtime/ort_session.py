@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from flexit.errors import BundleError, TaskError
 from flexit.runtime.session import Array, Interface, position_ids
 
 
@@ -33,10 +34,11 @@ class OrtSession:
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         self.interface = interface
-        self._models = [
-            ort.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"]) for file in files
-        ]
+        self._models = [_loaded(file, options) for file in files]
         self._files = list(files)
+        missing = set(interface.outputs) - {entry.name for entry in self._decoder.get_outputs()}
+        if missing:
+            raise _unusable(files[-1], "the outputs that the manifest names", f"no {min(missing)}")
         self._past: dict[str, Array] = {}
         self._mask = np.zeros((0, 0), np.int64)
         self._fixed: dict[str, Array] = {}
@@ -72,7 +74,7 @@ class OrtSession:
         if len(self._models) > 1:
             encoder = self._models[0]
             names = [output.name for output in encoder.get_outputs()]
-            self._fixed = dict(zip(names, encoder.run(None, _chosen(encoder, full)), strict=True))
+            self._fixed = dict(zip(names, _ran(encoder, full), strict=True))
         decoded = {e.name for e in self.interface.inputs if e.group == self.interface.decoded}
         self._fixed |= {name: array for name, array in full.items() if name not in decoded}
         batch = next(iter(full.values())).shape[0]
@@ -95,13 +97,48 @@ class OrtSession:
                 ids, mask = self.interface.require_decoded()
                 feeds[entry.name] = position_ids(feeds[mask.name], feeds[ids.name].shape[1])
         names = [output.name for output in self._decoder.get_outputs()]
-        outputs = dict(zip(names, self._decoder.run(None, _chosen(self._decoder, feeds)), strict=True))
+        outputs = dict(zip(names, _ran(self._decoder, feeds), strict=True))
         self._past = {past: outputs[new] for past, new in self._files[-1].states if past and new}
         return outputs
 
 
-def _chosen(model: Any, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    return {entry.name: feeds[entry.name] for entry in model.get_inputs() if entry.name in feeds}
+def _loaded(file: ModelFile, options: Any) -> Any:
+    """A model with the states that were said of it.
+
+    Raises:
+        BundleError: FX1404, ONNX Runtime refuses it, or the states are not its own.
+    """
+    try:
+        model = ort.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library's errors derive from nothing narrower
+        raise _unusable(file, "a model that ONNX Runtime takes", str(error)) from error
+    own = {entry.name for entry in (*model.get_inputs(), *model.get_outputs())}
+    strange = [name for state in file.states for name in state if name is not None and name not in own]
+    if strange:
+        raise _unusable(file, "the states that the manifest names", f"no {strange[0]}")
+    return model
+
+
+def _unusable(file: ModelFile, expected: str, found: str) -> BundleError:
+    return BundleError.of(
+        "FX1404", f"{file.path}: a model cannot be used", expected=expected, found=found,
+        cure="export the bundle again, or copy it anew",
+    )  # fmt: skip
+
+
+def _ran(model: Any, feeds: Mapping[str, Array]) -> list[Array]:
+    """The results of a model on those of ``feeds`` that it takes.
+
+    Raises:
+        TaskError: FX2001, ONNX Runtime refuses them.
+    """
+    try:
+        return model.run(None, {each.name: feeds[each.name] for each in model.get_inputs() if each.name in feeds})
+    except Exception as error:  # the library's errors derive from nothing narrower
+        raise TaskError.of(
+            "FX2001", "ONNX Runtime refuses these inputs", expected="inputs that the model can be run on",
+            found=str(error), cure="compare shapes and ids with the inputs of the model",
+        ) from error  # fmt: skip
 
 
 def _length(dim: int | str, axis: int, batch: int) -> int:

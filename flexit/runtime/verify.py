@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from flexit.errors import BundleError
-from flexit.runtime.bundle import open_bundle, read_bundle
+from flexit.errors import BundleError, UserError
+from flexit.runtime.bundle import Bundle, read_bundle, session_on
+from flexit.runtime.manifest import refused
 from flexit.runtime.session import Array
+
+PROBE = "probe.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +38,44 @@ def verify(folder: str | Path) -> Verdict:
     from flexit.runtime.proof.compare import relative_error
 
     bundle = read_bundle(folder)
-    arrays = load_file(bundle.folder / "probe.safetensors")
-    inputs = {name.removeprefix("input."): array for name, array in arrays.items() if name.startswith("input.")}
-    expected = {name.removeprefix("output."): array for name, array in arrays.items() if name.startswith("output.")}
-    found = open_bundle(folder).run(inputs)
-    if set(found) != set(expected):
-        raise BundleError.of(
-            "FX1402", f"{folder}: the probe is not one of this model", expected=", ".join(found),
-            found=", ".join(expected), cure="export the bundle again",
-        )  # fmt: skip
+    session = session_on(bundle)
+    inputs, expected = _probe(bundle.folder / PROBE)
+    try:
+        inputs = bundle.interface.complete(inputs)
+        found = session.run(inputs)
+    except UserError as error:
+        raise _unfit(bundle, "inputs that the model takes", error.problems[0].found) from error
+    shapes = [{name: array.shape for name, array in each.items()} for each in (found, expected)]
+    if shapes[0] != shapes[1]:
+        raise _unfit(bundle, f"outputs {shapes[0]}", str(shapes[1]))
     errors = [
         relative_error(found[name], expected[name], _valid(bundle.manifest["outputs"][name], inputs)) for name in found
     ]
     return Verdict(max(errors), bundle.manifest["evidence"]["tolerance"])
+
+
+def _probe(file: Path) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The inputs and outputs that were stored.
+
+    Raises:
+        BundleError: FX1402, there are none.
+    """
+    try:
+        arrays = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise refused("FX1402", "the probe cannot be read", expected="arrays in the safetensors format",
+                      found=str(error), place=file) from error  # fmt: skip
+    inputs, outputs = (
+        {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
+        for kind in ("input.", "output.")
+    )
+    return inputs, outputs
+
+
+def _unfit(bundle: Bundle, expected: str, found: str) -> BundleError:
+    return refused(
+        "FX1402", "the probe is not one of this model", expected=expected, found=found, place=bundle.folder / PROBE
+    )
 
 
 def _valid(mask: str | None, inputs: dict[str, Array]) -> Array | None:
