@@ -11,6 +11,9 @@ Activation = Literal[
     "relu", "relu2", "gelu", "gelu_tanh", "quick_gelu", "silu", "tanh", "sigmoid", "identity"
 ]  # fmt: skip
 
+LATER = ("xielu",)
+"""Activations of the language that this build does not have yet."""
+
 SYNONYMS = {"swish": "silu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "linear": "identity"}
 """Other names users know, for the message that refuses them."""
 

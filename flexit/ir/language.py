@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
@@ -22,6 +23,8 @@ class Group(BaseModel):
 
     later: ClassVar[tuple[str, ...]] = ()
     """Fields of the language that this build does not have yet; each is refused as *not yet*."""
+    later_words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The same for single words of a field, by its name."""
 
 
 class Kind(Group):
@@ -95,7 +98,7 @@ def choose(trait: type[Kind], value: Any) -> Kind:
     cls = registry.find(trait, kind)
     if cls is None or not issubclass(cls, trait):
         which = "kind_unknown" if cls is None and not _elsewhere(kind) else "kind_misplaced"
-        if cls is None and kind in registry.LATER.get(trait.family, ()):
+        if cls is None and kind in registry.later(trait):
             which = "kind_later"
         raise PydanticCustomError(which, "no such kind here", {"trait": trait.__name__, "kind": kind, "key": "kind"})
     fields = {name: entry for name, entry in value.items() if name != "kind"}
@@ -106,8 +109,8 @@ def choose(trait: type[Kind], value: Any) -> Kind:
 
 
 def _elsewhere(kind: str) -> bool:
-    """Whether some family has a kind of this name."""
-    return any(registry.find(family, kind) is not None for family in families())
+    """Whether some family has a kind of this name, or will have one."""
+    return any(registry.find(family, kind) is not None or kind in registry.later(family) for family in families())
 
 
 def families() -> list[type[Kind]]:

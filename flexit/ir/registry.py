@@ -18,18 +18,18 @@ _kinds: dict[tuple[str, str], type[Kind]] = {}
 
 LATER: dict[str, tuple[str, ...]] = {
     "Block": (
-        "mla", "concat", "slice", "multiply", "dot_product", "unpool", "learned_tokens", "add_position", "std_norm",
-        "mlm_head", "regression", "token_classifier", "span", "gated_delta", "mamba2", "rg_lru", "differential",
-        "conv", "token_shift", "dynamic_tanh",
+        "concat", "slice", "multiply", "dot_product", "unpool", "learned_tokens", "add_position", "mlm_head",
+        "regression", "token_classifier", "span", "conv", "token_shift",
     ),
+    "Mixer": ("mla", "gated_delta", "mamba2", "rg_lru", "differential"),
+    "Norm": ("std_norm", "dynamic_tanh"),
     "Mask": ("prefix",),
-    "Position": (),
     "Ids": ("non_pad_cumsum",),
     "Bias": ("alibi", "distance", "relative", "relative_global", "disentangled"),
     "Scaling": ("linear", "dynamic", "ntk", "proportional", "yarn", "llama3", "longrope"),
     "Residual": ("parallel",),
 }  # fmt: skip
-"""Kinds of the language that this build does not have yet, by family; each is refused as *not yet*."""
+"""Kinds of the language that this build does not have yet, by family or trait; each is refused as *not yet*."""
 
 
 def register(cls: type[Kind]) -> None:
@@ -67,6 +67,12 @@ def names(family: type[Kind], trait: type[Kind] | None = None) -> list[str]:
     return sorted(
         kind for (of, kind), cls in _kinds.items() if of == family.family and issubclass(cls, trait or family)
     )
+
+
+def later(trait: type[Kind]) -> tuple[str, ...]:
+    """Kinds that the language has for a family or trait and this build does not have yet."""
+    classes = (trait, *trait.__subclasses__())
+    return tuple(kind for cls in classes for kind in LATER.get(cls.__dict__.get("family") or cls.__name__, ()))
 
 
 def forget(family: str, kind: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -17,6 +17,7 @@ class Router(Group):
     """logits -> score -> choice -> weights."""
 
     later: ClassVar[tuple[str, ...]] = ("selection_bias", "groups", "after_top_k", "weight_on")
+    later_words: ClassVar[Mapping[str, tuple[str, ...]]] = {"score": ("sigmoid", "none")}
 
     bias: bool = False
     """On the logits."""
@@ -31,7 +32,7 @@ class Router(Group):
 class Moe(FeedForward, kind="moe"):
     """Sum over the chosen experts of weight * expert(x)."""
 
-    later: ClassVar[tuple[str, ...]] = ("shared", "shared_gate")
+    later: ClassVar[tuple[str, ...]] = ("shared", "shared_gate", "capacity")
     examples = (
         {"kind": "moe", "n_experts": 4, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": 16}},
         {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from flexit.errors import Problem
-from flexit.ir.activations import SYNONYMS, Activation
+from flexit.ir.activations import LATER, SYNONYMS, Activation
 from flexit.ir.annotations import FieldType, Flag, GroupOf, KindOf, Number, Words, as_slot, fields
 from flexit.ir.describe import bounds, describe, example, family_name, legal_kinds
 from flexit.ir.diagnostics import problem
@@ -248,14 +248,23 @@ def _a_number(spot: Spot) -> str:
     return "an integer" if any(isinstance(o, Number) and o.integer for o in spot.type.options) else "a number"
 
 
+def _planned_words(spot: Spot) -> tuple[str, ...]:
+    return spot.owner.later_words.get(str(spot.name), ()) if spot.owner is not None else ()
+
+
 def _not_a_word(spot: Spot, value: Any, words: Words) -> Problem:
     known = [str(word) for word in words.words]
+    is_activation = set(known) == set(get_args(Activation))
+    if value in (LATER if is_activation else _planned_words(spot)):
+        return at(
+            spot, "FX0203", spot.mark, message=f"{value} is not here yet", expected=describe(spot.type),
+            found=shown(value), cure="use another word; this one is planned",
+        )  # fmt: skip
     same = SYNONYMS.get(value) if isinstance(value, str) else None
     near = nearest(str(value), known)
     cure = f"write {near}" if near else "write one of them"
     if same in known:
         cure = f"write {same}, which is the same function"
-    is_activation = set(known) == set(get_args(Activation))
     return at(
         spot, "FX0207", spot.mark, message="not an activation" if is_activation else "not one of the words",
         expected=describe(spot.type), found=shown(value), cure=cure,

@@ -1,0 +1,146 @@
+"""What the language has and this build does not: refused as *not yet*, at its place, and nothing else is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from flexit.ir import registry, spec
+from flexit.ir.activations import LATER as LATER_ACTIVATIONS
+from flexit.ir.activations import Activation
+from flexit.ir.annotations import fields
+from flexit.ir.block import Block
+from flexit.ir.io.load import check_text
+from flexit.ir.language import Group, Kind, families
+
+HERE = Path(__file__).parent
+LANGUAGE = YAML(typ="safe").load((HERE / "language.yaml").read_text(encoding="utf-8"))
+ATTENTION = "blocks.decoder.layer.attention"
+EXPECTED = {
+    "albert": {"blocks.embed.projection": "projection", "blocks.head": "mlm_head"},
+    "alibi": {"blocks.encoder.score_bias": "alibi"},
+    "bert": {"blocks.head": "mlm_head"},
+    "bi-encoder": {"blocks.similarity": "dot_product"},
+    "deberta": {"blocks.encoder.score_bias": "disentangled"},
+    "deepseek": {ATTENTION: "mla", "blocks.decoder.layer.feed_forward.shared": "shared"},
+    "dropped-layers": {
+        "blocks.decoder.layer.drop_path": "drop_path", "blocks.decoder.drop_path_rate": "drop_path_rate",
+    },
+    "electra": {"blocks.embed.projection": "projection", "blocks.head": "token_classifier"},
+    "gemma2": {f"{ATTENTION}.scores.softcap": "softcap", "blocks.head.softcap": "softcap"},
+    "gpt-oss": {
+        f"{ATTENTION}.scores.sinks": "sinks",
+        f"{ATTENTION}.rotary.scaling": "scaling",
+        "blocks.decoder.layer.feed_forward.router.score": "none",
+        "blocks.decoder.layer.feed_forward.router.after_top_k": "after_top_k",
+        "blocks.decoder.layer.feed_forward.expert.clamp": "clamp",
+    },
+    "joined-encoders": {"blocks.both": "concat"},
+    "llama3": {f"{ATTENTION}.rotary.scaling": "scaling"},
+    "memory-tokens": {
+        "blocks.memory": "learned_tokens", "blocks.joined": "concat", "blocks.words": "slice",
+        "blocks.head": "mlm_head",
+    },
+    "modernbert": {"blocks.head": "mlm_head"},
+    "mpnet": {"blocks.embed.position.ids": "non_pad_cumsum"},
+    "music": {f"{ATTENTION}.scores.bias": "relative_global"},
+    "parallel": {"blocks.decoder.layer.residual": "parallel"},
+    "words": {
+        "blocks.decoder.layer.feed_forward.activation": "xielu",
+        "blocks.decoder.variants.sparse.feed_forward.router.score": "sigmoid",
+    },
+}  # fmt: skip
+"""Document -> path of each problem -> what it says is not here yet."""
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_document_is_refused_for_what_is_not_built_and_for_nothing_else(name):
+    path = HERE / f"{name}.yaml"
+    problems = check_text(path.read_bytes(), path.name).problems
+    assert {problem.path: problem.found for problem in problems} == EXPECTED[name]
+    for problem in problems:
+        assert problem.code == "FX0203"
+        assert "is not here yet" in problem.message
+        assert problem.line and problem.column
+
+
+def test_every_document_is_looked_at():
+    assert {path.stem for path in HERE.glob("*.yaml")} - {"language"} == set(EXPECTED)
+
+
+def classes() -> dict[tuple[str, str], type[Group]]:
+    """Every built-in kind by family and name, and every group by its class name."""
+    registry.names(Block)
+    found: dict[tuple[str, str], type[Group]] = {}
+    for family in families():
+        if family.__module__.startswith("flexit.ir"):
+            kinds = {kind: registry.find(family, kind) for kind in registry.names(family) if ":" not in kind}
+            found |= {(family.family, kind): cls for kind, cls in kinds.items() if cls is not None}
+    for cls in below(Group):
+        if cls.__module__.startswith("flexit.ir") and not issubclass(cls, Kind) and cls is not spec.Spec:
+            found["group", cls.__name__] = cls
+    return found
+
+
+def below(cls: type[Group]) -> Iterator[type[Group]]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from below(child)
+
+
+def test_every_kind_of_the_language_is_built_or_for_later():
+    built = classes()
+    for family in families():
+        for kind in LANGUAGE.get(family.family, ()):
+            assert ((family.family, kind) in built) != (kind in registry.later(family)), kind
+    assert set(LANGUAGE) - {"group", "Scaling"} <= {family.family for family in families()}
+
+
+def test_nothing_is_built_that_the_language_lacks():
+    known = {(family, kind) for family, kinds in LANGUAGE.items() for kind in kinds}
+    assert set(classes()) - known == set()
+
+
+def test_every_field_of_a_built_kind_is_there_or_for_later():
+    for (family, name), cls in classes().items():
+        every_block = {"from", "shares", "init"} if issubclass(cls, Block) else set()
+        there = set(fields(cls)) - every_block
+        assert there | set(cls.later) == set(LANGUAGE[family][name] or ()), name
+        assert not there & set(cls.later), name
+
+
+def test_words_for_later_are_not_words_of_today():
+    for cls in classes().values():
+        for name, words in cls.later_words.items():
+            assert name in fields(cls)
+            assert not set(words) & {
+                word for option in fields(cls)[name].type.options for word in getattr(option, "words", ())
+            }
+    assert not set(LATER_ACTIVATIONS) & set(Activation.__args__)
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("Mask", "mla"), ("Mixer", "mlm_head"), ("Norm", "concat"), ("Bias", "prefix"), ("FeedForward", "mamba2")],
+)
+def test_a_planned_kind_in_the_wrong_place_is_called_misplaced(place, kind):
+    slots = {
+        "Mask": f"{{kind: multi_head, n_heads: 2, mask: {kind}}}",
+        "Mixer": kind,
+        "Bias": f"{{kind: multi_head, n_heads: 2, mask: full, scores: {{bias: {kind}}}}}",
+    }
+    layer = {"norm": kind if place == "Norm" else "null", "feed_forward": kind if place == "FeedForward" else "null"}
+    text = f"""
+flexit: 1
+name: misplaced
+blocks:
+  embed: {{kind: embedding, vocab_size: 10, d_model: 8}}
+  layer:
+    kind: transformer_layer
+    norm: {layer["norm"]}
+    attention: {slots.get(place, "{kind: multi_head, n_heads: 2, mask: full}")}
+    feed_forward: {layer["feed_forward"]}
+"""
+    (problem,) = check_text(text, "misplaced.yaml").problems
+    assert (problem.code, problem.found) == ("FX0204", kind)
