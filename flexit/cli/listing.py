@@ -107,10 +107,22 @@ def schema_text(which: str) -> str:
     Raises:
         UserError: there is none of this name.
     """
-    makers: dict[str, Any] = {}
-    raise UserError.of(
-        "FX1104", "no such schema", expected=f"one of {', '.join(makers)}", found=which, cure="write spec", path=which
-    )
+    from flexit.ir.io.schema_export import schema_text as text_of
+    from flexit.ir.spec import Spec
+    from flexit.runtime.train.config import RunConfig
+
+    languages: dict[str, tuple[type[Group], str]] = {
+        "spec": (Spec, "flexit spec"),
+        "run": (RunConfig, "flexit run config"),
+    }
+    if which not in languages:
+        near = nearest(which, list(languages))
+        raise UserError.of(
+            "FX1104", "no such schema", expected=f"one of {', '.join(languages)}", found=which,
+            cure=f"write {near or 'spec'}", path=which,
+        )  # fmt: skip
+    cls, title = languages[which]
+    return text_of(cls, title)
 
 
 def _fields(cls: type[Group], indent: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The JSON Schema of specs, for editors. ``python -m flexit.ir.io.schema_export`` writes it; a test fails on drift.
+"""The JSON Schema of a language, for editors; the files in ``schemas/`` are made with it, and a test fails on drift.
 
 It says what a single document can show: fields, types, kinds. Edges, merged layers and shapes are beyond it.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from flexit.ir import registry
@@ -30,47 +28,51 @@ from flexit.ir.annotations import (
 from flexit.ir.block import Block
 from flexit.ir.describe import family_name
 from flexit.ir.language import Group, Kind, field_docs
-from flexit.ir.spec import Spec
 
-PATH = Path("schemas/spec.schema.json")
 NAME = "^[a-z][a-z0-9_]{0,63}$"
 PLUGIN = "^[a-z][a-z0-9_.-]*:[a-z][a-z0-9_]*$"
 NAMED = ("inputs", "outputs", "blocks", "variants")
 """Fields whose keys are names."""
-EDGE = {"type": "string"}
+EDGE = {
+    "type": "string",
+    "description": "A block, BLOCK.PORT, BLOCK.layers[i], a port of the composite, or a graph input",
+}
+LIST = {"type": "array", "items": EDGE, "minItems": 2, "description": "Edges into a port that takes several, in order"}
+EACH = {
+    "type": "object",
+    "description": "Layer i of this stack reads one layer of another stack",
+    "required": ["each"],
+    "properties": {
+        "each": {"type": "string", "description": "The other stack"},
+        "order": {"enum": ["same", "reversed"], "default": "same", "description": "reversed: the layer n - 1 - i"},
+    },
+    "additionalProperties": False,
+}
 EDGES = {
     "anyOf": [
-        EDGE,
-        {"type": "array", "items": EDGE, "minItems": 2},
-        {"type": "object", "additionalProperties": {"anyOf": [
-            EDGE,
-            {"type": "array", "items": EDGE, "minItems": 2},
-            {
-                "type": "object", "required": ["each"], "additionalProperties": False,
-                "properties": {"each": EDGE, "order": {"enum": ["same", "reversed"]}},
-            },
-        ]}},
+        EDGE, LIST,
+        {"type": "object", "description": "Edges by port", "additionalProperties": {"anyOf": [EDGE, LIST, EACH]}},
     ],
 }  # fmt: skip
 
 Schema = dict[str, Any]
 
 
-def spec_schema() -> Schema:
-    """The schema of the current language version with the kinds that are built in."""
+def schema_of(cls: type[Group], title: str) -> Schema:
+    """The schema of a document with the fields of ``cls``, and of the kinds that are built in."""
     exporter = _Exporter()
-    document = exporter.document()
+    document = exporter.mapping(cls, fields(cls))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "flexit spec",
+        "title": title,
         **document,
         "$defs": dict(sorted(exporter.definitions.items())),
     }
 
 
-def text() -> str:
-    """The schema as it stands in the file."""
-    return json.dumps(spec_schema(), indent=1, ensure_ascii=False) + "\n"
+def schema_text(cls: type[Group], title: str) -> str:
+    """The schema as it stands in a file."""
+    return json.dumps(schema_of(cls, title), indent=1, ensure_ascii=False) + "\n"
 
 
 class _Exporter:
@@ -79,13 +81,11 @@ class _Exporter:
     def __init__(self) -> None:
         self.definitions: dict[str, Schema] = {}
 
-    def document(self) -> Schema:
-        return self._mapping(Spec, fields(Spec))
-
-    def _mapping(self, cls: type[Group], known: dict[str, Entry]) -> Schema:
+    def mapping(self, cls: type[Group], known: dict[str, Entry]) -> Schema:
+        """The fields of a class; nothing else is allowed in it."""
         docs = field_docs(cls)
         properties = {
-            name: {**self._property(name, entry), "description": docs.get(entry.attribute, "")}
+            name: {**self._property(name, entry), "description": " ".join(docs[entry.attribute].split())}
             for name, entry in known.items()
         }
         schema: Schema = {"type": "object", "description": _first_line(cls), "properties": properties}
@@ -96,7 +96,7 @@ class _Exporter:
         if name == "from":
             return dict(EDGES)
         schema = self._type(entry.type, named=name in NAMED, entries=name == "blocks")
-        if entry.required or entry.inferred or entry.default is None:
+        if entry.required or entry.inferred or (entry.default is None and not entry.type.nullable):
             return schema
         return {**schema, "default": _plain(entry.default)}
 
@@ -115,12 +115,6 @@ class _Exporter:
                 return {"type": "string"}
             case Words(words=words):
                 return {"enum": list(words)}
-            case GroupOf(cls=cls):
-                return self._group(cls)
-            case KindOf(partial=True):
-                return {"type": ["object", "string"]}
-            case KindOf(trait=trait):
-                return self._family(trait)
             case ListOf(item=item):
                 return {"type": "array", "items": self._type(item)}
             case MapOf(value=value):
@@ -128,13 +122,24 @@ class _Exporter:
                 names: Schema = {"propertyNames": {"pattern": NAME}} if named else {}
                 return {"type": "object", "additionalProperties": inside, **names}
             case _:
+                return self._mapped(option)
+
+    def _mapped(self, option: Option) -> Schema:
+        match option:
+            case GroupOf(cls=cls):
+                return self._group(cls)
+            case KindOf(partial=True):
+                return {"type": ["object", "string"]}
+            case KindOf(trait=trait):
+                return self._family(trait)
+            case _:
                 return {}
 
     def _group(self, cls: type[Group]) -> Schema:
         name = f"group.{cls.__name__}"
         if name not in self.definitions:
             self.definitions[name] = {}
-            self.definitions[name] = self._mapping(cls, fields(cls))
+            self.definitions[name] = self.mapping(cls, fields(cls))
         return {"$ref": f"#/$defs/{name}"}
 
     def _family(self, trait: type[Kind], *, entries: bool = False) -> Schema:
@@ -142,29 +147,44 @@ class _Exporter:
         name = f"any.{family_name(trait)}{'.entry' if entries else ''}"
         if name not in self.definitions:
             self.definitions[name] = {}
-            kinds = registry.names(trait)
-            built_in = [kind for kind in kinds if ":" not in kind]
+            built_in = [kind for kind in registry.names(trait) if ":" not in kind]
             plugin = {
                 "type": "object",
                 "required": ["kind"],
-                "properties": {"kind": {"type": "string", "pattern": PLUGIN}},
+                "properties": {"kind": {"type": "string", "pattern": PLUGIN, "description": "A kind of a plugin"}},
             }
-            alternatives: list[Schema] = [{"enum": built_in}, {"type": "string", "pattern": PLUGIN}, plugin]
+            bare = [kind for kind in built_in if not _required(_class(trait, kind))]
+            alternatives: list[Schema] = [{"enum": bare}] if bare else []
+            alternatives += [{"type": "string", "pattern": PLUGIN}, plugin]
             alternatives += [self._kind(trait, kind, entries=entries) for kind in built_in]
             self.definitions[name] = {"description": _first_line(trait), "anyOf": alternatives}
         return {"$ref": f"#/$defs/{name}"}
 
     def _kind(self, trait: type[Kind], kind: str, *, entries: bool) -> Schema:
-        cls = registry.find(trait, kind)
-        assert cls is not None
+        cls = _class(trait, kind)
         name = f"{cls.family}.{kind}{'.entry' if entries else ''}"
         if name not in self.definitions:
             self.definitions[name] = {}
-            schema = self._mapping(cls, fields(cls) if entries else as_slot(cls))
-            schema["properties"] = {"kind": {"const": kind}, **schema["properties"]}
-            schema["required"] = ["kind", *(key for key in schema.get("required", []) if not entries)]
+            schema = self.mapping(cls, fields(cls) if entries else as_slot(cls))
+            schema["properties"] = {"kind": {"const": kind, "description": _first_line(cls)}, **schema["properties"]}
+            schema["required"] = ["kind"]
+            required = _required(cls)
+            if required and entries:  # what is missing comes from the block it shares with
+                schema["anyOf"] = [{"required": ["shares"]}, {"required": required}]
+            elif required:
+                schema["required"] += required
             self.definitions[name] = schema
         return {"$ref": f"#/$defs/{name}"}
+
+
+def _class(trait: type[Kind], kind: str) -> type[Kind]:
+    cls = registry.find(trait, kind)
+    assert cls is not None
+    return cls
+
+
+def _required(cls: type[Group]) -> list[str]:
+    return [name for name, entry in fields(cls).items() if entry.required]
 
 
 def _number(option: Number) -> Schema:
@@ -188,13 +208,3 @@ def _plain(value: Any) -> Any:
 
 def _first_line(cls: type) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
-
-
-def main() -> None:
-    """Write the schema file, below the current folder or to the path given."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else PATH
-    path.write_text(text(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -68,12 +68,13 @@ def unknown_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
 def missing_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
     """A required field that is not written."""
     del context
-    name = str(spot.name)
     assert spot.owner is not None
+    field = f"{spot.name}: {shown(example(spot.owner, str(spot.name), spot.type))}"
+    bare = isinstance(spot.parent.value, str)
     return at(
         spot, "FX0202", spot.mark, message="required field is missing",
         expected=f"{describe(spot.type)} (there is no default)",
-        found="nothing", cure=f"add {name}: {shown(example(spot.owner, name, spot.type))}",
+        found="nothing", cure=f"write {{kind: {spot.parent.value}, {field}}}" if bare else f"add {field}",
     )  # fmt: skip
 
 

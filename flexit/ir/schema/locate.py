@@ -98,7 +98,7 @@ def _step(spot: Spot, option: Option, node: Node, step: str | int) -> Spot:
         return Spot(None, node, step, None, option.item, node.value[step])
     if isinstance(option, MapOf):
         return Spot(None, node, step, None, option.value, node.entries.get(str(step)))
-    cls = class_of(option, node.entries.get("kind"))
+    cls = class_of(option, node if isinstance(node.value, str) else node.entries.get("kind"))
     if cls is None:
         return spot
     name = str(step)
