@@ -97,6 +97,12 @@ class TransformerLayer(Block, kind="transformer_layer"):
                 expected=f"each of {', '.join(self.present)} at least once", found=", ".join(self.order or []),
                 cure=f"add {left_out[0]} to order, or set it to null",
             )  # fmt: skip
+        if self.cross_attention is not None and "memory" not in self.cross_attention.inputs:
+            yield Fault(
+                code="FX0502", field="cross_attention", message="does not read another sequence",
+                expected="a mixer with the port memory", found=self.cross_attention.kind,
+                cure="use multi-head attention here, or put this mixer in attention",
+            )  # fmt: skip
         if self.norm is None and self.norm_on is not None:
             yield Fault(
                 code="FX0501", field="norm_on", message="has no effect", expected="nothing, since norm is null",

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from flexit.errors import Problem
-from flexit.ir.block import Fault
+from flexit.ir.block import Block, Fault
 from flexit.ir.checks.walk import Walk
 from flexit.ir.initialisation import FOLLOWS, ROLES, Init
 from flexit.ir.layers import Varied
+from flexit.ir.program import Call, Param, Region, join
+from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest
 
 if TYPE_CHECKING:
@@ -33,16 +35,30 @@ def check_reach(walk: Walk, program: Program) -> Iterator[Problem]:
     """FX0510 for entries that no parameter follows."""
     everywhere: dict[str, bool] = {}
     below: dict[int, dict[str, bool]] = {}
-    for param in program.params():
-        blocks = list(walk.spec.along(param.path))
+    for blocks, param in _owned(walk.spec, program.root):
         layered = any(isinstance(block, Varied) for block in blocks)
         for roles in (everywhere, *(below.setdefault(id(block), {}) for block in blocks)):
             roles[param.role] = roles.get(param.role, False) or layered
-    yield from (walk.problem(fault) for fault in _unreached(walk.spec.init, everywhere))
+    yield from (walk.problem(fault) for fault in _unreached(walk.spec.init, everywhere, everywhere=True))
     for site in walk.sites:
         if site.block.shares is None and id(site.block) in below:
             for fault in _unreached(site.block.init, below[id(site.block)]):
                 yield site.problem(fault)
+
+
+def _owned(spec: Spec, root: Region) -> Iterator[tuple[tuple[Block, ...], Param]]:
+    """Parameters with the blocks they lie in, outermost first; of equal layers, those of one."""
+    seen: set[object] = set()
+    waiting = [("", root)]
+    while waiting:
+        prefix, region = waiting.pop()
+        blocks, rest = spec.locate(prefix)
+        key = (id(region), *map(id, blocks), *rest)
+        if key in seen:
+            continue
+        seen.add(key)
+        yield from ((spec.locate(join(prefix, param.path))[0], param) for param in region.params)
+        waiting += [(join(prefix, node.weights), node.region) for node in region.nodes if isinstance(node, Call)]
 
 
 def _entries(init: Mapping[str, Init]) -> Iterator[Fault]:
@@ -67,10 +83,11 @@ def _entries(init: Mapping[str, Init]) -> Iterator[Fault]:
             )  # fmt: skip
 
 
-def _unreached(init: Mapping[str, Init], roles: Mapping[str, bool]) -> Iterator[Fault]:
+def _unreached(init: Mapping[str, Init], roles: Mapping[str, bool], *, everywhere: bool = False) -> Iterator[Fault]:
+    """Entries without a parameter; ``everywhere``: the document's own, of which ``default`` is always there."""
     for role, way in init.items():
         followers = [other for other in roles if _follows(other, role)]
-        if not followers:
+        if not followers and not (everywhere and role == "default"):
             yield Fault(
                 code="FX0510", field=f"init.{role}", on_key=True, message="no parameter here has this role",
                 expected=f"one of the roles here: {', '.join(sorted(roles)) or 'none'}", found=role,

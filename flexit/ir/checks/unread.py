@@ -20,7 +20,7 @@ def check(walk: Walk) -> Iterator[Problem]:
     if not walk.document.resolved.faults:
         yield from _inputs(walk)
     for site in walk.sites:
-        if site.scope is not None and site.block.takes_extra_ports:
+        if site.scope is not None:
             yield from _ports(site)
 
 
@@ -55,7 +55,8 @@ def _inputs(walk: Walk) -> Iterator[Problem]:
 
 def _ports(site: Site) -> Iterator[Problem]:
     for port in site.ports:
-        if not _reads(site.block, port, site.ports):
+        known = port in site.block.inputs or site.block.takes_extra_ports
+        if known and not _reads(site.block, port, site.ports):
             written = site.block.wired
             yield site.problem(Fault(
                 code="FX0306", field=f"from.{port}" if isinstance(written, dict) else "", on_key=True,
