@@ -57,7 +57,7 @@ def export(
 
     with working("reading the model") as step:
         source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory)
-        bundle = prove(source, out, force=force, seed=seed, progress=step)
+        bundle = prove(source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory)
     table(evidence_rows(bundle.manifest), right=(2, 3, 4))
     say(f"{out} written; run it with: flexit generate {out} --prompt TEXT")
 

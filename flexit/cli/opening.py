@@ -9,10 +9,10 @@ from typing import Any
 from flexit.errors import UserError
 from flexit.ir.cost import cost
 from flexit.ir.io.load import load_spec
+from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.train.memory import require_memory
-
-WEIGHTS = "model.safetensors"
+from flexit.runtime.export import CURE
+from flexit.runtime.saved import WEIGHTS, read_spec, read_weights
 
 
 def checkpoint_at(path: str) -> Path | None:
@@ -44,9 +44,11 @@ def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool)
         )  # fmt: skip
     if checkpoint is None and Path(path).is_dir():
         raise _no_model(path)
-    spec = load_spec(path, sets=sets) if checkpoint is None else load_spec(checkpoint / "spec.json")
-    require_memory(cost(spec).export_peak, what="exporting", cure="export a smaller model", allow=allow_memory)
-    return checkpoint or to_torch(spec, seed=seed)
+    if checkpoint is not None:
+        return checkpoint
+    spec = load_spec(path, sets=sets)
+    require_memory(cost(spec).export_peak, what="exporting", cure=CURE, allow=allow_memory)
+    return to_torch(spec, seed=seed, allow_memory=True)
 
 
 def module_at(path: str) -> tuple[FlexitModule, Path]:
@@ -55,12 +57,10 @@ def module_at(path: str) -> tuple[FlexitModule, Path]:
     Raises:
         UserError: it is neither.
     """
-    from safetensors.torch import load_file
-
     checkpoint = checkpoint_at(path)
     if checkpoint is None:
         raise _no_model(path)
-    return to_torch(load_spec(checkpoint / "spec.json"), load_file(checkpoint / WEIGHTS)), checkpoint
+    return to_torch(read_spec(checkpoint), read_weights(checkpoint)), checkpoint
 
 
 def evidence_rows(manifest: Mapping[str, Any]) -> list[list[str]]:

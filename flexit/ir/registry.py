@@ -1,5 +1,5 @@
 """Which kinds exist. A built-in kind is the module of its own name in its family's package, imported when first named;
-a plugin's kind (``vendor:kind``) comes from a registered class or from the ``flexit.blocks`` entry point.
+a plugin's kind (``vendor:kind``) is that of a registered class, for which its plugin may be imported first.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import pkgutil
 from typing import TYPE_CHECKING
 
 from flexit.errors import FlexitError
+from flexit.ir import plugins
 
 if TYPE_CHECKING:
     from flexit.ir.language import Kind
@@ -49,7 +50,7 @@ def find(family: type[Kind], kind: str) -> type[Kind] | None:
     """The class of ``kind``, or None; looks for a module or an entry point of that name first."""
     key = (family.family, kind)
     if key not in _kinds and ":" in kind:
-        _load_plugin(kind)
+        plugins.follow(kind)
     elif key not in _kinds and family.package and kind.isidentifier() and not kind.startswith("_"):
         module = f"{family.package}.{kind}"
         if importlib.util.find_spec(module) is not None:
@@ -78,11 +79,3 @@ def later(trait: type[Kind]) -> tuple[str, ...]:
 def forget(family: str, kind: str) -> None:
     """Remove a registered kind; for tests and notebooks that define a plugin kind again."""
     _kinds.pop((family, kind), None)
-
-
-def _load_plugin(kind: str) -> None:
-    from importlib.metadata import entry_points  # costs more than the rest of a check; needed for plugins alone
-
-    for entry in entry_points(group="flexit.blocks"):
-        if entry.name == kind:
-            entry.load()

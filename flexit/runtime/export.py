@@ -16,15 +16,14 @@ import onnxruntime
 import torch
 
 import flexit
-from flexit.errors import CheckpointError
+from flexit.ir.cost import cost
 from flexit.ir.layers import as_written
 from flexit.ir.program import Program
-from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from flexit.lower.onnx.model import Emitted, emit_models, save
+from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
 from flexit.runtime.bundle import Bundle, read_bundle, sha256
-from flexit.runtime.folder import recover, writing
+from flexit.runtime.folder import writing
 from flexit.runtime.manifest import FORMAT, MANIFEST
 from flexit.runtime.ort_session import ModelFile, OrtSession
 from flexit.runtime.proof.compare import mask_of
@@ -32,30 +31,40 @@ from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.margins import margins_of
 from flexit.runtime.proof.prove import Evidence, Progress, Subject, prove
 from flexit.runtime.proof.stress import stress_weights
+from flexit.runtime.saved import read_spec, read_weights
 from flexit.runtime.session import Array
 from flexit.runtime.torch_session import TorchSession, interface_of
 
+CURE = "export a smaller model"
 CARRIED = ("tokenizer.json", "generation_config.json")
 """Files of a checkpoint that go into the bundle as they are."""
 
 
 def export(
     model: FlexitModule | str | Path, out_dir: str | Path, *, force: bool = False, seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | None = None, allow_memory: bool = False,
 ) -> Bundle:  # fmt: skip
     """Emit a model as ONNX, prove it against PyTorch, and write both as a bundle.
 
     Args:
         model: a module, or a checkpoint folder (``spec.json``, ``model.safetensors``).
-        out_dir: where the bundle goes; an existing bundle is replaced with ``force``.
+        out_dir: where the bundle goes.
+        force: replace a bundle that is there.
         seed: of the proof's inputs and stress weights.
         progress: called with what is being done.
+        allow_memory: start although the predicted memory is not there.
 
     Raises:
         ProofError: the backends differ; nothing is written.
         UserError: the folder may not be written, or the checkpoint cannot be read.
+        ResourceError: FX1703, the predicted memory is not there.
     """
-    module, carried = (model, {}) if isinstance(model, FlexitModule) else _from_checkpoint(Path(model))
+    if isinstance(model, FlexitModule):
+        module, carried = model, {}
+        needed = cost(module.program).export_peak - sum(value.nbytes for value in module.parameters())
+        require_memory(needed, what="exporting", cure=CURE, allow=allow_memory)
+    else:
+        module, carried = _from_checkpoint(Path(model), allow_memory=allow_memory)
     program = module.program
     weights = {name: value.detach().float().cpu().numpy() for name, value in module.named_parameters()}
     with writing(out_dir, marker=MANIFEST, force=force) as folder:
@@ -71,21 +80,11 @@ def export(
     return read_bundle(out_dir)
 
 
-def _from_checkpoint(folder: Path) -> tuple[FlexitModule, dict[str, Path]]:
-    from safetensors.torch import load_file
-
-    recover(folder)
-    try:
-        data = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-        weights = load_file(folder / "model.safetensors")
-    except (OSError, ValueError) as error:
-        raise CheckpointError.of(
-            "FX1201", f"{folder} is no checkpoint", expected="spec.json and model.safetensors", found=str(error),
-            cure="give the folder of a checkpoint, such as runs/NAME/checkpoints/step-000200",
-        ) from error  # fmt: skip
-    spec = Spec.model_validate(Node.of(data).plain())
+def _from_checkpoint(folder: Path, *, allow_memory: bool) -> tuple[FlexitModule, dict[str, Path]]:
+    spec = read_spec(folder)
+    require_memory(cost(spec).export_peak, what="exporting", cure=CURE, allow=allow_memory)
     carried = {name: folder / name for name in CARRIED if (folder / name).is_file()}
-    return to_torch(spec, weights), carried
+    return to_torch(spec, read_weights(folder), allow_memory=True), carried
 
 
 def _proved(

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from flexit.errors import Problem, UserError
 from flexit.ir.compile import compile_spec
+from flexit.ir.cost import count_parameters
 from flexit.ir.dims import evaluate, symbols
 from flexit.ir.program import Program, State
 from flexit.ir.spec import Spec
 from flexit.lower.torch.initialise import initial_values
+from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.regions import RegionCompiler, RegionModule
 
 
@@ -102,7 +104,7 @@ class FlexitModule(RegionModule):
 
 def to_torch(
     spec: Spec, weights: Mapping[str, Any] | None = None, *, seed: int = 0, dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
+    device: torch.device | str | None = None, allow_memory: bool = False,
 ) -> FlexitModule:  # fmt: skip
     """Build a spec as a PyTorch module, constructed on the meta device and filled once.
 
@@ -112,17 +114,32 @@ def to_torch(
         seed: of the draw; each parameter depends on it and on its own path alone.
         dtype: of the parameters, fp32 by default.
         device: where they live, the CPU by default.
+        allow_memory: build although the memory for it is not there.
 
     Raises:
         SpecError: the spec does not build.
+        ResourceError: FX1703, the parameters need more memory than there is; nothing was allocated.
         UserError: ``weights`` lacks parameters, has others, or shapes differ.
     """
     program = compile_spec(spec)
+    kept, place = dtype or torch.float32, torch.device(device or "cpu")
+    _require_room(program, kept, place, drawn=weights is None, allow=allow_memory)
     module = build(program)
     module.spec = spec
     values = initial_values(spec, program, seed=seed) if weights is None else weights
-    fill(module, values, dtype=dtype or torch.float32, device=torch.device(device or "cpu"))
+    fill(module, values, dtype=kept, device=place)
     return module
+
+
+def _require_room(program: Program, dtype: torch.dtype, device: torch.device, *, drawn: bool, allow: bool) -> None:
+    """Raise where the parameters do not fit; those that are drawn are on the CPU in fp32 first."""
+    count = count_parameters(program)
+    needed = count * dtype.itemsize
+    on_cpu = 4 * count * drawn + needed * (device.type == "cpu")
+    cure = "build a smaller model, or a narrower dtype"
+    require_memory(on_cpu, what="building the model", cure=cure, allow=allow)
+    if device.type == "cuda":
+        require_memory(needed, what="building the model", cure=cure, device=device, allow=allow)
 
 
 def build(program: Program) -> FlexitModule:

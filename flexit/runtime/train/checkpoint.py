@@ -21,6 +21,7 @@ from flexit.runtime.folder import locked, recover, remove_tree, sweep, write_fil
 MARKER = "training/state.json"
 LATEST = "LATEST"
 _NAME = re.compile(r"step-(\d{6,})")
+_KEPT = {"step", "tokens", "position", "optimizer", "rates", "validation_loss", "callbacks", "files"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,13 @@ def read_state(folder: Path) -> dict[str, Any]:
     recover(folder)
     try:
         state = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        missing = _KEPT - set(state)
+        if missing or type(state["step"]) is not int:
+            raise ValueError(f"no {', '.join(sorted(missing)) or 'whole step'} in {MARKER}")
         for name, digest in state["files"].items():
             if _sha256(folder / name) != digest:
                 raise ValueError(f"{name} has changed")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError.of(
             "FX1201", f"{folder} is no whole checkpoint", expected="every file as it was written", found=str(error),
             cure="use another checkpoint",

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexit.errors import CheckpointError, Problem, RunConfigError
+from flexit.errors import Problem, RunConfigError
 from flexit.ir.compile import compile_spec
 from flexit.ir.cost import position_limit
-from flexit.ir.io.load import load_spec, parse_spec, presets
+from flexit.ir.io.load import load_spec, presets
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest
 from flexit.ir.written import Node
 from flexit.runtime.folder import recover
+from flexit.runtime.saved import WEIGHTS, read_arrays, read_spec
 from flexit.runtime.train.config import Bpe, RunConfig
 from flexit.runtime.train.loss import ROUTERS
 from flexit.runtime.train.read import fault
@@ -48,9 +48,7 @@ class Model:
 
     def load_weights(self) -> Mapping[str, Any] | None:
         """First weights by path, or None."""
-        from safetensors.torch import load_file
-
-        return None if self.weights is None else load_file(self.weights)
+        return None if self.weights is None else read_arrays(self.weights)
 
 
 def find_model(config: RunConfig, root: Node, base: Path) -> Model:
@@ -96,19 +94,8 @@ def _from_checkpoint(folder: Path, config: RunConfig, root: Node) -> Model:
                 found=", ".join(config.set), cure="delete set, or start from a spec",
             )
         ])  # fmt: skip
-    try:
-        text = (folder / "spec.json").read_text(encoding="utf-8")
-        if not (folder / "model.safetensors").is_file():
-            raise FileNotFoundError("no model.safetensors")
-        json.loads(text)
-    except (OSError, ValueError) as error:
-        raise CheckpointError.of(
-            "FX1201", f"{folder} is no checkpoint", path="model", expected="spec.json and model.safetensors",
-            found=str(error),
-            cure="give the folder of a checkpoint, such as runs/NAME/checkpoints/step-000200",
-        ) from error  # fmt: skip
-    spec = parse_spec(text, str(folder / "spec.json"))
-    return Model(spec, compile_spec(spec), folder / "model.safetensors")
+    spec = read_spec(folder)
+    return Model(spec, compile_spec(spec), folder / WEIGHTS)
 
 
 def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from flexit.errors import RunConfigError, UserError
 from flexit.ir.cost import cost
 from flexit.ir.layers import as_written
 from flexit.ir.written import Node
+from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.folder import locked, write_file
 from flexit.runtime.tokenizer import Tokenizer
@@ -31,7 +32,6 @@ from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.device import autocast, pick_device
 from flexit.runtime.train.identity import MARKER, identity, read_identity, require_same, write_identity
 from flexit.runtime.train.loss import CausalLoss
-from flexit.runtime.train.memory import require_memory
 from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.read import fault, read_config
@@ -147,7 +147,9 @@ def make_trainer(plan: Plan, corpus: Corpus, *, callbacks: Sequence[Callback] = 
     length, size = config.data.seq_len, config.batch.size
     rows = Rows(training, seq_len=length, batch_size=size, seed=config.seed)
     validation = None if share is None else Rows(held_out, seq_len=length, batch_size=size, what="validation")
-    module = to_torch(plan.model.spec, plan.model.load_weights(), seed=config.seed, device=plan.device)
+    module = to_torch(
+        plan.model.spec, plan.model.load_weights(), seed=config.seed, device=plan.device, allow_memory=True
+    )  # fmt: skip (the plan has asked for more)
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
         CausalLoss(router_balance=config.losses.router_balance), rows, validation, callbacks,

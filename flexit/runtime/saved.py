@@ -1,0 +1,72 @@
+"""What a folder of weights says, read as what it is: a text and arrays from anyone. Nothing of it chooses what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexit.errors import CheckpointError
+from flexit.ir import plugins
+from flexit.ir.io.load import parse_spec
+from flexit.ir.spec import Spec
+from flexit.runtime.folder import recover
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SPEC = "spec.json"
+WEIGHTS = "model.safetensors"
+MAX_BYTES = 16 * 2**20
+"""Of a resolved spec, which says every default."""
+
+
+def read_spec(folder: Path) -> Spec:
+    """The spec of a checkpoint. A plugin that it needs must be imported already.
+
+    Raises:
+        CheckpointError: FX1201, the folder is no checkpoint.
+        SpecError: the spec is not valid.
+    """
+    recover(folder)
+    try:
+        if not (folder / WEIGHTS).is_file():
+            raise FileNotFoundError(f"no {WEIGHTS}")
+        with (folder / SPEC).open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _no_checkpoint(folder, error) from error
+    with plugins.sealed():
+        return parse_spec(text, str(folder / SPEC), max_bytes=MAX_BYTES)
+
+
+def read_weights(folder: Path) -> Mapping[str, Tensor]:
+    """The arrays of a checkpoint by path.
+
+    Raises:
+        CheckpointError: FX1201, there are none that can be read.
+    """
+    return read_arrays(folder / WEIGHTS)
+
+
+def read_arrays(file: Path) -> Mapping[str, Tensor]:
+    """The arrays in a safetensors file by name.
+
+    Raises:
+        CheckpointError: FX1201, there are none that can be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise _no_checkpoint(file.parent, error) from error
+
+
+def _no_checkpoint(folder: Path, error: Exception) -> CheckpointError:
+    found: Any = error.strerror if isinstance(error, OSError) else None
+    return CheckpointError.of(
+        "FX1201", f"{folder} is no checkpoint", expected=f"{SPEC} and {WEIGHTS}", found=str(found or error),
+        cure="give the folder of a checkpoint, such as runs/NAME/checkpoints/step-000200",
+    )  # fmt: skip
