@@ -8,19 +8,22 @@ from typing import Annotated, Any
 import typer
 
 from flexit.cli.console import emit, say, table, working
-from flexit.cli.specs import Json, Sets
+from flexit.cli.specs import Json, Plugins, Sets, load_plugins
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
 Source = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, a spec or a preset.")]
 
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="RUN", help="A run config.")],
+    config: Annotated[Path, typer.Argument(metavar="RUN", help="A run config, as docs/run-config.md describes it.")],
     *,
-    sets: Sets = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, such as steps=200.")
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="Refuse to go on with a run that is there.")] = False,
     allow_changed: Annotated[bool, typer.Option("--allow-changed", help="Go on although the run has changed.")] = False,
     allow_memory: AllowMemory = False,
+    plugins: Plugins = None,
 ) -> None:
     """Train as a run config says; started again, it goes on where it stopped.
 
@@ -28,6 +31,7 @@ def train(
     """
     from flexit.runtime.train.run import train as carry_out
 
+    load_plugins(plugins)
     result = carry_out(config, resume=not new, allow_changed=allow_changed, allow_memory=allow_memory, sets=sets or ())
     held_out = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.3f}"
     loss = "" if result.loss is None else f", loss {result.loss:.3f}"
@@ -41,12 +45,15 @@ def train(
 
 def export(
     model: Source,
-    out: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")],
     *,
     sets: Sets = None,
-    seed: Annotated[int, typer.Option(help="Of the proof's inputs; of the weights where there are none.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Of the proof's inputs; of the weights where there are none.")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
     allow_memory: AllowMemory = False,
+    plugins: Plugins = None,
 ) -> None:
     """Write a model as ONNX, prove it equal to PyTorch, and keep the evidence with it.
 
@@ -55,6 +62,7 @@ def export(
     from flexit.cli.opening import evidence_rows, exportable
     from flexit.runtime.export import export as prove
 
+    load_plugins(plugins)
     with working("reading the model") as step:
         source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory)
         bundle = prove(source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory)
@@ -63,7 +71,7 @@ def export(
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
     *,
     as_json: Json = False,
 ) -> None:
@@ -87,12 +95,15 @@ def verify(
 def generate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle, a run folder or a checkpoint.")],
     *,
-    prompt: Annotated[list[str] | None, typer.Option(help="Text to continue; may be given again.")] = None,
-    source: Annotated[str | None, typer.Option(help="Text that an encoder reads.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Text to continue; may be given again.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(metavar="TEXT", help="Text that an encoder reads.")] = None,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Most new tokens.")] = 100,
     temperature: Annotated[float, typer.Option(metavar="T", help="0 takes the best token each time.")] = 0.0,
     top_k: Annotated[int | None, typer.Option(metavar="K", help="Draw from the K best tokens alone.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the draws.")] = 0,
+    plugins: Plugins = None,
 ) -> None:
     """Continue a text, in ONNX Runtime from a bundle or in PyTorch from a checkpoint.
 
@@ -101,13 +112,14 @@ def generate(
     from flexit.cli.generating import Request, run
     from flexit.runtime.sampling import Sampling
 
+    load_plugins(plugins)
     sampling = Sampling(temperature=temperature, top_k=top_k, seed=seed)
     run(model, Request(prompts=prompt or [""], source=source, max_new_tokens=max_new_tokens, sampling=sampling))
 
 
 def demo(
     *,
-    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("flexit-demo"),
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where everything goes.")] = Path("flexit-demo"),
     steps: Annotated[int, typer.Option(metavar="N", min=20, help="Updates of the weights.")] = 300,
 ) -> None:
     """Train, export, prove and run a small model on the source code of Python itself, in a few minutes.

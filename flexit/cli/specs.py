@@ -14,6 +14,10 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, such as blocks.decoder.n_layers=2.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="NAME", help="Import an installed plugin by its namespace, or a module."),
+]
 MaxBytes = Annotated[
     int | None,
     typer.Option(metavar="BYTES", help="Refuse files above this size unread.", show_default="256 KiB"),
@@ -22,9 +26,23 @@ Seq = Annotated[list[str] | None, typer.Option(metavar="N or LENGTH=N", help="To
 SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML or JSON file, or the name of a preset.")]
 
 
+def load_plugins(names: list[str] | None) -> None:
+    """Import what ``--plugin`` names.
+
+    Raises:
+        UserError: FX1108, one of them cannot be imported.
+    """
+    from flexit.ir.plugins import load
+
+    for name in names or ():
+        load(name)
+
+
 def new(
-    preset: Annotated[str | None, typer.Argument(help="Name of a preset.")] = None,
-    file: Annotated[Path | None, typer.Argument(help="Where to write it; PRESET.yaml by default.")] = None,
+    preset: Annotated[str | None, typer.Argument(metavar="[PRESET]", help="Name of a preset.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Where to write it; PRESET.yaml in this folder by default.")
+    ] = None,
     *,
     listed: Annotated[bool, typer.Option("--list", help="List the presets.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
@@ -57,21 +75,24 @@ def check(
     as_json: Json = False,
     strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
     max_bytes: MaxBytes = None,
+    plugins: Plugins = None,
 ) -> None:
     """Check specs and list every problem with its place and its cure.
 
     Example: flexit check my-model.yaml specs/
     """
-    from flexit.cli.checking import as_data, examine, files_in
+    from flexit.cli.checking import Examined, as_data, examine, files_in
 
-    results = [examine(file, sets or (), max_bytes) for path in paths for file in files_in(path)]
+    load_plugins(plugins)
+    results: list[Examined] = []
+    for file in [file for path in paths for file in files_in(path)]:
+        result = examine(file, sets or (), max_bytes)
+        results.append(result)
+        if not as_json:
+            complain(result.problems)
+            say(f"{result.file}: {f'valid, {result.summary}' if result.valid else 'not valid'}")
     if as_json:
         emit({"valid": all(result.valid for result in results), "files": [as_data(result) for result in results]})
-    else:
-        for result in results:
-            complain(result.problems)
-            if result.valid:
-                say(f"{result.file}: valid, {result.summary}")
     if not all(result.valid for result in results):
         raise typer.Exit(2)
     if strict and any(result.problems for result in results):
@@ -83,6 +104,7 @@ def show(
     *,
     sets: Sets = None,
     program: Annotated[bool, typer.Option("--program", help="Show the primitive ops instead.")] = False,
+    plugins: Plugins = None,
 ) -> None:
     """Show the blocks with shapes, parameters and everything that was inferred.
 
@@ -92,6 +114,7 @@ def show(
     from flexit.ir.printer import show as printed
     from flexit.ir.tree import tree
 
+    load_plugins(plugins)
     checked, compiled = loaded(spec, sets or ())
     say((printed(compiled) if program else tree(checked, compiled)).rstrip("\n"))
 
@@ -100,11 +123,10 @@ def cost(
     spec: SpecFile,
     *,
     sets: Sets = None,
-    batch: Annotated[int, typer.Option(help="Sequences.")] = 1,
-    seq: Annotated[
-        list[str] | None, typer.Option(metavar="N or LENGTH=N", help="Tokens of each input, or of one.")
-    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Sequences.")] = 1,
+    seq: Seq = None,
     as_json: Json = False,
+    plugins: Plugins = None,
 ) -> None:
     """Count parameters, FLOPs, decoding state and memory, before anything is allocated.
 
@@ -114,6 +136,7 @@ def cost(
     from flexit.cli.listing import cost_data, cost_lines, cost_rows
     from flexit.ir.cost import cost as cost_of
 
+    load_plugins(plugins)
     _, compiled = loaded(spec, sets or ())
     needs = cost_of(compiled, batch=batch, seq=lengths(seq or []))
     if as_json:
@@ -126,7 +149,11 @@ def cost(
 
 
 def kinds(
-    kind: Annotated[str | None, typer.Argument(help="A kind, such as multi_head; all of them without.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="A kind, such as multi_head; all of them without.")
+    ] = None,
+    *,
+    plugins: Plugins = None,
 ) -> None:
     """List the kinds of blocks, or explain every field of one.
 
@@ -134,6 +161,7 @@ def kinds(
     """
     from flexit.cli.listing import explained, kind_rows
 
+    load_plugins(plugins)
     if kind is None:
         table(kind_rows())
         say("\nflexit kinds KIND explains its fields.")
@@ -143,8 +171,8 @@ def kinds(
 
 
 def schema(
-    which: Annotated[str, typer.Argument(help="spec or run.")] = "spec",
-    out: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None,
+    which: Annotated[str, typer.Argument(metavar="[spec|run]", help="Which language.")] = "spec",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to this file.")] = None,
 ) -> None:
     """Print the JSON Schema of specs or run configs, for editors.
 
