@@ -70,7 +70,7 @@ class Emitter:
     def initializer(self, name: str, array: Any) -> ir.Value:
         """A stored array; one already an ``onnx_ir`` tensor is kept as it is, so that it can be read when written."""
         if name not in self.initializers:
-            tensor = array if isinstance(array, ir.TensorProtocol) else ir.tensor(np.array(array, order="C"), name=name)
+            tensor = array if isinstance(array, ir.TensorProtocol) else ir.tensor(np.asarray(array, order="C"), name=name)
             self.initializers[name] = ir.Value(
                 name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor
             )
