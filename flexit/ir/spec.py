@@ -100,7 +100,7 @@ class Spec(Group):
             path: absolute path of the parameter.
             role: its role.
         """
-        scopes = [self.init, *(block.init for block in self.along(path))]
+        scopes = [self.init, *(block.init for block in self.locate(path)[0])]
         wanted = (role, *_followed(role))
         for scope in reversed(scopes):
             for name in wanted:
@@ -108,14 +108,18 @@ class Spec(Group):
                     return scope[name]
         return None
 
-    def along(self, path: str) -> Iterator[Block]:
-        """The blocks that a parameter path passes through, outermost first."""
-        parts = tuple(path.split("."))
-        block, rest = self.blocks.get(parts[0]), parts[1:]
+    def locate(self, path: str) -> tuple[tuple[Block, ...], tuple[str, ...]]:
+        """The blocks that a parameter path passes through, outermost first, and what is left of it in the last one."""
+        rest = tuple(path.split("."))
+        block, rest = self.blocks.get(rest[0]), rest[1:]
+        found: list[Block] = []
         while block is not None:
-            yield block
+            found.append(block)
             step = block.child(rest) if rest else None
-            block, rest = step if step is not None else (None, ())
+            if step is None:
+                break
+            block, rest = step
+        return tuple(found), rest
 
 
 def _followed(role: str) -> tuple[str, ...]:
