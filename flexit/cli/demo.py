@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flexit.cli.console import say, table, working
+import typer
+
+from flexit.cli.console import note, say, table, working
 from flexit.cli.curves import drawn, pictured
 from flexit.cli.generating import Request, speaker_at
 from flexit.cli.opening import evidence_rows
-from flexit.errors import TaskError
 from flexit.runtime.bundle import read_bundle
 from flexit.runtime.export import export
 from flexit.runtime.sampling import Sampling
@@ -45,7 +46,7 @@ def run(folder: Path, *, steps: int) -> None:
     """Carry out the demo, or what of it is left.
 
     Raises:
-        TaskError: the training was interrupted.
+        typer.Exit: the training was interrupted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "run.yaml"
@@ -89,10 +90,8 @@ def _config(steps: int) -> str:
 def _trained(config: Path) -> None:
     result = train(config)
     if result.stopped_by is not None:
-        raise TaskError.of(
-            "FX1107", "the demo was interrupted", expected="the training to end", found=f"step {result.step}",
-            cure="run the same command again; it goes on from the last checkpoint",
-        )  # fmt: skip
+        note(f"interrupted at step {result.step}; the same command goes on")
+        raise typer.Exit(130)
     held_out = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.2f}"
     say(f"step {result.step}, {result.tokens:,} tokens{held_out}")
 
