@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from flexit.ir import edges
 from flexit.ir.block import Block, Fault
@@ -18,10 +18,11 @@ from flexit.ir.inputs import Vector as VectorInput
 from flexit.ir.ops.op import Dependence
 from flexit.ir.passes.merge import merge
 from flexit.ir.passes.prune import prune
-from flexit.ir.program import Group, Input, Program, Value, join
-from flexit.ir.scope import EDGE, expand_scope
+from flexit.ir.program import Group, Input, InputRole, Program, Value, join
+from flexit.ir.scope import EDGE
 from flexit.ir.spec import Spec, walk_blocks
 from flexit.ir.types import Type
+from flexit.ir.wiring import expand_scope
 
 BATCH = symbol("batch")
 
@@ -81,13 +82,14 @@ class _Document:
         for name in sorted(self.spec.inputs, key=lambda name: name in likes):
             declared = self.spec.inputs[name]
             if isinstance(declared, VectorInput):
-                ports[name] = edges.Vector(x=self._input(name, Type("f32", (BATCH, declared.width)), "", "vector"))
+                value = self._input(name, Type("f32", (BATCH, declared.width)), group="", role="vector")
+                ports[name] = edges.Vector(x=value)
                 continue
             names = companions(likes.get(name, name))
             seq = symbol(names.seq)
             is_values = isinstance(declared, SequenceInput)
             type_ = Type("f32", (BATCH, seq, declared.width)) if is_values else Type("i64", (BATCH, seq))
-            value = self._input(name, type_, names.group, "values" if is_values else "ids")
+            value = self._input(name, type_, group=names.group, role="values" if is_values else "ids")
             axis = ports[likes[name]].axis if name in likes else self._axis(names, name)
             ports[name] = edges.Sequence(x=value, axis=axis) if is_values else edges.Tokens(ids=value, axis=axis)
         return {name: ports[name] for name in self.spec.inputs}
@@ -96,11 +98,14 @@ class _Document:
         seq = symbol(names.seq)
         total = symbol(names.total) if self.is_open(names.group) else seq
         self.groups.append(Group(name=names.group, seq=names.seq, total=str(total)))
-        mask = self._input(names.attention_mask, Type("i64", (BATCH, total)), names.group, "mask", optional=True)
-        ids = self._input(names.position_ids, Type("i64", (BATCH, seq)), names.group, "position_ids", optional=True)
+        mask = self._companion(names.attention_mask, total, names, role="mask")
+        ids = self._companion(names.position_ids, seq, names, role="position_ids")
         return self.e.axis(mask, described=f"the length of {described}", seq=seq, position_ids=ids)
 
-    def _input(self, name: str, type_: Type, group: str, role: Any, *, optional: bool = False) -> Value:
+    def _companion(self, name: str, length: Dim, names: Companions, *, role: InputRole) -> Value:
+        return self._input(name, Type("i64", (BATCH, length)), group=names.group, role=role, optional=True)
+
+    def _input(self, name: str, type_: Type, *, group: str, role: InputRole, optional: bool = False) -> Value:
         value = self.e.draft.input(name, type_)
         self.inputs.append(Input(name=name, value=value, group=group, role=role, optional=optional))
         return value
@@ -112,13 +117,15 @@ class _Document:
             match = EDGE.fullmatch(edge)
             assert match is not None
             ports = results[match["name"]]
-            result = ports[match["port"]] if match["port"] in ports else next(iter(ports.values()))
-            if isinstance(result, list) and match["index"] is not None:
-                result = result[int(match["index"])]  # pyright: ignore[reportUnknownVariableType]
-            if isinstance(result, list):
-                found |= {f"{name}.{i}": one.x for i, one in enumerate(result)}  # pyright: ignore
+            result: Any = ports[match["port"]] if match["port"] in ports else next(iter(ports.values()))
+            if not isinstance(result, list):
+                found[name if self.spec.outputs else MAIN_OUTPUT[result.type_name]] = result.x
+                continue
+            layers = cast("list[edges.Sequence]", result)
+            if match["index"] is not None:
+                found[name] = layers[int(match["index"])].x
             else:
-                found[name if self.spec.outputs else MAIN_OUTPUT[result.type_name]] = result.x  # pyright: ignore
+                found |= {f"{name}.{index}": layer.x for index, layer in enumerate(layers)}
         return found
 
     def program(self, decoded: str | None, reason: str) -> Program:
@@ -161,8 +168,9 @@ def _decoded(probe: _Document) -> tuple[str | None, str, list[tuple[Block | None
 def _two_decoded(groups: list[Group]) -> Fault:
     names = ", ".join(companions_name(group) for group in groups)
     return Fault(
-        code="FX0801", field="", message="two inputs could be decoded", expected="one input that reaches logits causally",
-        found=names, cure="give the graph one causal path to logits, or name another output logits",
+        code="FX0801", field="", message="two inputs could be decoded", found=names,
+        expected="one input that reaches logits causally",
+        cure="give the graph one causal path to logits, or name another output logits",
     )  # fmt: skip
 
 

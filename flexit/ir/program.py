@@ -20,6 +20,7 @@ Role = Literal[
     "gate", "conv", "router", "score_bias", "head", "gain", "bias", "sink", "layer_scale", "mix",
 ]  # fmt: skip
 StateRule = Literal["append", "replace", "static"]
+InputRole = Literal["ids", "values", "vector", "mask", "position_ids"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +185,7 @@ class Input:
     name: str
     value: Value
     group: str
-    role: Literal["ids", "values", "vector", "mask", "position_ids"]
+    role: InputRole
     optional: bool = False
 
 

@@ -1,24 +1,20 @@
-"""A scope: a map of named blocks, how their edges resolve, and how it expands. The document and every composite with
-``blocks`` are scopes.
+"""A scope: a map of named blocks, and how their edges resolve. The document and every composite with ``blocks`` are
+scopes; :mod:`flexit.ir.wiring` expands them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator
 
 from flexit.ir.block import Block, Fault, Port
-from flexit.ir.edges import MAIN_OUTPUT, Each
-from flexit.ir.edges import Sequence as SequenceEdge
-from flexit.ir.expander import Expander
+from flexit.ir.edges import MAIN_OUTPUT
 from flexit.ir.names import check_name
 from flexit.ir.ordering import in_dependence_order, reaches
-from flexit.ir.refusals import Unexpanded
 from flexit.ir.wording import nearest, several, shown
 
 Name = Annotated[str, AfterValidator(check_name)]
@@ -81,16 +77,16 @@ def resolve(blocks: Mapping[str, Block], ports: Sequence[str], *, chain_from: st
     for name, block in blocks.items():
         if name in ports:
             faults.append((name, _shadowed(name)))
-        found = list(_wires_of(name, block, before, blocks, ports))
+        found = list(_wires_of(block, blocks, ports, before=before))
         faults += [(name, fault) for fault in found if isinstance(fault, Fault)]
-        wires[name] = {port: sources for port, sources in (w for w in found if not isinstance(w, Fault))}
+        wires[name] = dict(wire for wire in found if not isinstance(wire, Fault))
         before = name
     order, cycle_faults = _ordered(blocks, wires, ports)
     return Scope(wires, order, (*faults, *cycle_faults))
 
 
 def _wires_of(
-    name: str, block: Block, before: str | None, blocks: Mapping[str, Block], ports: Sequence[str]
+    block: Block, blocks: Mapping[str, Block], ports: Sequence[str], *, before: str | None
 ) -> Iterator[Fault | tuple[str, tuple[Source, ...]]]:
     main, main_port = next(iter(block.inputs.items()))
     written = block.wired
@@ -200,21 +196,20 @@ def find_edge(
             cure=f"write {name}",
         )  # fmt: skip
     if port in (blocks[name].more_outputs if name in blocks else ()):
-        return _of_layers(
-            edge, Source(name, port, None if index is None else int(index)), blocks[name], field, variadic
-        )
+        source = Source(name, port, None if index is None else int(index))
+        return _of_layers(source, blocks[name], field=field, variadic=variadic)
     return Source(name, port)
 
 
-def _of_layers(edge: str, source: Source, block: Block, field: str, variadic: bool) -> Source | Fault:
+def _of_layers(source: Source, block: Block, *, field: str, variadic: bool) -> Source | Fault:
     count = getattr(block, "n_layers", None)
     if source.index is None and not variadic:
         return Fault(
             code="FX0302", field=field, message="a list of sequences into a port that takes one",
-            expected=f"one of them, such as {edge}[-1]", found=edge, cure=f"write {edge}[-1]",
+            expected=f"one of them, such as {source}[-1]", found=str(source), cure=f"write {source}[-1]",
         )  # fmt: skip
     if source.index is not None and isinstance(count, int) and not -count <= source.index < count:
-        return Fault(field=field, **_no_such_layer(source, count))
+        return no_such_layer(source, count, field=field)
     return source
 
 
@@ -299,88 +294,9 @@ def _in_scope(blocks: Mapping[str, Block], ports: Sequence[str]) -> str:
     return f"one of the blocks {', '.join(blocks)}{inputs}"
 
 
-# ---- expansion
-
-
-def expand_scope(
-    e: Expander, blocks: Mapping[str, Block], ports: Mapping[str, Any], *, chain_from: str | None = "x"
-) -> dict[str, dict[str, Any]]:
-    """Expand every block of a scope whose sources could be expanded.
-
-    Returns:
-        For each expanded block its output ports.
-    """
-    scope = resolve(blocks, tuple(ports), chain_from=chain_from)
-    results: dict[str, dict[str, Any]] = {}
-    for name in scope.order:
-        block = blocks[name]
-        edges: dict[str, Any] = {}
-        try:
-            for port, sources in scope.wires[name].items():
-                edges[port] = _edge(e, name, block, port, sources, ports, results)
-            with e.sharing(name, e.owner_path(block.shares)) if block.shares else nullcontext():
-                results[name] = e.block(block, name, **edges)
-        except Unexpanded:
-            continue
-    return results
-
-
-def _edge(
-    e: Expander, name: str, block: Block, port: str, sources: Sequence[Source], ports: Mapping[str, Any],
-    results: Mapping[str, dict[str, Any]],
-) -> Any:  # fmt: skip
-    """The edge or list of edges for one port, its type checked."""
-    edges: list[Any] = []
-    for source in sources:
-        if source.name in ports:
-            edges.append(ports[source.name])
-            continue
-        if source.name not in results:
-            raise Unexpanded
-        outputs = results[source.name]
-        if source.each is not None:
-            return _layers_for(e, name, block, port, source, outputs)
-        found = next(iter(outputs.values())) if source.port is None else outputs.get(source.port)
-        if isinstance(found, list):
-            chosen = cast("list[SequenceEdge]", found)
-            if source.index is None:
-                edges += chosen
-                continue
-            if not -len(chosen) <= source.index < len(chosen):
-                e.refuse_in(block, name, Fault(field="from", **_no_such_layer(source, len(chosen))))
-            found = chosen[source.index]
-        edges.append(found)
-    declared = block.inputs.get(port)
-    for source, edge in zip(sources, edges, strict=False):
-        if declared is not None and edge.type_name not in declared.types:
-            e.refuse_in(block, name, Fault(
-                code="FX0302", field="from", message=f"the port {port} of {block.kind} does not take this edge",
-                expected=" or ".join(declared.types), found=f"{edge.type_name} from {source}",
-                cure=_type_cure(edge.type_name, declared.types),
-            ))  # fmt: skip
-    return edges if declared is not None and declared.variadic else edges[0]
-
-
-def _type_cure(found: str, wanted: tuple[str, ...]) -> str:
-    if found == "tokens":
-        return "put an embedding between them"
-    return "put a pool between them" if wanted == ("vector",) else f"wire a {wanted[0]}"
-
-
-def _layers_for(e: Expander, name: str, block: Block, port: str, source: Source, outputs: Mapping[str, Any]) -> Each:
-    layers = cast("list[SequenceEdge]", outputs["layers"])
-    wanted = getattr(block, "n_layers", None)
-    if wanted != len(layers):
-        e.refuse_in(block, name, Fault(
-            code="FX0308", field="from", message=f"each: for {port} needs a stack of as many layers",
-            expected=f"{len(layers)} layers, as {source.name} has", found=str(wanted or f"a {block.kind}"),
-            cure="give both stacks the same n_layers",
-        ))  # fmt: skip
-    return Each(edges=tuple(reversed(layers)) if source.each == "reversed" else tuple(layers))
-
-
-def _no_such_layer(source: Source, count: int) -> dict[str, str]:
-    return {
-        "code": "FX0301", "message": f"{source.name} has no such layer", "found": str(source.index),
-        "expected": f"an index from {-count} to {count - 1}", "cure": f"write {source.name}.{source.port}[-1]",
-    }  # fmt: skip
+def no_such_layer(source: Source, count: int, *, field: str) -> Fault:
+    """An index of a ``layers`` port that has ``count`` of them."""
+    return Fault(
+        code="FX0301", field=field, message=f"{source.name} has no such layer", found=str(source.index),
+        expected=f"an index from {-count} to {count - 1}", cure=f"write {source.name}.{source.port}[-1]",
+    )  # fmt: skip

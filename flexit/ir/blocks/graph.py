@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName
 from flexit.ir.expander import Expander
-from flexit.ir.scope import BlockMap, expand_scope
+from flexit.ir.scope import BlockMap
+from flexit.ir.wiring import expand_scope
 
 
 class Graph(Block, kind="graph"):
