@@ -85,6 +85,11 @@ def explained(kind: str) -> Iterator[str]:
     if not found:
         known = sorted({name for family in _families() for name in registry.names(family)})
         near = nearest(kind, known)
+        if any(kind in registry.later(family) for family in _families()):
+            raise UserError.of(
+                "FX0203", f"{kind} is not here yet", expected="a kind of this version of flexit", found=kind,
+                cure="run flexit kinds for those that are", path=kind,
+            )  # fmt: skip
         raise UserError.of(
             "FX0203", "no such kind", expected="one of those that flexit kinds lists", found=kind,
             cure=f"write {near}" if near else "run flexit kinds", path=kind,
@@ -92,13 +97,13 @@ def explained(kind: str) -> Iterator[str]:
     for index, cls in enumerate(found):
         if index:
             yield ""
-        yield f"{kind} ({cls.family}): {inspect.cleandoc(cls.__doc__ or '')}"
+        yield f"{kind} ({cls.family}): {plain_text(inspect.cleandoc(cls.__doc__ or ''))}"
         if issubclass(cls, Block):
             yield f"  reads {', '.join(_port(name, port) for name, port in cls.inputs.items())}"
         yield ""
         yield from _fields(cls, "  ")
-        if getattr(cls, "later", ()):
-            yield f"  not yet: {', '.join(cls.later)}"
+        if planned(cls):
+            yield f"  not yet: {', '.join(planned(cls))}"
 
 
 def schema_text(which: str) -> str:
@@ -129,10 +134,22 @@ def _fields(cls: type[Group], indent: str) -> Iterator[str]:
     docs = field_docs(cls)
     for name, entry in as_slot(cls).items():
         yield f"{indent}{name}: {describe(entry.type)}; {_default(entry)}"
-        yield f"{indent}    {' '.join(docs.get(entry.attribute, '').split())}"
+        yield f"{indent}    {plain_text(docs.get(entry.attribute, ''))}"
         for option in entry.type.options:
             if isinstance(option, GroupOf):
                 yield from _fields(option.cls, indent + "    ")
+                if planned(option.cls):
+                    yield f"{indent}    not yet: {', '.join(planned(option.cls))}"
+
+
+def planned(cls: type[Group]) -> list[str]:
+    """What the language has in a class and this build does not: fields, and words of fields."""
+    return [*cls.later, *(f"{name}: {word}" for name, words in cls.later_words.items() for word in words)]
+
+
+def plain_text(doc: str) -> str:
+    """A docstring on one line, without the marks of code."""
+    return " ".join(doc.replace("``", "").split())
 
 
 def _families() -> list[type[Kind]]:
@@ -153,4 +170,4 @@ def _default(entry: Entry) -> str:
 
 
 def _first_line(cls: type[Kind] | None) -> str:
-    return inspect.cleandoc((cls.__doc__ if cls else None) or "").partition("\n")[0]
+    return plain_text(inspect.cleandoc((cls.__doc__ if cls else None) or "").partition("\n")[0])

@@ -39,9 +39,9 @@ def load_plugins(names: list[str] | None) -> None:
 
 
 def new(
-    preset: Annotated[str | None, typer.Argument(metavar="[PRESET]", help="Name of a preset.")] = None,
+    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="Name of a preset.")] = None,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Where to write it; PRESET.yaml in this folder by default.")
+        Path | None, typer.Argument(metavar="FILE", help="Where to write it; PRESET.yaml in this folder by default.")
     ] = None,
     *,
     listed: Annotated[bool, typer.Option("--list", help="List the presets.")] = False,
@@ -150,7 +150,7 @@ def cost(
 
 def kinds(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="A kind, such as multi_head; all of them without.")
+        str | None, typer.Argument(metavar="KIND", help="A kind, such as multi_head; all of them without.")
     ] = None,
     *,
     plugins: Plugins = None,
@@ -171,7 +171,7 @@ def kinds(
 
 
 def schema(
-    which: Annotated[str, typer.Argument(metavar="[spec|run]", help="Which language.")] = "spec",
+    which: Annotated[str, typer.Argument(metavar="spec|run", help="Which language.")] = "spec",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to this file.")] = None,
 ) -> None:
     """Print the JSON Schema of specs or run configs, for editors.

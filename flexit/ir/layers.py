@@ -69,8 +69,17 @@ class LayerPlan:
 
 def merged(stack: Varied, choice: Choice) -> Node:
     """The layer as written, with the variants of ``choice``."""
-    variants = {name: template.node for name, template in stack.variants.items()}
-    return variation.vary(stack.layer.node, variants, choice)
+    variants = {name: _placed(stack, template, "variants", name) for name, template in stack.variants.items()}
+    return variation.vary(_placed(stack, stack.layer, "layer"), variants, choice)
+
+
+def _placed(stack: Varied, template: Template, *keys: str) -> Node:
+    """The text of a template; a bare kind knows its place only through the stack."""
+    node = stack.node if isinstance(stack, Block) else None
+    if node is None or not isinstance(template.node.value, str):
+        return template.node
+    found, left = node.find(keys)
+    return template.node if left or found.value != template.node.value else found
 
 
 def check_variation(stack: Varied, *, effect: bool = True) -> Iterator[Fault]:
@@ -97,10 +106,11 @@ def _check_names(stack: Varied) -> Iterator[Fault]:
             near = nearest(name, list(stack.variants))
             is_default = name == variation.DEFAULT
             yield Fault(
-                code="FX0601", field=place,
-                message="default stands alone in a pattern, and nowhere else" if is_default else "no variant of this name",
-                expected=f"one of {', '.join(stack.variants)}" if stack.variants else "variants, of which there are none",
-                found=name,
+                code="FX0601", field=place, found=name,
+                message="default stands alone in a pattern, and nowhere else"
+                if is_default else "no variant of this name",
+                expected=f"one of {', '.join(stack.variants)}"
+                if stack.variants else "variants, of which there are none",
                 cure=f"write {near}" if near else f"define {name} under variants" if not is_default else "delete it",
             )  # fmt: skip
 
@@ -161,7 +171,8 @@ def _check_effect(stack: Varied) -> Iterator[Fault]:
             yield Fault(
                 code="FX0602", field=f"variants.{name}", on_key=True, message="no layer uses this variant",
                 expected="a name in pattern or layers",
-                found=f"{_count(stack.n_layers, 'layer')} and a pattern of {_count(_cycle_length(stack), 'entry')} without it",
+                found=f"{_count(stack.n_layers, 'layer')} and a pattern of "
+                f"{_count(_cycle_length(stack), 'entry')} without it",
                 cure=f"use {name} in pattern or layers, or delete it",
             )  # fmt: skip
             continue

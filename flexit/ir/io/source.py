@@ -37,7 +37,7 @@ def decode(data: str | bytes, file: str, max_bytes: int = MAX_BYTES) -> str | Pr
         return problem(
             "FX0105", path="", message="the document is too large", expected=f"at most {max_bytes} bytes",
             found=f"{size} bytes" if isinstance(data, str) else f"more than {max_bytes} bytes",
-            cure="write layers once, as a layer of a stack with variants",
+            cure="write layers once, as the layer of a stack with variants; flexit check --max-bytes N takes more",
         ).at(file, None, None)  # fmt: skip
     if isinstance(data, bytes):
         try:
