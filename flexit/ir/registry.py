@@ -72,7 +72,7 @@ def names(family: type[Kind], trait: type[Kind] | None = None) -> list[str]:
 
 def later(trait: type[Kind]) -> tuple[str, ...]:
     """Kinds that the language has for a family or trait and this build does not have yet."""
-    classes = (trait, *trait.__subclasses__())
+    classes = (cls for cls in (trait, *trait.__subclasses__()) if not cls.kind)
     return tuple(kind for cls in classes for kind in LATER.get(cls.__dict__.get("family") or cls.__name__, ()))
 
 

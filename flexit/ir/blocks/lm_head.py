@@ -13,7 +13,7 @@ from flexit.ir.program import Value
 
 
 class LmHead(Block, kind="lm_head"):
-    """softcap(multiplier * (table . (input_multiplier * x) + bias))."""
+    """multiplier * (table . (input_multiplier * x) + bias)."""
 
     output: ClassVar[EdgeName | Literal["same"]] = "logits"
     later: ClassVar[tuple[str, ...]] = ("projection", "softcap")

@@ -42,7 +42,7 @@ class Stack(Block, kind="stack"):
     )  # fmt: skip
 
     n_layers: Annotated[int, Field(ge=1, le=100_000)]
-    """Layers."""
+    """How many layers."""
     layer: Template
     """Any block sequence to sequence of unchanged width."""
     variants: dict[str, Template] = Field(default_factory=dict)
@@ -50,7 +50,7 @@ class Stack(Block, kind="stack"):
     pattern: list[str | list[str]] = Field(default_factory=lambda: ["default"])
     """Which variants layer i gets by its place in the cycle."""
     layers: dict[str, str | list[str]] = Field(default_factory=dict)
-    """And by its index."""
+    """Which variants layer i gets by its index, or by a range of indices, merged after those of pattern."""
     score_bias: Bias | None = None
     """One bias, its parameters shared by the self-attention of all layers (T5)."""
     final_norm: bool | Norm = False

@@ -1,0 +1,42 @@
+"""``docs/kinds.md`` is made from the kinds, and says something about every one of them and every field."""
+
+import re
+from pathlib import Path
+
+from flexit.ir import registry
+from flexit.ir.annotations import as_slot
+from flexit.ir.block import Block
+from flexit.ir.io.reference import page
+from flexit.ir.language import families
+
+PATH = Path(__file__).parents[2] / "docs" / "kinds.md"
+
+
+def test_the_page_is_what_the_code_says(golden):
+    golden(PATH, page())
+
+
+def test_every_kind_has_a_section_with_every_field():
+    sections = dict(
+        re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PATH.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    )
+    for family in families():
+        if not family.__module__.startswith("flexit.ir."):
+            continue
+        for kind in registry.names(family):
+            cls = registry.find(family, kind)
+            assert cls is not None
+            if ":" in kind:
+                continue
+            for name in set(as_slot(cls)) - ({"init"} if issubclass(cls, Block) else set()):
+                assert f"| `{name}` |" in sections[kind], (kind, name)
+
+
+def test_no_field_is_without_a_meaning():
+    assert not re.findall(r"^\| `\w+` \|.*\|  \|$", PATH.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_links_lead_somewhere():
+    text = PATH.read_text(encoding="utf-8")
+    anchors = {heading.lower() for heading in re.findall(r"^##+ (\w+)$", text, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
