@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Speaker:
 
     session: Session
     tokenizer: Tokenizer
-    settings: dict[str, Any]
+    settings: dict[str, int]
 
     def speak(self, request: Request, *, stream: bool = False) -> list[str]:
         """The new text of each row; with ``stream`` a single row is written to standard output as it grows."""
@@ -121,9 +121,11 @@ def speaker_at(path: str) -> Speaker:
         UserError: there is no model, or it has no tokenizer.
     """
     from flexit.runtime.bundle import open_bundle
+    from flexit.runtime.folder import recover
     from flexit.runtime.manifest import MANIFEST
     from flexit.runtime.tokenizer import Tokenizer
 
+    recover(path)
     session: Session
     if (Path(path) / MANIFEST).is_file():
         session, folder = open_bundle(path), Path(path)
@@ -138,9 +140,24 @@ def speaker_at(path: str) -> Speaker:
             "FX1106", f"{folder} has no tokenizer", expected="the tokenizer.json of a trained model", found="none",
             cure="export a checkpoint of flexit train, or put the tokenizer.json of the model there", path=path,
         )  # fmt: skip
-    settings = folder / "generation_config.json"
-    data = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
-    return Speaker(session, Tokenizer.load(folder / "tokenizer.json"), data)
+    return Speaker(session, Tokenizer.load(folder / "tokenizer.json"), _settings(folder / "generation_config.json"))
+
+
+def _settings(file: Path) -> dict[str, int]:
+    """The token ids that a folder's generation settings name."""
+    names = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+    try:
+        data = json.loads(file.read_bytes()) if file.is_file() else {}
+        ids = {name: data[name] for name in names if data.get(name) is not None}
+        wrong = [name for name, value in ids.items() if type(value) is not int or value < 0]
+    except (ValueError, RecursionError, AttributeError) as error:
+        ids, wrong = {}, [str(error)]
+    if wrong:
+        raise UserError.of(
+            "FX1109", f"{file} cannot be used", expected=f"a JSON object in which {', '.join(names)} are token ids",
+            found=wrong[0], cure="correct it, or take the file of the model",
+        )  # fmt: skip
+    return ids
 
 
 def _sources(names: Sequence[str]) -> str:

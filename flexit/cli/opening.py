@@ -12,6 +12,7 @@ from flexit.ir.io.load import load_spec
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.export import CURE
+from flexit.runtime.folder import recover
 from flexit.runtime.saved import WEIGHTS, read_spec, read_weights
 
 
@@ -24,6 +25,7 @@ def checkpoint_at(path: str) -> Path | None:
     from flexit.runtime.train.checkpoint import newest_whole
 
     folder = Path(path)
+    recover(folder)
     if (folder / WEIGHTS).is_file():
         return folder
     newest = newest_whole(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
