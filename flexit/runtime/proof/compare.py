@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flexit.ir.dims import Dim, Size
 from flexit.ir.program import Program
 from flexit.runtime.proof.grid import Case
 from flexit.runtime.session import Array, Session
@@ -41,7 +42,26 @@ def relative_error(found: Array, expected: Array, valid: Array | None = None) ->
 def validity(program: Program, name: str, inputs: Mapping[str, Array]) -> Array | None:
     """Which positions of an output are no padding, ``bool[batch, seq]``; None for an output without positions."""
     mask = mask_of(program, name)
-    return None if mask is None else inputs[mask] != 0
+    if mask is not None:
+        return inputs[mask] != 0
+    dims = program.outputs[name].dims
+    return _shortened(program, dims[1], inputs) if len(dims) == 3 else None
+
+
+def _shortened(program: Program, length: Size, inputs: Mapping[str, Array]) -> Array | None:
+    """Which of ``ceil(n / k)`` groups of positions have any that is no padding."""
+    if not isinstance(length, Dim) or length.constant or len(length.terms) != 1:
+        return None
+    atom, factor = length.terms[0]
+    if isinstance(atom, str):
+        groups = [group.name for group in program.groups if group.seq == atom]
+        masks = [entry.name for entry in program.inputs if entry.group in groups and entry.role == "mask"]
+        return inputs[masks[0]] != 0 if masks else None
+    within = _shortened(program, atom.of, inputs) if factor == 1 else None
+    if within is None:
+        return None
+    padded = np.pad(within, ((0, 0), (0, -within.shape[1] % atom.by)))
+    return np.asarray(padded.reshape(len(within), -1, atom.by).any(axis=2))
 
 
 def mask_of(program: Program, output: str) -> str | None:
@@ -53,22 +73,32 @@ def mask_of(program: Program, output: str) -> str | None:
     return None
 
 
-def whole(program: Program, sessions: tuple[Session, Session], inputs: Mapping[str, Array]) -> float:
-    """Largest error of the first session against the second over all outputs and rows, run without a cache."""
+def whole(
+    program: Program, sessions: tuple[Session, Session], inputs: Mapping[str, Array], *, kept: Array | None = None
+) -> float:
+    """Largest error of the first session against the second over all outputs, run without a cache.
+
+    Args:
+        program: what both run.
+        sessions: the one in question, and the reference.
+        inputs: of one case.
+        kept: ``bool[batch]``, rows that are compared; all by default.
+    """
     found, expected = (session.run(inputs) for session in sessions)
-    worst = 0.0
-    for name, array in expected.items():
-        valid = validity(program, name, inputs)
-        for row in range(array.shape[0]):
-            kept = None if valid is None else valid[row]
-            worst = max(worst, relative_error(found[name][row], array[row], kept))
-    return worst
+    return max(
+        _by_row(found[name], array, valid=validity(program, name, inputs), kept=kept)
+        for name, array in expected.items()
+    )
 
 
 def cached(
-    session: Session, inputs: Mapping[str, Array], *, case: Case, full: Array, tolerance: float
-) -> tuple[float, Tokens]:
-    """A cached run (prefill of the past, then the new tokens) against the logits of a whole run ``full``."""
+    session: Session, inputs: Mapping[str, Array], *, case: Case, full: Array, kept: Array
+) -> tuple[float, Array, Array]:
+    """A cached run (prefill of the past, then the new tokens) against the logits of a whole run ``full``.
+
+    Returns:
+        The largest error of a kept row, and the scores ``[n, vocab]`` of its unpadded positions: found, expected.
+    """
     ids, mask = session.interface.require_decoded()
     others = {name: array for name, array in inputs.items() if name not in (ids.name, mask.name)}
     tokens, valid = inputs[ids.name], inputs[mask.name]
@@ -79,12 +109,19 @@ def cached(
         scores.append(session.step(tokens[:, first:], valid[:, first:]))
         places.append(np.arange(first, tokens.shape[1]))
     found, at = np.concatenate(scores, axis=1), np.concatenate(places)
-    expected, kept = full[:, at], valid[:, at] != 0
-    return relative_error(found, expected, kept), greedy(found[kept], expected[kept], tolerance)
+    expected, unpadded = full[:, at], valid[:, at] != 0
+    chosen = unpadded & kept[:, None]
+    return _by_row(found, expected, valid=unpadded, kept=kept), found[chosen], expected[chosen]
+
+
+def _by_row(found: Array, expected: Array, *, valid: Array | None, kept: Array | None) -> float:
+    rows = range(len(expected)) if kept is None else np.flatnonzero(kept)
+    errors = (relative_error(found[row], expected[row], None if valid is None else valid[row]) for row in rows)
+    return max(errors, default=0.0)
 
 
 def greedy(found: Array, expected: Array, tolerance: float) -> Tokens:
-    """Best tokens of ``[n, vocab]`` scores; a margin below the tolerance (relative to the largest score) is no verdict."""
+    """Best tokens of ``[n, vocab]`` scores; a margin below the tolerance (of the largest score) is no verdict."""
     if found.shape[0] == 0 or found.shape[-1] < 2:
         return Tokens()
     top = np.sort(expected.astype(np.float64), axis=-1)

@@ -12,19 +12,22 @@ from flexit.ir.ops.top_k import TopK
 from flexit.ir.passes.inline import inline
 from flexit.ir.program import Node, Program, Value
 from flexit.lower.torch.module import build, fill
+from flexit.runtime.proof.compare import validity
 from flexit.runtime.session import Array
 from flexit.runtime.torch_session import TorchSession
 
+Margins = Callable[[Mapping[str, Array]], Array]
 
-def margins_of(program: Program, weights: Mapping[str, Array]) -> Callable[[Mapping[str, Array]], list[float]]:
-    """A function from inputs to the smallest relative margin at each top-k edge, over all positions."""
+
+def margins_of(program: Program, weights: Mapping[str, Array]) -> Margins:
+    """A function from inputs to the smallest relative margin of any top-k edge in each row, ``float64[batch]``."""
     flat = inline(program)
     edges: dict[str, tuple[Value, int]] = {}
     for node in flat.root.nodes:
         if isinstance(node, Node) and isinstance(node.op, TopK) and node.inputs[0] is not None:
             edges[node.path] = (node.inputs[0], node.op.k)
     if not edges:
-        return lambda _: []
+        return lambda inputs: np.full(len(next(iter(inputs.values()))), np.inf)
     outputs = {path: value for path, (value, _) in edges.items()}
     probed = replace(
         flat, outputs=outputs, decoded=None, root=replace(flat.root, outputs=tuple(outputs.values()), side={})
@@ -33,15 +36,20 @@ def margins_of(program: Program, weights: Mapping[str, Array]) -> Callable[[Mapp
     fill(module, {n: weights[n] for n, _ in module.named_parameters()}, dtype=torch.float32, device=torch.device("cpu"))
     session = TorchSession(module)
 
-    def margins(inputs: Mapping[str, Array]) -> list[float]:
+    def margins(inputs: Mapping[str, Array]) -> Array:
         scores = session.run(inputs)
-        return [_margin(scores[path], k) for path, (_, k) in edges.items()]
+        found = [_margin(scores[path], k, validity(probed, path, inputs)) for path, (_, k) in edges.items()]
+        return np.minimum.reduce(found)
 
     return margins
 
 
-def _margin(scores: Array, k: int) -> float:
+def _margin(scores: Array, k: int, valid: Array | None) -> Array:
+    """The smallest margin of each row of ``[batch, ..., choices]``, relative to the best score; pads do not count."""
     if k == scores.shape[-1]:
-        return float("inf")
+        return np.full(len(scores), np.inf)
     ordered = np.sort(scores.astype(np.float64), axis=-1)[..., ::-1]
-    return float(((ordered[..., k - 1] - ordered[..., k]) / np.abs(ordered[..., 0])).min())
+    margins = (ordered[..., k - 1] - ordered[..., k]) / np.abs(ordered[..., 0])
+    if valid is not None:
+        margins = np.where(valid, margins, np.inf)
+    return margins.reshape(len(scores), -1).min(axis=1)

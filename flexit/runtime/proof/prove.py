@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from flexit.errors import ProofError
 from flexit.ir.program import Program
-from flexit.runtime.proof.compare import Tokens, cached, whole
+from flexit.runtime.proof.compare import Tokens, cached, greedy, whole
 from flexit.runtime.proof.grid import Case, cases, inputs_for
 from flexit.runtime.proof.localise import first_difference
+from flexit.runtime.proof.margins import Margins
 from flexit.runtime.session import Array, Session
 
 TOLERANCE = {"fp32": 1e-4}
 """Largest relative error by precision."""
 MOST_INCONCLUSIVE = 0.01
-REDRAWS = 4
+REDRAWS = 8
 
 Progress = Callable[[str], None]
 
@@ -40,13 +41,17 @@ class Evidence:
     """What was compared and how well it agreed; stored in the bundle's manifest.
 
     Attributes:
-        redrawn: cases drawn again because a routing choice was too close to call.
+        sequences: rows of inputs that were drawn for the cases, each for every session.
+        redrawn: those drawn again because a routing choice (top-k) was too close to call.
+        undecided: those left out because it still was after the last draw.
     """
 
     precision: str
     tolerance: float
     rows: tuple[Row, ...]
-    redrawn: int
+    sequences: int = 0
+    redrawn: int = 0
+    undecided: int = 0
     scope: str = (
         "two lowerings of one program (PyTorch and ONNX Runtime) compared; whether the program says what the spec's "
         "author meant is not part of it"
@@ -63,7 +68,7 @@ class Subject:
     """One set of weights in both backends: the reference, and ONNX Runtime without and with graph optimisation.
 
     Attributes:
-        margins: for inputs, the smallest relative margin of each top-k choice in the reference.
+        margins: for inputs, the smallest relative margin of a top-k choice in each row, in the reference.
     """
 
     name: str
@@ -71,7 +76,7 @@ class Subject:
     reference: Session
     plain: Session
     optimised: Session
-    margins: Callable[[Mapping[str, Array]], list[float]]
+    margins: Margins
 
 
 def prove(program: Program, subjects: list[Subject], *, seed: int = 0, progress: Progress | None = None) -> Evidence:
@@ -83,18 +88,29 @@ def prove(program: Program, subjects: list[Subject], *, seed: int = 0, progress:
     """
     tolerance = TOLERANCE["fp32"]
     rows: list[Row] = []
-    redrawn = 0
+    draws = Draws()
     for subject in subjects:
         for optimised, session in ((False, subject.plain), (True, subject.optimised)):
             if progress is not None:
                 progress(f"{subject.name} weights, graph optimisation {'on' if optimised else 'off'}")
             proof = _Run(program, subject, session, tolerance, np.random.default_rng(seed))
-            found = proof.rows(optimised)
-            redrawn += proof.redrawn
-            rows += found
-    evidence = Evidence(precision="fp32", tolerance=tolerance, rows=tuple(rows), redrawn=redrawn)
+            rows += proof.rows(optimised)
+            draws += proof.draws
+    evidence = Evidence(precision="fp32", tolerance=tolerance, rows=tuple(rows), **asdict(draws))
     _require_conclusive(evidence)
     return evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Rows of inputs drawn for a session, those of them drawn again, and those left out."""
+
+    sequences: int = 0
+    redrawn: int = 0
+    undecided: int = 0
+
+    def __add__(self, other: Draws) -> Draws:
+        return Draws(self.sequences + other.sequences, self.redrawn + other.redrawn, self.undecided + other.undecided)
 
 
 @dataclass(slots=True)
@@ -106,40 +122,44 @@ class _Run:
     session: Session
     tolerance: float
     rng: np.random.Generator
-    redrawn: int = 0
+    draws: Draws = field(default_factory=Draws)
 
     def rows(self, optimised: bool) -> list[Row]:
         whole_error, cached_error, tokens, n_whole, n_cached = 0.0, 0.0, Tokens(), 0, 0
         for case in cases(self.program):
-            inputs, error = self._whole(case)
+            inputs, kept = self._drawn(case)
+            error = whole(self.program, (self.session, self.subject.reference), inputs, kept=kept)
+            self._require(error, str(case), inputs)
             whole_error, n_whole = max(whole_error, error), n_whole + 1
             if self.program.decoded is None or "logits" not in self.program.outputs:
                 continue
             full = self.subject.reference.run(inputs)["logits"]
-            error, found = cached(self.session, inputs, case=case, full=full, tolerance=self.tolerance)
+            error, found, expected = cached(self.session, inputs, case=case, full=full, kept=kept)
             self._require(error, f"cached decode, {case}", inputs)
-            cached_error, tokens, n_cached = max(cached_error, error), tokens + found, n_cached + 1
+            cached_error, n_cached = max(cached_error, error), n_cached + 1
+            tokens += greedy(found, expected, self.tolerance)
         common: dict[str, Any] = {"weights": self.subject.name, "optimised": optimised}
         found_rows = [Row(**common, run="whole", cases=n_whole, error=whole_error)]
         if n_cached:
             found_rows.append(Row(**common, run="cached", cases=n_cached, error=cached_error, tokens=tokens))
         return found_rows
 
-    def _whole(self, case: Case) -> tuple[dict[str, Array], float]:
-        """Inputs of a case and their error; drawn again where a routing choice is too close to call."""
+    def _drawn(self, case: Case) -> tuple[dict[str, Array], Array]:
+        """Inputs of a case, and which rows to compare: those whose routing is too close to call are drawn again, and
+        left out where that does not help.
+        """
         inputs = inputs_for(self.program, case, self.rng)
+        close = self.subject.margins(inputs) < self.tolerance
+        redrawn = 0
         for _ in range(REDRAWS):
-            if not self._too_close(inputs):
+            if not close.any():
                 break
-            self.redrawn += 1
-            inputs = inputs_for(self.program, case, self.rng)
-        error = whole(self.program, (self.session, self.subject.reference), inputs)
-        self._require(error, str(case), inputs)
-        return inputs, error
-
-    def _too_close(self, inputs: Mapping[str, Array]) -> bool:
-        """Whether some top-k choice hangs on a margin below the tolerance."""
-        return any(margin < self.tolerance for margin in self.subject.margins(inputs))
+            redrawn += int(close.sum())
+            fresh = inputs_for(self.program, case, self.rng)
+            inputs = {name: _by_rows(close, fresh[name], array) for name, array in inputs.items()}
+            close = self.subject.margins(inputs) < self.tolerance
+        self.draws += Draws(len(close), redrawn, int(close.sum()))
+        return inputs, ~close
 
     def _require(self, error: float, what: str, inputs: Mapping[str, Array]) -> None:
         if error <= self.tolerance:
@@ -156,7 +176,16 @@ class _Run:
         )
 
 
+def _by_rows(chosen: Array, fresh: Array, old: Array) -> Array:
+    return np.where(chosen.reshape(-1, *(1,) * (old.ndim - 1)), fresh, old)
+
+
 def _require_conclusive(evidence: Evidence) -> None:
+    if evidence.undecided > MOST_INCONCLUSIVE * evidence.sequences:
+        raise ProofError(
+            f"{evidence.undecided} of {evidence.sequences} sequences have a routing choice too close to call, more "
+            "than 1 %: the router's scores are nearly flat. Nothing was written."
+        )
     tokens = sum((row.tokens for row in evidence.rows), Tokens())
     if tokens.different:
         raise ProofError(f"{tokens.different} of {tokens.compared} greedy tokens differ. Nothing was written.")

@@ -1,0 +1,49 @@
+"""Choices too close to call: rows are drawn again, left out, counted, and too many of them fail the proof."""
+
+import numpy as np
+import pytest
+import torch
+
+from flexit.errors import ProofError
+from flexit.ir.io.load import load_spec
+from flexit.lower.torch.module import to_torch
+from flexit.runtime.export import export
+from flexit.runtime.proof.margins import margins_of
+from flexit.runtime.proof.prove import MOST_INCONCLUSIVE, REDRAWS
+from flexit.runtime.proof.stress import stress_weights
+
+
+def test_margins_are_those_of_each_row_and_pads_do_not_count():
+    program = to_torch(load_spec("tiny-moe")).program
+    weights = stress_weights(program)
+    margins = margins_of(program, weights)
+    ids, mask = np.array([[5, 6, 7], [8, 9, 1]]), np.array([[1, 1, 1], [0, 1, 1]])
+    both = margins({"input_ids": ids, "attention_mask": mask})
+    other_pad = margins({"input_ids": np.array([[5, 6, 7], [3, 9, 1]]), "attention_mask": mask})
+    assert both.shape == (2,)
+    assert (both > 0).all()
+    assert np.allclose(both, other_pad)
+    alone = margins({"input_ids": ids[1:, 1:], "attention_mask": mask[1:, 1:]})
+    assert both[1] == pytest.approx(alone[0], rel=1e-3)
+
+
+@pytest.mark.ort
+def test_a_flat_router_fails_the_export(tmp_path):
+    module = to_torch(load_spec("tiny-moe"))
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if ".router." in name:
+                parameter.zero_()
+    with pytest.raises(ProofError, match=r"sequences have a routing choice too close to call, more than 1 %"):
+        export(module, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.ort
+def test_rows_that_are_drawn_again_are_counted(tmp_path, monkeypatch):
+    """A tolerance that many rows miss shows the counting; what is left out stays below the limit or fails."""
+    module = to_torch(load_spec("tiny-moe"), stress_weights(to_torch(load_spec("tiny-moe")).program))
+    monkeypatch.setattr("flexit.runtime.proof.prove.TOLERANCE", {"fp32": 1e-3})
+    evidence = export(module, tmp_path / "bundle").manifest["evidence"]
+    assert 0 < evidence["redrawn"] <= REDRAWS * evidence["sequences"]
+    assert evidence["undecided"] <= MOST_INCONCLUSIVE * evidence["sequences"]
