@@ -161,22 +161,22 @@ def _option(annotation: Any, origin: Any, metadata: tuple[Any, ...]) -> Option:
         return ListOf(_type(get_args(annotation)[0]))
     if origin is dict:
         value = get_args(annotation)[1]
-        if value is Template:
-            return MapOf(FieldType((KindOf(Block, partial=True),)))
-        return MapOf(_type(value))
-    if annotation is bool:
-        return Flag()
-    if annotation is str:
-        return Text()
+        return MapOf(FieldType((KindOf(Block, partial=True),)) if value is Template else _type(value))
     if annotation in (int, float):
         return _number(annotation is int, _flat(metadata))
-    if annotation is Template:
+    return _of_class(annotation) if isinstance(annotation, type) else Unchecked()
+
+
+def _of_class(cls: type[Any]) -> Option:
+    if cls is bool:
+        return Flag()
+    if cls is str:
+        return Text()
+    if cls is Template:
         return KindOf(Block)
-    if isinstance(annotation, type) and issubclass(annotation, Kind):
-        return KindOf(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, Group):
-        return GroupOf(annotation)
-    return Unchecked()
+    if issubclass(cls, Kind):
+        return KindOf(cls)
+    return GroupOf(cls) if issubclass(cls, Group) else Unchecked()
 
 
 def _flat(metadata: Iterable[Any]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""How outputs depend on the positions of an input: whether it can be fed token by token, and which block prevents it."""
+"""How outputs depend on the positions of an input: whether it can be fed token by token, or which block prevents it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ POINTWISE = Finding(Dependence.POINTWISE)
 
 def dependences(root: Region, seq: str) -> dict[Value, Finding]:
     """The finding for each value of the root region along the length symbol ``seq``."""
-    return _region(root, seq, (POINTWISE,) * len(root.inputs), "")
+    return _region(root, (POINTWISE,) * len(root.inputs), seq=seq, path="")
 
 
-def _region(region: Region, seq: str, inputs: tuple[Finding, ...], path: str) -> dict[Value, Finding]:
+def _region(region: Region, inputs: tuple[Finding, ...], *, seq: str, path: str) -> dict[Value, Finding]:
     found = dict(zip(region.inputs, inputs, strict=True))
     known: dict[tuple[Region, tuple[Dependence, ...]], tuple[Finding, ...]] = {}
     for node in region.nodes:
@@ -32,7 +32,7 @@ def _region(region: Region, seq: str, inputs: tuple[Finding, ...], path: str) ->
         if isinstance(node, Call):
             key = (node.region, tuple(finding.level for finding in given))
             if key not in known:
-                inner = _region(node.region, seq, given, join(path, node.path))
+                inner = _region(node.region, given, seq=seq, path=join(path, node.path))
                 results = (*node.region.outputs, *node.region.side.values())
                 known[key] = tuple(inner[value] for value in results)
             found |= dict(zip(node.outputs, known[key], strict=True))

@@ -32,10 +32,8 @@ def describe_option(option: Option) -> str:
     match option:
         case Number():
             return f"{'an integer' if option.integer else 'a number'}{bounds(option)}"
-        case Flag():
-            return "true or false"
-        case Text():
-            return "a text"
+        case Flag() | Text():
+            return "true or false" if isinstance(option, Flag) else "a text"
         case Words(words=words):
             return shown(words[0]) if len(words) == 1 else f"one of {', '.join(map(shown, words))}"
         case GroupOf(cls=cls):

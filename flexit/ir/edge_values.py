@@ -39,7 +39,8 @@ def signature(edge: Any) -> object:
     """What of an edge a region depends on: types and the axis, not the values."""
     if isinstance(edge, list):
         return tuple(signature(one) for one in cast("list[Edge]", edge))
-    return (type(edge), tuple(value.type for value in values_of(edge)), id(getattr(edge, "axis", None)))
+    kind: type[Edge] = type(edge)
+    return (kind, tuple(value.type for value in values_of(edge)), id(getattr(edge, "axis", None)))
 
 
 def region_key(block: Block, ports: Mapping[str, Any], draft: Draft, *, provided: Mapping[str, Any]) -> object:
@@ -51,5 +52,5 @@ def region_key(block: Block, ports: Mapping[str, Any], draft: Draft, *, provided
 def width_of(ports: Mapping[str, Any]) -> int:
     """Width of the main input, 0 for tokens."""
     first: Any = next(iter(ports.values()), None)
-    first = first[0] if isinstance(first, list) and first else first
+    first = next(iter(cast("list[Edge]", first)), None) if isinstance(first, list) else first
     return first.width if isinstance(first, Sequence | Vector) else 0

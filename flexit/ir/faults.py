@@ -11,7 +11,7 @@ from flexit.ir.diagnostics import problem
 from flexit.ir.written import Mark, Node, dotted, line_of
 
 LINE = re.compile(r"\{(line|block) ([\w.]+)\}")
-"""In a fault's text: `` (line 12)`` of another field of the same block, or of a sibling; nothing where it is unknown."""
+"""In a fault's text: `` (line 12)`` of another field of the block, or of a sibling; nothing where it is unknown."""
 
 
 def problem_of(node: Node | None, path: str, fault: Fault, *, siblings: Node | None = None) -> Problem:

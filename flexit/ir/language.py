@@ -150,6 +150,7 @@ def field_docs(cls: type[Group]) -> dict[str, str]:
         assert isinstance(body, ast.ClassDef)
         for entry, after in zip(body.body, body.body[1:], strict=False):
             if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name) and isinstance(after, ast.Expr):
-                if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
-                    docs[entry.target.id] = inspect.cleandoc(after.value.value)
+                text = after.value.value if isinstance(after.value, ast.Constant) else None
+                if isinstance(text, str):
+                    docs[entry.target.id] = inspect.cleandoc(text)
     return docs

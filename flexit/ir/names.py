@@ -1,4 +1,4 @@
-"""Which names blocks, inputs, outputs, ports and variants may have. The list of reserved words is frozen per version."""
+"""Which names blocks, inputs, outputs, ports and variants may have. The reserved words are frozen per version."""
 
 from __future__ import annotations
 

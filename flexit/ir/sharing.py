@@ -1,4 +1,4 @@
-"""``shares`` written out: the other fields of a block that shares are merged over those of the owner, before validation."""
+"""``shares`` written out, before validation: the other fields of a block that shares are merged over the owner's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ def write_out(root: Node) -> tuple[Node, list[Problem]]:
 
 def _scope(blocks: Node, problems: list[Problem]) -> Node:
     entries = {name: _inner(entry, problems) for name, entry in blocks.entries.items()}
-    return replace(blocks, value={name: _shared(name, entry, entries, problems) for name, entry in entries.items()})
+    merged = {name: _merged(name, entry, entries) for name, entry in entries.items()}
+    problems += [found for found in merged.values() if isinstance(found, Problem)]
+    return replace(blocks, value={
+        name: entries[name] if isinstance(found, Problem) else found for name, found in merged.items()
+    })  # fmt: skip
 
 
 def _inner(node: Node, problems: list[Problem]) -> Node:
@@ -38,16 +42,14 @@ def _inner(node: Node, problems: list[Problem]) -> Node:
     })  # fmt: skip
 
 
-def _shared(name: str, entry: Node, scope: Mapping[str, Node], problems: list[Problem]) -> Node:
+def _merged(name: str, entry: Node, scope: Mapping[str, Node]) -> Node | Problem:
+    """One entry of a scope, merged over the block that it shares with, if any."""
     shares = entry.entries.get("shares")
     if shares is None or not isinstance(shares.value, str):
         return entry
-    owner = _owner(shares.value, scope)
-    fault = _fault(name, entry, owner, scope)
-    if fault is not None:
-        problems.append(fault)
-        return entry
-    assert owner is not None
+    owner = _owner(name, entry, scope)
+    if isinstance(owner, Problem):
+        return owner
     inherited = {key: node for key, node in owner.entries.items() if key not in ("from", "kind")}
     own = {key: node for key, node in entry.entries.items() if key != "kind"}
     try:
@@ -55,12 +57,12 @@ def _shared(name: str, entry: Node, scope: Mapping[str, Node], problems: list[Pr
             replace(owner, value={"kind": entry.entries["kind"], **inherited}), replace(entry, value=own), BLOCK
         )
     except MergeRefused as refused:
-        problems.append(merge_problem(refused))
-        return entry
+        return merge_problem(refused)
     return replace(merged, path=entry.path, mark=entry.mark, key=entry.key)
 
 
-def _owner(name: str, scope: Mapping[str, Node]) -> Node | None:
+def _at(name: str, scope: Mapping[str, Node]) -> Node | None:
+    """The block of a dotted name."""
     first, *rest = name.split(".")
     node = scope.get(first)
     for step in rest:
@@ -69,8 +71,10 @@ def _owner(name: str, scope: Mapping[str, Node]) -> Node | None:
     return node
 
 
-def _fault(name: str, entry: Node, owner: Node | None, scope: Mapping[str, Node]) -> Problem | None:
+def _owner(name: str, entry: Node, scope: Mapping[str, Node]) -> Node | Problem:
+    """The block that an entry shares with."""
     shares, kind = entry.entries["shares"], _kind(entry)
+    owner = _at(str(shares.value), scope)
     path = dotted((*entry.path, "shares"))
     owners = [other for other, node in scope.items() if other != name and _kind(node) == kind and _owns(node)]
     expected = f"another block of kind {kind} that owns its parameters: {either(owners)}" if owners else "another block"
@@ -97,7 +101,7 @@ def _fault(name: str, entry: Node, owner: Node | None, scope: Mapping[str, Node]
                 expected=shown(_kind(owner)), found=shown(kind), cure=f"write kind: {shown(_kind(owner))}",
             ), node.mark,
         )  # fmt: skip
-    return None if "kind" in entry.entries else _no_kind(entry, owner)
+    return owner if "kind" in entry.entries else _no_kind(entry, owner)
 
 
 def _no_kind(entry: Node, owner: Node) -> Problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
@@ -136,4 +136,4 @@ def walk_blocks(blocks: Mapping[str, Block], prefix: str = "") -> Iterator[tuple
         yield path, block
         nested = getattr(block, "blocks", None)
         if isinstance(nested, dict):
-            yield from walk_blocks(nested, f"{path}.")
+            yield from walk_blocks(cast("dict[str, Block]", nested), f"{path}.")

@@ -52,6 +52,6 @@ def broadcast(left: Shape, right: Shape) -> Shape:
     pairs = zip((1,) * (width - len(left)) + left, (1,) * (width - len(right)) + right, strict=True)
     dims: list[Size] = []
     for one, two in pairs:
-        require(one == two or one == 1 or two == 1, f"cannot broadcast {left} with {right}")
+        require(one in (two, 1) or two == 1, f"cannot broadcast {left} with {right}")
         dims.append(two if one == 1 else one)
     return tuple(dims)

@@ -35,7 +35,8 @@ def merge(old: Node | None, new: Node, type_: FieldType | None = None, *, defaul
     """``new`` merged into ``old``.
 
     A mapping without ``kind`` merges key by key; anything else replaces. A bare kind in ``old`` counts as
-    ``{kind: it}``, an absent value as the default if that is a kind; ``null`` and a scalar that is the default as ``{}``.
+    ``{kind: it}``, an absent value as the default if that is a kind; ``null`` and a scalar that is the default as
+    ``{}``.
 
     Args:
         old: what is written, if anything.
@@ -48,7 +49,7 @@ def merge(old: Node | None, new: Node, type_: FieldType | None = None, *, defaul
     """
     if not isinstance(new.value, dict) or "kind" in new.value:
         return new
-    base = _opened(old, new, type_, default)
+    base = _opened(old, new, type_, default=default)
     known = _known(base, type_)
     for key, value in new.value.items():
         entry = known(key)
@@ -60,7 +61,7 @@ def merge(old: Node | None, new: Node, type_: FieldType | None = None, *, defaul
     return Node(base, origin.path, origin.mark, keys, touched, origin.key)
 
 
-def _opened(old: Node | None, new: Node, type_: FieldType | None, default: object) -> dict[str, Node]:
+def _opened(old: Node | None, new: Node, type_: FieldType | None, *, default: object) -> dict[str, Node]:
     """``old`` as a mapping to merge into."""
     takes_kind = type_ is None or any(isinstance(option, KindOf) for option in type_.options)
     if old is None:

@@ -14,14 +14,6 @@ PUBLIC_SIGNATURES = {"flexit/runtime/train/trainer.py:__init__": "the signature 
 
 
 OWED_ARGUMENTS = {
-    "flexit/ir/checks/edges.py",
-    "flexit/ir/checks/walk.py",
-    "flexit/ir/dependence.py",
-    "flexit/ir/io/overrides.py",
-    "flexit/ir/passes/inline.py",
-    "flexit/ir/schema/locate.py",
-    "flexit/ir/sharing.py",
-    "flexit/ir/variation.py",
     "flexit/lower/onnx/body.py",
     "flexit/lower/onnx/model.py",
     "flexit/lower/onnx/ops/attention.py",

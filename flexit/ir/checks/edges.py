@@ -7,18 +7,18 @@ from dataclasses import replace
 
 from flexit.errors import Problem
 from flexit.ir.block import Fault
-from flexit.ir.checks.walk import Named, Walk
+from flexit.ir.checks.walk import Walk
 from flexit.ir.scope import find_edge
 from flexit.ir.wording import nearest
-from flexit.ir.written import line_of
+from flexit.ir.written import Node, line_of
 
 
 def check(walk: Walk) -> Iterator[Problem]:
     """FX0301 to FX0305, FX0307, FX0308."""
     for scope in walk.scopes:
         for name, fault in scope.resolved.faults:
-            shown = _with_other(fault, name, scope, walk) if fault.code == "FX0304" else fault
-            yield scope.problem(name, shown)
+            hides_input = fault.code == "FX0304" and scope.owner is None
+            yield scope.problem(name, _with_input(fault, walk.spec.node, name) if hides_input else fault)
     yield from (walk.problem(fault) for fault in output_faults(walk))
     yield from _likes(walk)
 
@@ -55,10 +55,9 @@ def _has_length(declared: object) -> bool:
     return hasattr(declared, "like")
 
 
-def _with_other(fault: Fault, name: str, scope: Named, walk: Walk) -> Fault:
-    """The fault with the line of the definition that the block would hide."""
-    root = walk.spec.node
-    if scope.owner is not None or root is None:
+def _with_input(fault: Fault, document: Node | None, name: str) -> Fault:
+    """The fault with the line of the graph input that the block would hide."""
+    if document is None:
         return fault
-    inputs, left = root.find(("inputs", name))
-    return fault if left else replace(fault, found=f"{name}, a graph input{line_of(inputs)}")
+    declared, left = document.find(("inputs", name))
+    return fault if left else replace(fault, found=f"{name}, a graph input{line_of(declared)}")

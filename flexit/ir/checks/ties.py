@@ -47,9 +47,10 @@ def _tied(walk: Walk) -> Iterator[Problem]:
         if tied in legal or tied in known:
             continue
         itself = tied == site.name
+        owners = f"one of {', '.join(legal)}" if legal else "a block that owns a token table, of which there is none"
         yield site.problem(Fault(
             code="FX0701", field="tied_to",
             message="names the block itself" if itself else "no block here owns a token table by this name",
-            expected=f"one of {', '.join(legal)}" if legal else "a block that owns a token table, of which there is none",
-            found=shown(tied), cure=f"write {nearest(tied, legal) or legal[0]}" if legal else "delete tied_to",
+            expected=owners, found=shown(tied),
+            cure=f"write {nearest(tied, legal) or legal[0]}" if legal else "delete tied_to",
         ))  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flexit.errors import Problem
@@ -59,7 +58,7 @@ class Named:
         node: where the map is written.
     """
 
-    blocks: Mapping[str, Block]
+    blocks: dict[str, Block]
     ports: tuple[str, ...]
     resolved: Scope
     path: str = ""
@@ -95,7 +94,7 @@ def walk(spec: Spec) -> Walk:
     found = Walk(spec)
     inputs = tuple(spec.inputs)
     resolved = resolve(spec.blocks, inputs, chain_from=inputs[0] if len(inputs) == 1 else None)
-    _scope(found, Named(spec.blocks, inputs, resolved, node=_below(spec.node, "blocks")), ())
+    _scope(found, Named(spec.blocks, inputs, resolved, node=_below(spec.node, "blocks")))
     return found
 
 
@@ -107,7 +106,7 @@ def plan_of(block: Block) -> LayerPlan | None:
     return plan if isinstance(plan, LayerPlan) else None
 
 
-def _scope(found: Walk, named: Named, outer: tuple[Block, ...], base: Node | None = None) -> None:
+def _scope(found: Walk, named: Named, *, outer: tuple[Block, ...] = (), base: Node | None = None) -> None:
     found.scopes.append(named)
     for name, block in named.blocks.items():
         ports = tuple(named.resolved.wires.get(name, {}))
@@ -119,16 +118,17 @@ def _visit(found: Walk, site: Site) -> None:
     found.sites.append(site)
     block, outer = site.block, (*site.outer, site.block)
     maps: dict[str, dict[str, Block]] = {}
-    for keys, child in block.inside():
-        if len(keys) > 1:
-            maps.setdefault(keys[0], {})[keys[1]] = child
+    for (key, *entry), child in block.inside():
+        if entry:
+            maps.setdefault(key, {})[entry[0]] = child
         else:
             ports = site.ports if block.takes_extra_ports else tuple(child.inputs)[:1]
-            node = child.node or _below(site.node, keys[0])
-            _visit(found, Site(child, f"{site.path}.{keys[0]}", ports, outer, None, site.base, node))
+            node = child.node or _below(site.node, key)
+            _visit(found, Site(child, f"{site.path}.{key}", ports, outer, None, site.base, node))
     for key, blocks in maps.items():
         resolved = resolve(blocks, site.ports, chain_from="x")
-        _scope(found, Named(blocks, site.ports, resolved, site.path, block, _below(site.node, key)), outer, site.base)
+        named = Named(blocks, site.ports, resolved, site.path, block, _below(site.node, key))
+        _scope(found, named, outer=outer, base=site.base)
     plan = plan_of(block)
     if plan is not None:
         assert isinstance(block, Varied)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
@@ -41,19 +41,17 @@ def _holds(scope: str, path: str) -> bool:
     return not scope or path.startswith(f"{scope}.")
 
 
-def _upstream(blocks: dict[str, Block] | object, resolved: Scope, name: str) -> Block | None:
-    assert isinstance(blocks, dict)
-    known: dict[str, Block] = blocks
+def _upstream(blocks: Mapping[str, Block], resolved: Scope, name: str) -> Block | None:
     seen: set[str] = set()
     open_names = [name]
     while open_names:
         current = open_names.pop(0)
-        if current in seen or current not in known:
+        if current in seen or current not in blocks:
             continue
         seen.add(current)
-        if known[current].max_len is not None:
-            return known[current]
+        if blocks[current].max_len is not None:
+            return blocks[current]
         wires = resolved.wires.get(current, {})
-        main = next(iter(known[current].inputs))
+        main = next(iter(blocks[current].inputs))
         open_names += [source.name for source in wires.get(main, ())]
     return None

@@ -168,7 +168,7 @@ def _ordered_inside(value: Any) -> Any:
         if entries.get("variants"):
             return entries  # an override may add blocks that chain from the one written before
         return {
-            key: _ordered_scope(entry, keep_last=True)
+            key: _ordered_scope(cast("Data", entry), keep_last=True)
             if key == "blocks" and isinstance(entry, dict) and "kind" in entries
             else _ordered_inside(entry)
             for key, entry in entries.items()

@@ -21,8 +21,8 @@ def to_yaml(spec: Spec) -> str:
 
 def _lines(data: dict[str, Any], indent: int) -> list[str]:
     lines: list[str] = []
-    for key, value in data.items():
-        value = _bare(value)
+    for key, entry in data.items():
+        value = _bare(entry)
         start = f"{' ' * indent}{_scalar(key)}:"
         flow = f"{start} {_flow(value)}"
         if isinstance(value, dict) and value and (len(flow) > WIDTH or key == "blocks" or _deep(value)):
@@ -41,7 +41,10 @@ def _deep(value: Any, levels: int = 2) -> bool:
 
 def _bare(value: Any) -> Any:
     """A kind without fields as its name."""
-    return value["kind"] if isinstance(value, dict) and list(cast("dict[str, Any]", value)) == ["kind"] else value
+    if not isinstance(value, dict):
+        return value
+    entries = cast("dict[str, Any]", value)
+    return entries["kind"] if list(entries) == ["kind"] else entries
 
 
 def _flow(value: Any) -> str:

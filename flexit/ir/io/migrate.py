@@ -23,12 +23,12 @@ def migrate(root: Node) -> Node | Problem:
     if written is None or isinstance(version, bool) or not isinstance(version, int) or version not in readable:
         near = nearest("flexit", list(root.entries)) if written is None else None
         cure = f"write flexit: {CURRENT}" + (f" in place of {near}" if near else "")
+        other = "" if written is None or isinstance(version, str) else ", or use a flexit that reads that version"
         found = problem(
             "FX0108", path="flexit",
             message="no language version" if written is None else "not a version that can be read",
             expected=f"flexit: {either(map(str, readable))}",
-            found="nothing" if written is None else shown(written.plain()),
-            cure=cure if written is None or isinstance(version, str) else f"{cure}, or use a flexit that reads that version",
+            found="nothing" if written is None else shown(written.plain()), cure=f"{cure}{other}",
         )  # fmt: skip
         return placed(found, root.mark if written is None else written.mark)
     while version != CURRENT:

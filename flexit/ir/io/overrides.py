@@ -47,13 +47,17 @@ def _node(text: str, root: Node) -> Node:
     keys = where.strip().split(".")
     file = f"--set {where}"
     if not sign or not all(keys):
-        raise SpecError([_refused(file, "not an override", "path=value", text, "write it as blocks.NAME.FIELD=VALUE")])
+        cure = "write it as blocks.NAME.FIELD=VALUE"
+        raise SpecError([_refused(file, message="not an override", expected="path=value", found=text, cure=cure)])
     if keys[0] == "blocks" and len(keys) > 1:
         blocks = list(root.entries["blocks"].entries) if "blocks" in root.entries else []
         if keys[1] not in blocks:
             near = nearest(keys[1], blocks)
             cure = f"write {near}" if near else "write the name of a block"
-            raise SpecError([_refused(file, "no block of this name", f"one of {', '.join(blocks)}", keys[1], cure)])
+            expected = f"one of {', '.join(blocks)}"
+            raise SpecError(
+                [_refused(file, message="no block of this name", expected=expected, found=keys[1], cure=cure)]
+            )
     mark = Mark(file, 0, 0)
     leaf = read_value(value, file)
     node = _marked(leaf.at(tuple(keys)), mark)
@@ -71,7 +75,7 @@ def _marked(node: Node, mark: Mark) -> Node:
     return replace(node, value=value, mark=mark, key=mark, keys=dict.fromkeys(node.entries, mark), touched=True)
 
 
-def _refused(file: str, message: str, expected: str, found: str, cure: str) -> Problem:
+def _refused(file: str, *, message: str, expected: str, found: str, cure: str) -> Problem:
     return problem(
         "FX0201" if "block" in message else "FX0102", path="", message=message, expected=expected,
         found=shown(found), cure=cure

@@ -44,10 +44,8 @@ def _integer(text: str) -> int:
     digits = text.lstrip("+-0")
     if len(digits) > 20:
         raise BadNumber(text)
-    if text[:2] in ("0o", "0x"):
-        number = int(text[2:], 8 if text[1] == "o" else 16)
-    else:
-        number = int(text)
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    number = int(text if base == 10 else text[2:], base)
     if abs(number) > LARGEST:
         raise BadNumber(text)
     return number

@@ -13,8 +13,8 @@ from flexit.ir.types import Type, require
 class Piece:
     """One condition; all of them must hold.
 
-    ``causal``: the key's slot is not after the query's. ``window``: k > q - size, in ranks. ``window_both``:
-    \\|q - k\\| <= size. ``chunk``: q // size = k // size. ``document``: both in one document.
+    ``causal``: the key's slot is not after the query's. ``window``: k > q - size, in ranks. ``window_both``: q and k
+    at most size apart. ``chunk``: q // size = k // size. ``document``: both in one document.
     """
 
     kind: Literal["causal", "window", "window_both", "chunk", "document"]

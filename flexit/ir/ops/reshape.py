@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from flexit.ir.dims import Dim, Size
@@ -37,11 +38,10 @@ class Reshape(Op):
 
 
 def _product(dims: list[Size]) -> Size:
-    total: Size = 1
-    for dim in dims:
-        require(isinstance(total, int) or isinstance(dim, int), "reshape merges two symbolic dims")
-        total = dim * total if isinstance(total, int) else total * dim  # pyright: ignore[reportOperatorIssue]
-    return total
+    whole = prod(dim for dim in dims if isinstance(dim, int))
+    symbolic = [dim for dim in dims if not isinstance(dim, int)]
+    require(len(symbolic) <= 1, "reshape merges two symbolic dims")
+    return symbolic[0] * whole if symbolic else whole
 
 
 def _divided(rest: Size, count: int, dims: Shape) -> Size:

@@ -16,7 +16,7 @@ Function = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unary(Op):
-    """``x -> same``. ``gelu`` is the exact form (erf); ``quick_gelu`` is x * sigmoid(1.702 x); ``relu2`` is relu(x)^2."""
+    """``x -> same``. ``gelu`` is the exact form (erf), ``quick_gelu`` x * sigmoid(1.702 x), ``relu2`` relu(x)^2."""
 
     name: ClassVar[str] = "unary"
     fn: Function

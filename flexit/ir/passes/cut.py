@@ -26,9 +26,8 @@ def encode(program: Program) -> Program:
         if isinstance(node, Node) and isinstance(node.op, Keep) and node.inputs[0] is not None
     }
     nodes = tuple(node for node in flat.root.nodes if isinstance(node, Node) and not node.states)
-    values = {name: value for name, value in outputs.items() if value is not None}
-    root = replace(flat.root, nodes=nodes, outputs=tuple(values.values()), side={}, marks={})
-    return prune(_without_unread(replace(flat, root=root, outputs=values, decoded=None)))
+    root = replace(flat.root, nodes=nodes, outputs=tuple(outputs.values()), side={}, marks={})
+    return prune(_without_unread(replace(flat, root=root, outputs=outputs, decoded=None)))
 
 
 def decode(program: Program) -> Program:

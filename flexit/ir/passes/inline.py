@@ -1,4 +1,4 @@
-"""``inline``: one flat region, with absolute paths. Backends that have no functions emit it, and proof reads its marks."""
+"""``inline``: one flat region with absolute paths. Backends without functions emit it, and proof reads its marks."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class _Inliner:
                 results = (*node.region.outputs, *node.region.side.values())
                 seen |= {value: inner[result] for value, result in zip(node.outputs, results, strict=True)}
             else:
-                self._node(node, seen, path, weights)
+                self._node(node, seen, path=path, weights=weights)
         self.marks |= {join(path, mark): seen[value] for mark, value in region.marks.items()}
 
-    def _node(self, node: Node, seen: dict[Value, Value], path: str, weights: str) -> None:
+    def _node(self, node: Node, seen: dict[Value, Value], *, path: str, weights: str) -> None:
         fresh = tuple(Value(join(path, value.name), value.type) for value in node.outputs)
         seen |= dict(zip(node.outputs, fresh, strict=True))
         self.nodes.append(

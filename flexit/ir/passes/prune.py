@@ -1,4 +1,4 @@
-"""``prune``: drop nodes whose results nobody uses, inputs of regions that then nobody reads, and unused graph inputs."""
+"""``prune``: drop nodes whose results nobody uses, inputs of regions that nobody reads then, unused graph inputs."""
 
 from __future__ import annotations
 

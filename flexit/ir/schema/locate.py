@@ -89,11 +89,13 @@ def locate(type_: FieldType, node: Node, loc: tuple[str | int, ...]) -> Spot | N
         step = rest.pop(0)
         if step == "[key]":
             return spot
-        spot = _step(spot, option, found, step)
+        spot = _step(spot, option, step)
     return spot
 
 
-def _step(spot: Spot, option: Option, node: Node, step: str | int) -> Spot:
+def _step(spot: Spot, option: Option, step: str | int) -> Spot:
+    node = spot.node
+    assert node is not None
     if isinstance(option, ListOf) and isinstance(node.value, list) and isinstance(step, int):
         return Spot(None, node, step, None, option.item, node.value[step])
     if isinstance(option, MapOf):

@@ -1,4 +1,4 @@
-"""The schema phase as a whole: the document, then what stands inside each block that is valid, merged layers included."""
+"""The schema phase: the document, then what stands inside each block that is valid, merged layers included."""
 
 from __future__ import annotations
 
