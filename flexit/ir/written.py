@@ -5,7 +5,7 @@ so that an error cites the line the user wrote, whichever mapping it came from.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 Scalar = str | int | float | bool | None
@@ -92,6 +92,15 @@ class Node:
         elif isinstance(value, list):
             value = [node.at((*path, index)) for index, node in enumerate(value)]
         return Node(value, path, self.mark, self.keys, self.touched, key or self.key)
+
+    def as_touched(self) -> Node:
+        """The same value as if ``--set`` had written all of it."""
+        value = self.value
+        if isinstance(value, dict):
+            value = {name: node.as_touched() for name, node in value.items()}
+        elif isinstance(value, list):
+            value = [node.as_touched() for node in value]
+        return replace(self, value=value, touched=True)
 
     def walk(self) -> Iterator[Node]:
         """This node and all below."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flexit.errors import CheckpointError
+from flexit.errors import CheckpointError, SpecError
 from flexit.ir import plugins
-from flexit.ir.io.load import parse_spec
+from flexit.ir.io.load import check_tree
+from flexit.ir.io.yaml import read
 from flexit.ir.spec import Spec
 from flexit.runtime.folder import recover
 
@@ -37,7 +38,11 @@ def read_spec(folder: Path) -> Spec:
     except OSError as error:
         raise _no_checkpoint(folder, error) from error
     with plugins.sealed():
-        return parse_spec(text, str(folder / SPEC), max_bytes=MAX_BYTES)
+        # --set may have left a variant without a layer, which is no fault then, nor afterwards.
+        checked = check_tree(read(text, str(folder / SPEC), max_bytes=MAX_BYTES).as_touched())
+    if checked.spec is None or not checked.valid:
+        raise SpecError(checked.problems)
+    return checked.spec
 
 
 def read_weights(folder: Path) -> Mapping[str, Tensor]:
