@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -24,10 +24,10 @@ class Template:
         return self.node.plain()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Template) and self.data == other.data
+        return isinstance(other, Template) and _bare(self.data) == _bare(other.data)
 
     def __hash__(self) -> int:
-        return hash(repr(self.data))
+        return hash(repr(_bare(self.data)))
 
     def __repr__(self) -> str:
         return f"Template({self.data!r})"
@@ -46,6 +46,14 @@ class Template:
         if isinstance(value, str | Mapping):
             return cls(Node.of(value))
         raise PydanticCustomError("kind_type", "not a kind", {"trait": "Block"})
+
+
+def _bare(data: Any) -> Any:
+    """The data with every kind that has no fields as its bare name, which means the same."""
+    if isinstance(data, Mapping):
+        entries = cast("Mapping[str, Any]", data)
+        return entries["kind"] if list(entries) == ["kind"] else {key: _bare(entry) for key, entry in entries.items()}
+    return [_bare(entry) for entry in cast("list[Any]", data)] if isinstance(data, list) else data
 
 
 def as_written(value: Any) -> Any:

@@ -42,6 +42,11 @@ def generate(
             cure="begin with the model's start token",
         )  # fmt: skip
     ids, mask = session.interface.require_decoded()
+    if ids.role != "ids":
+        raise TaskError.of(
+            "FX0801", "the model does not decode tokens", expected="an input of tokens that reaches logits causally",
+            found=f"{ids.name}, which carries values", cure="step the session with values of your own", path=ids.name,
+        )  # fmt: skip
     sampling = sampling or Sampling()
     tokens, valid = padded(prompts, pad_id)
     scores = session.start({ids.name: tokens, mask.name: valid, **(others or {})})

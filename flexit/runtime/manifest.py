@@ -181,8 +181,8 @@ def _require_consistent(data: Mapping[str, Any], file: Path) -> None:
         "outputs are those of the interface": set(data["outputs"]) == set(interface["outputs"]),
         "masks of outputs are inputs": {mask for mask in data["outputs"].values() if mask is not None} <= inputs,
         "masks belong to inputs": {group for group, role in roles if role == "mask"} <= read,
-        "what is decoded has ids and a mask": interface["decoded"] is None
-        or {(interface["decoded"], "ids"), (interface["decoded"], "mask")} <= roles,
+        "what is decoded has ids or values, and a mask": interface["decoded"] is None
+        or (interface["decoded"] in read and (interface["decoded"], "mask") in roles),
     }
     for what, holds in checks.items():
         if not holds:

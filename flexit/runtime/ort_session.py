@@ -61,7 +61,7 @@ class OrtSession:
         return self._advance(full[ids.name], full[mask.name])[:, -1]
 
     def step(self, tokens: Array, mask: Array | None = None) -> Array:
-        return self._advance(tokens, np.ones(tokens.shape, np.int64) if mask is None else mask)
+        return self._advance(tokens, np.ones(tokens.shape[:2], np.int64) if mask is None else mask)
 
     def select(self, rows: Array) -> None:
         self._past = {name: value[rows] for name, value in self._past.items()}

@@ -56,18 +56,19 @@ class Interface:
         return full
 
     def require_decoded(self) -> tuple[Entry, Entry]:
-        """The decoded ids and their mask.
+        """The ids or values that are decoded, and their mask.
 
         Raises:
             TaskError: FX0801, the model has no cached form.
         """
         if self.decoded is None:
             raise TaskError.of(
-                "FX0801", "the model cannot be decoded token by token", expected="a causal path from an input to logits",
-                found=self.why_not, cure="use a causal mask, or run the model whole",
+                "FX0801", "the model cannot be decoded token by token",
+                expected="a causal path from an input to logits", found=self.why_not,
+                cure="use a causal mask, or run the model whole",
             )  # fmt: skip
         mine = [entry for entry in self.inputs if entry.group == self.decoded]
-        return next(e for e in mine if e.role == "ids"), next(e for e in mine if e.role == "mask")
+        return next(e for e in mine if e.role in ("ids", "values")), next(e for e in mine if e.role == "mask")
 
 
 class Session(Protocol):
@@ -87,7 +88,9 @@ class Session(Protocol):
         ...
 
     def step(self, tokens: Array, mask: Array | None = None) -> Array:
-        """Read more tokens ``int64[batch, n]``, padded where ``mask`` is 0; scores for each, ``[batch, n, vocab]``."""
+        """Read more tokens ``int64[batch, n]`` (or values, if that is what the model decodes), padded where ``mask`` is
+        0; scores for each, ``[batch, n, vocab]``.
+        """
         ...
 
     def select(self, rows: Array) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flexit.errors import TaskError
 from flexit.ir.passes import cut
 from flexit.ir.program import Program
 from flexit.lower.torch.module import FlexitModule, build
@@ -41,8 +42,9 @@ class TorchSession:
         self._fixed: dict[str, Tensor] = {}
 
     @property
-    def _device(self) -> torch.device:
-        return next(self.module.parameters()).device
+    def _reference(self) -> Tensor:
+        """A tensor of the module's dtype, on its device; a module may have no parameters."""
+        return next(self.module.parameters(), torch.empty(0))
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         full = self.interface.complete(inputs)
@@ -67,10 +69,10 @@ class TorchSession:
         return self._advance(full[ids.name], full[mask.name])[:, -1]
 
     def step(self, tokens: Array, mask: Array | None = None) -> Array:
-        return self._advance(tokens, np.ones(tokens.shape, np.int64) if mask is None else mask)
+        return self._advance(tokens, np.ones(tokens.shape[:2], np.int64) if mask is None else mask)
 
     def select(self, rows: Array) -> None:
-        index = torch.from_numpy(rows).to(self._device)
+        index = torch.from_numpy(rows).to(self._reference.device)
         self._cache = [state.index_select(0, index) for state in self._cache]
         self._fixed = {name: value.index_select(0, index) for name, value in self._fixed.items()}
         self._mask = self._mask[rows]
@@ -87,11 +89,9 @@ class TorchSession:
         return outputs["logits"].float().cpu().numpy()
 
     def _tensors(self, arrays: Mapping[str, Array]) -> dict[str, Tensor]:
-        dtype = next(self.module.parameters()).dtype
-        tensors = {
-            name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for name, array in arrays.items()
-        }
-        return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
+        like = self._reference
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(a)).to(like.device) for name, a in arrays.items()}
+        return {name: value.to(like.dtype) if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def _part(module: FlexitModule, program: Program) -> FlexitModule:
@@ -106,11 +106,20 @@ def _part(module: FlexitModule, program: Program) -> FlexitModule:
 
 @contextmanager
 def _inference(module: FlexitModule) -> Iterator[None]:
-    """Evaluation mode without gradients, restored afterwards."""
+    """Evaluation mode without gradients, restored afterwards.
+
+    Raises:
+        TaskError: FX2001, an id or a position lies beyond its table.
+    """
     training = module.training
     module.eval()
     try:
         with torch.inference_mode():
             yield
+    except IndexError as error:
+        raise TaskError.of(
+            "FX2001", "the model cannot be run on these inputs", expected="ids and positions that its tables have",
+            found=str(error), cure="compare the tokenizer with the model, or make the text shorter",
+        ) from error  # fmt: skip
     finally:
         module.train(training)

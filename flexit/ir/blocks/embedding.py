@@ -30,6 +30,7 @@ class Embedding(Block, kind="embedding"):
             "norm": "layer_norm", "dropout": 0.1, "multiplier": "sqrt_d_model",
         },
         {"kind": "embedding", "vocab_size": 31, "d_model": 16, "position": "sinusoidal", "token_types": 1},
+        {"kind": "embedding", "vocab_size": 31, "d_model": 16, "token_types": 2},
     )  # fmt: skip
 
     vocab_size: InferredInt = None
@@ -137,15 +138,20 @@ class Embedding(Block, kind="embedding"):
             assert self.vocab_size is not None and self.d_model is not None
             width = e.draft.width = self.d_model
             x = e.embedding(tokens.ids, "tokens", rows=self.vocab_size, width=width)
-        x = e.mul(x, width**0.5 if self.multiplier == "sqrt_d_model" else self.multiplier)
+        x = self._multiplied(e, x, width)
         if self.norm is not None and self.norm_at == "token":
             x = self.norm.apply(e, x, "norm")
         x = self._with_types(e, x, token_types, width=width)
         if self.position is not None:
-            x = e.add(x, self.position.expand(e, tokens.axis, width))
+            x = e.add(x, e.like(self.position.expand(e, tokens.axis, width), x))
         if self.norm is not None and self.norm_at == "sum":
             x = self.norm.apply(e, x, "norm")
         return Sequence(x=e.dropout(x, self.dropout), axis=tokens.axis)
+
+    def _multiplied(self, e: Expander, x: Value, width: int) -> Value:
+        """The rows times the multiplier, which is rounded to their precision first, as Gemma does."""
+        multiplier = width**0.5 if self.multiplier == "sqrt_d_model" else self.multiplier
+        return x if multiplier == 1.0 else e.mul(x, e.like(e.constant([multiplier], (1,)), x))
 
     def _with_types(self, e: Expander, x: Value, wired: Tokens | None, *, width: int) -> Value:
         if self.token_types is None:

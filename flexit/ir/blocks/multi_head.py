@@ -74,6 +74,7 @@ class MultiHead(Mixer, kind="multi_head"):
             "kind": "multi_head", "n_heads": 2, "mask": "full",
             "scores": {"scale": 1.0, "bias": {"kind": "t5", "n_buckets": 8, "max_distance": 16}},
         },
+        {"kind": "multi_head", "n_heads": 2, "n_kv_heads": 1},
     )  # fmt: skip
 
     n_heads: PositiveInt

@@ -35,6 +35,11 @@ class TransformerLayer(Block, kind="transformer_layer"):
             "attention": {"kind": "multi_head", "n_heads": 2, "mask": "causal"},
             "feed_forward": {"kind": "mlp", "d_ff": 24},
         },
+        {
+            "kind": "transformer_layer", "norm": "rms_norm", "norm_placement": "post",
+            "attention": {"kind": "multi_head", "n_heads": 2, "mask": "causal"},
+            "cross_attention": {"kind": "multi_head", "n_heads": 2}, "feed_forward": None,
+        },
     )  # fmt: skip
 
     norm: Norm | None = Field()

@@ -14,7 +14,10 @@ from flexit.lower.torch.lowerings import write
 
 
 def compile_function(region: Region, params: Sequence[str]) -> Callable[..., Any]:
-    """``f(inputs..., parameters in the order of params)``; the region has one output and no calls."""
+    """``f(module, inputs..., parameters in the order of params)``; the region has one output and no calls.
+
+    The module is the one that runs it, which knows whether it is training.
+    """
     code = Code(region)
     arguments = [code.fresh() for _ in region.inputs]
     code.values |= dict(zip(region.inputs, arguments, strict=True))
@@ -27,9 +30,11 @@ def compile_function(region: Region, params: Sequence[str]) -> Callable[..., Any
             raise LoweringError("a body of experts calls a region")
         slots = {slot: weights[p.path] if isinstance(p, Param) else p for slot, p in node.params.items()}
         write(replace(node, params=slots), code, {})
+    if code.constants:
+        raise LoweringError("a body of experts has constants")
     forward, _ = code.compile(arguments, [code[value] for value in region.outputs])
 
-    def body(*inputs: Any) -> Any:
-        return forward(None, *inputs)[0]
+    def body(module: object, *inputs: Any) -> Any:
+        return forward(module, *inputs)[0]
 
     return body

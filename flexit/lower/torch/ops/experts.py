@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -17,8 +18,8 @@ Body = Callable[..., Tensor]
 
 def run_experts(x: Tensor, index: Tensor, weight: Tensor, *rest: object) -> Tensor:
     """Sum over the chosen experts; every body runs, on as many tokens as chose it, none included."""
-    body, on_input, *params = rest
-    assert callable(body)
+    module, function, on_input, *params = rest
+    body = cast("Body", function)
     stacked = [param for param in params if isinstance(param, Tensor)]
     flat = x.reshape(-1, x.shape[-1])
     index, weight = index.reshape(-1, index.shape[-1]), weight.reshape(-1, weight.shape[-1])
@@ -28,7 +29,7 @@ def run_experts(x: Tensor, index: Tensor, weight: Tensor, *rest: object) -> Tens
         factor = weight[token, choice].unsqueeze(-1)
         chosen = flat[token]
         parts = [param[expert] for param in stacked]
-        y = body(chosen * factor, *parts) if on_input else body(chosen, *parts) * factor
+        y = body(module, chosen * factor, *parts) if on_input else body(module, chosen, *parts) * factor
         total = flat.new_zeros(flat.shape[0], y.shape[-1]) if total is None else total
         total = total.index_add(0, token, y)
     assert total is not None
@@ -42,4 +43,4 @@ def lower(node: Node, code: Code) -> Ref:
     x, index, weight = (code[value] for value in node.inputs)
     body = Ref(code.name(compile_function(op.body, tuple(node.params)), "f"))
     params = [code.weight(node, slot) for slot in node.params]
-    return code.call(run_experts, x, index, weight, body, op.weight_on == "input", *params)
+    return code.call(run_experts, x, index, weight, Ref("self"), body, op.weight_on == "input", *params)
