@@ -95,7 +95,7 @@ def recover(folder: str | Path) -> bool:
     target = Path(os.path.abspath(folder))
     old = _old(target)
     patience = time.monotonic() + _PATIENCE
-    while _missing(target) and old.is_dir():
+    while _missing(target) and os.path.isdir(old):  # which takes a name that no file can have
         if holder_of(target.with_name(f"{target.name}.lock")) is not None and time.monotonic() < patience:
             time.sleep(0.01)
             continue
