@@ -137,8 +137,12 @@ class Vocabulary:
         return x if y == 1.0 else self.binary("mul", x, y)
 
     def cast(self, x: Value, to: DType) -> Value:
-        """Another dtype."""
+        """Another dtype; ``f32`` is fp32 whatever the precision of the model."""
         return self.write(Cast(to=to), x, name="cast")
+
+    def like(self, x: Value, other: Value) -> Value:
+        """In the precision of ``other``, a float."""
+        return self.write(Cast(to="f32"), x, other, name="cast")
 
     def dropout(self, x: Value, p: float, *, per_row: bool = False) -> Value:
         """Zeroes elements (or whole rows) in training; left out where ``p`` is 0."""

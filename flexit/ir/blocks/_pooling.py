@@ -17,12 +17,12 @@ def pooled(e: Expander, x: Sequence, method: Method) -> Value:
     """``[batch, width]``: the first or last unpadded position, or the mean or maximum over all of them."""
     if method in ("first", "last"):
         return _picked(e, x, method)
-    mask = e.reshape(e.cast(x.axis.new_mask, "f32"), "=0", "=1", 1)
+    mask = e.reshape(e.cast(x.axis.new_mask, "f32"), "=0", "=1", 1)  # in fp32, for sums over long rows
     if method == "max":
         hidden = e.binary("mul", e.add(mask, -1.0), -FAR_BELOW)
-        return e.reduce("max", e.add(e.mul(x.x, mask), hidden), 1)
+        return e.like(e.reduce("max", e.add(e.mul(x.x, mask), hidden), 1), x.x)
     total = e.reduce("sum", e.mul(x.x, mask), 1)
-    return e.binary("div", total, e.binary("max", e.reduce("sum", mask, 1), 1.0))
+    return e.like(e.binary("div", total, e.binary("max", e.reduce("sum", mask, 1), 1.0)), x.x)
 
 
 def _picked(e: Expander, x: Sequence, method: Method) -> Value:

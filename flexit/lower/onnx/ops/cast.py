@@ -11,5 +11,6 @@ from flexit.lower.onnx.emitter import Emitter
 
 def lower(node: Node, e: Emitter) -> Any:
     """Another dtype."""
-    assert isinstance(node.op, Cast) and node.inputs[0] is not None
-    return e.cast(e.values[node.inputs[0]], node.op.to)
+    x = node.inputs[0]
+    assert isinstance(node.op, Cast) and x is not None
+    return e.values[x] if x.dtype == node.op.to else e.cast(e.values[x], node.op.to)

@@ -1,4 +1,4 @@
-"""``cast``; ``f32`` means the float of the model, so it follows the parameters."""
+"""``cast``; ``f32`` is fp32, or the precision of another value."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def to_float(x: Tensor) -> Tensor:
     return x.to(torch.float32)
 
 
+def to_precision(x: Tensor, like: Tensor) -> Tensor:
+    """The dtype of ``like``, so that a table or a mask does not lift what it meets to fp32."""
+    return x.to(like.dtype)
+
+
 def to_int(x: Tensor) -> Tensor:
     """int64."""
     return x.to(torch.int64)
@@ -28,4 +33,6 @@ def to_bool(x: Tensor) -> Tensor:
 def lower(node: Node, code: Code) -> Ref:
     """Another dtype."""
     assert isinstance(node.op, Cast)
+    if len(node.inputs) > 1 and node.inputs[1] is not None:
+        return code.call(to_precision, code[node.inputs[0]], code[node.inputs[1]])
     return code.call({"f32": to_float, "i64": to_int, "bool": to_bool}[node.op.to], code[node.inputs[0]])

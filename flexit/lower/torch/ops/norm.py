@@ -11,6 +11,14 @@ from flexit.ir.program import Node, Param
 from flexit.lower.torch.code import Code, Ref, module_path
 
 
+class CastFirst(nn.RMSNorm):
+    """``nn.RMSNorm`` that casts back before it multiplies by the gain, as Llama does; the same in fp32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dim."""
+        return rms_norm(x, self.weight, None, self.eps or 0.0, 0.0, False)
+
+
 def module(node: Node) -> nn.Module | None:
     """The module that holds gain and bias, if a stock one fits; it is called only where there is no offset."""
     weight, op = node.params.get("weight"), node.op
@@ -19,14 +27,14 @@ def module(node: Node) -> nn.Module | None:
         return None
     if op.kind == "layer":
         return nn.LayerNorm(weight.shape[0], op.eps, bias="bias" in node.params)
-    return nn.RMSNorm(weight.shape[0], op.eps)
+    return (nn.RMSNorm if op.fp32_gain else CastFirst)(weight.shape[0], op.eps)
 
 
 def lower(node: Node, code: Code) -> Ref:
     """Normalise the last dim."""
     x, op = code[node.inputs[0]], node.op
     assert isinstance(op, Norm)
-    if module(node) is not None and not op.offset and not op.fp32_gain:
+    if module(node) is not None and not op.offset:
         path = module_path(node)
         assert path is not None
         return Ref(f"{code.attribute(path)}({x})")
@@ -43,15 +51,17 @@ def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: flo
 
 
 def rms_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float) -> Tensor:
-    """X / sqrt(mean(x^2) + eps) * (weight + offset), in fp32 up to the cast that ``fp32_gain`` places."""
+    """X / sqrt(mean(x^2) + eps) * (weight + offset), in fp32 up to the cast, which ``fp32_gain`` puts last."""
     eps, offset, fp32_gain = rest
     del bias
-    gain = None if weight is None else weight + offset if offset else weight
-    if not fp32_gain:
-        return F.rms_norm(x, (x.shape[-1],), None if gain is None else gain.expand(x.shape[-1]), eps)
-    normed = F.rms_norm(x.float(), (x.shape[-1],), None, eps)
-    assert weight is not None
-    return (normed * (weight.float() + offset)).to(x.dtype)
+    width = (x.shape[-1],)
+    if weight is None:
+        return F.rms_norm(x, width, None, eps)
+    if x.dtype in (torch.float32, torch.float64):
+        return F.rms_norm(x, width, (weight + offset if offset else weight).expand(width), eps)
+    if fp32_gain:
+        return (F.rms_norm(x.float(), width, None, eps) * (weight.float() + offset)).to(x.dtype)
+    return F.rms_norm(x, width, None, eps) * (weight + offset if offset else weight)
 
 
 def l2_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float) -> Tensor:
