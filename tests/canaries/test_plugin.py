@@ -1,17 +1,23 @@
-"""A mixer with its own state, in one file of another package, goes the whole way like a built-in one."""
+"""A mixer with its own state, in one file of another package, gets all that a built-in one gets, and goes as far."""
 
+import json
+import sys
 import textwrap
 
 import pytest
 
+from flexit.cli.app import run
 from flexit.ir import registry
 from flexit.ir.cost import cost
+from flexit.ir.io.load import check_text
 from flexit.ir.spec import Spec
 from flexit.ir.written import Node
 from flexit.runtime.bundle import open_bundle
 from flexit.runtime.export import export
 from flexit.runtime.generate import generate
 from flexit.runtime.torch_session import TorchSession
+from tests.conformance import checks
+from tests.conformance.placements import placements
 
 MIXER = '''
 """Attention over a low-rank latent, which is all that is cached."""
@@ -23,6 +29,8 @@ from flexit.ir.ops.mask import Piece
 
 class Latent(Mixer, kind="acme:latent"):
     """Keys and values from a cached latent of width rank."""
+
+    examples = ({"kind": "acme:latent", "n_heads": 2, "rank": 6}, {"kind": "acme:latent", "n_heads": 4, "rank": 3})
 
     n_heads: PositiveInt
     """Heads."""
@@ -41,6 +49,10 @@ class Latent(Mixer, kind="acme:latent"):
 '''
 
 
+BLOCKS = {"embed": {"kind": "embedding", "vocab_size": 31, "d_model": 16}}
+EMBEDDED = {"kind": "transformer_layer", "norm": "rms_norm", "norm_placement": "pre", "feed_forward": None}
+
+
 @pytest.fixture
 def acme(tmp_path, monkeypatch):
     """An installed distribution with one kind."""
@@ -54,8 +66,40 @@ def acme(tmp_path, monkeypatch):
         "[flexit.blocks]\nacme:latent = acme_mixer:Latent\n"
     )
     monkeypatch.syspath_prepend(str(site))
-    yield
+    yield "acme:latent"
     registry.forget("Block", "acme:latent")
+    sys.modules.pop("acme_mixer", None)
+
+
+@pytest.mark.ort
+def test_gets_what_every_kind_gets(acme):
+    """Its one file brings the basic tests too: they are those of all kinds, with nothing added for this one."""
+    checks.check_documented(acme)
+    checks.check_placed(acme)
+    found = placements(acme)
+    assert {"x=embed", "attention", "body", "layer"} <= {placed.form for placed in found}
+    for placed in found:
+        for check in (*checks.CHECKS, *checks.ORT_CHECKS):
+            check(placed)
+    assert any(placed.program.states[0].path.endswith(".latent") for placed in found if placed.program.states)
+
+
+def test_is_documented_on_the_command_line(acme, capsys):
+    assert run(["kinds", acme]) == 0
+    page = capsys.readouterr().out
+    assert "Keys and values from a cached latent of width rank." in page
+    assert "rank: an integer >= 1; required" in page
+    assert "Width of the latent." in page
+
+
+def test_its_mistakes_are_told_like_any(acme):
+    data = {**EMBEDDED, "attention": {"kind": acme, "n_heads": 2, "rank": 0, "rnak": 6}}
+    checked = check_text(json.dumps({"flexit": 1, "name": "acme", "blocks": BLOCKS | {"layer": data}}))
+    assert [(problem.code, problem.path) for problem in checked.problems] == [
+        ("FX0206", "blocks.layer.attention.rank"),
+        ("FX0201", "blocks.layer.attention.rnak"),
+    ]
+    assert "write rank" in str(checked.problems[1])
 
 
 @pytest.mark.ort
