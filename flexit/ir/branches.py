@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import networkx as nx
-
+from flexit.ir.ordering import reachable
 from flexit.ir.program import Call, Program, Region
 from flexit.ir.scope import resolve
 from flexit.ir.spec import Spec
@@ -16,15 +15,16 @@ def residual_branches(spec: Spec, program: Program) -> dict[str, int]:
         if isinstance(node, Call):
             top = node.path.partition(".")[0]
             own[top] = own.get(top, 0) + _branches(node.region, {})
-    stream: nx.DiGraph[str] = nx.DiGraph()
-    stream.add_nodes_from(spec.blocks)
+    sources: dict[str, set[str]] = {name: set() for name in spec.blocks}
+    readers: dict[str, set[str]] = {name: set() for name in spec.blocks}
     for name, wires in resolve(spec.blocks, tuple(spec.inputs), chain_from=next(iter(spec.inputs))).wires.items():
         main = next(iter(spec.blocks[name].inputs))
-        stream.add_edges_from((source.name, name) for source in wires.get(main, ()) if source.name in spec.blocks)
-    return {
-        name: sum(own.get(other, 0) for other in {name, *nx.ancestors(stream, name), *nx.descendants(stream, name)})
-        for name in spec.blocks
-    }
+        for source in wires.get(main, ()):
+            if source.name in spec.blocks:
+                sources[name].add(source.name)
+                readers[source.name].add(name)
+    streams = {name: {name} | reachable(sources, name) | reachable(readers, name) for name in spec.blocks}
+    return {name: sum(own.get(other, 0) for other in stream) for name, stream in streams.items()}
 
 
 def _branches(region: Region, known: dict[Region, int]) -> int:

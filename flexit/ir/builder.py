@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from flexit.errors import Problem, SpecError
 from flexit.ir import registry
-from flexit.ir.block import Block
+from flexit.ir.block import Block, Port
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
 from flexit.ir.spec import Spec
 from flexit.ir.template import as_written
 from flexit.ir.wording import shown
 from flexit.ir.written import Mark, Node, line_of
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
@@ -180,7 +177,7 @@ def node_of(value: Any, mark: Mark) -> Node:
 
 def here() -> Mark:
     """The line outside this package that is being executed."""
-    frame: FrameType | None = sys._getframe(1)
+    frame = inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
     assert frame is not None
@@ -196,7 +193,7 @@ def _plain(name: str) -> str:
 def _wired(kind: str, edges: tuple[Ref, ...], ports: Mapping[str, Ref | EachLayer]) -> Any:
     """What ``from`` says for positional edges and ports by name."""
     cls = registry.find(Block, kind)
-    declared = cls.inputs if cls is not None and issubclass(cls, Block) else {}
+    declared: Mapping[str, Port] = cls.inputs if cls is not None and issubclass(cls, Block) else {}
     main = next(iter(declared), "x")
     if not ports:
         several = list(edges) if len(edges) > 1 or (edges and main in declared and declared[main].variadic) else None

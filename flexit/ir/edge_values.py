@@ -39,8 +39,7 @@ def signature(edge: Any) -> object:
     """What of an edge a region depends on: types and the axis, not the values."""
     if isinstance(edge, list):
         return tuple(signature(one) for one in cast("list[Edge]", edge))
-    kind: type[Edge] = type(edge)
-    return (kind, tuple(value.type for value in values_of(edge)), id(getattr(edge, "axis", None)))
+    return (edge.__class__, tuple(value.type for value in values_of(edge)), id(getattr(edge, "axis", None)))
 
 
 def region_key(block: Block, ports: Mapping[str, Any], draft: Draft, *, provided: Mapping[str, Any]) -> object:

@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -46,6 +46,10 @@ class Kind(Group):
     def node(self) -> Node | None:
         """Where it was written, if it came from a document."""
         return self._node
+
+    def remember(self, node: Node) -> None:
+        """Note where it was written; the one thing about it that is no choice."""
+        self._node = node
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -90,9 +94,10 @@ def choose(trait: type[Kind], value: Any) -> Kind:
         value = {"kind": value}
     if not isinstance(value, dict):
         raise PydanticCustomError("kind_type", "not a kind", {"trait": trait.__name__})
-    if "kind" not in value:
+    entries = cast("dict[str, Any]", value)
+    if "kind" not in entries:
         raise PydanticCustomError("kind_missing", "kind is missing", {"trait": trait.__name__})
-    kind = value["kind"]
+    kind = entries["kind"]
     if not isinstance(kind, str):
         raise PydanticCustomError("kind_type", "kind is no text", {"trait": trait.__name__, "key": "kind"})
     cls = registry.find(trait, kind)
@@ -101,10 +106,10 @@ def choose(trait: type[Kind], value: Any) -> Kind:
         if cls is None and kind in registry.later(trait):
             which = "kind_later"
         raise PydanticCustomError(which, "no such kind here", {"trait": trait.__name__, "kind": kind, "key": "kind"})
-    fields = {name: entry for name, entry in value.items() if name != "kind"}
+    fields = {name: entry for name, entry in entries.items() if name != "kind"}
     chosen = cls.model_validate(fields, by_alias=True, by_name=False)
     if isinstance(value, Written):
-        chosen._node = value.node  # pyright: ignore[reportPrivateUsage]
+        chosen.remember(value.node)
     return chosen
 
 
@@ -144,7 +149,7 @@ def field_docs(cls: type[Group]) -> dict[str, str]:
     """Field name -> the docstring under it, own and inherited. Reads the source, so only for pages and schemas."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if not (isinstance(base, type) and issubclass(base, Group)):
+        if not issubclass(base, Group):
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
         assert isinstance(body, ast.ClassDef)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Set
+from typing import Any, cast
 
 
 def in_dependence_order(sources: Mapping[str, Set[str]]) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -19,7 +20,8 @@ def in_dependence_order(sources: Mapping[str, Set[str]]) -> tuple[tuple[str, ...
             readers[source].append(name)
     missing = {name: len(found) for name, found in sources.items()}
     ready = [rank[name] for name, count in missing.items() if count == 0]
-    names, order = list(sources), []
+    names = list(sources)
+    order: list[str] = []
     while ready:
         name = names[heapq.heappop(ready)]
         order.append(name)
@@ -30,21 +32,25 @@ def in_dependence_order(sources: Mapping[str, Set[str]]) -> tuple[tuple[str, ...
     return (tuple(order), []) if len(order) == len(names) else ((), _cycles(sources, rank))
 
 
-def reaches(sources: Mapping[str, Set[str]], name: str, target: str) -> bool:
-    """Whether ``name`` depends on ``target``, directly or not."""
+def reachable(sources: Mapping[str, Set[str]], name: str) -> set[str]:
+    """What ``name`` depends on, directly or not, but not itself."""
     seen, open_names = {name}, [name]
     while open_names:
         found = sources[open_names.pop()] - seen
-        if target in found:
-            return True
         seen |= found
         open_names += found
-    return False
+    return seen - {name}
+
+
+def reaches(sources: Mapping[str, Set[str]], name: str, target: str) -> bool:
+    """Whether ``name`` depends on ``target``, directly or not."""
+    return target in reachable(sources, name)
 
 
 def _cycles(sources: Mapping[str, Set[str]], rank: Mapping[str, int]) -> list[list[str]]:
     import networkx as nx  # slow to import, and graphs have cycles rarely
 
+    find_cycle = cast("Any", nx).find_cycle  # the stub does not say what it returns
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(sources)
     graph.add_edges_from((source, name) for name, found in sources.items() for source in found)
@@ -52,5 +58,5 @@ def _cycles(sources: Mapping[str, Set[str]], rank: Mapping[str, int]) -> list[li
     for component in nx.strongly_connected_components(graph):
         first = min(component, key=rank.__getitem__)
         if len(component) > 1 or graph.has_edge(first, first):
-            cycles.append([edge[0] for edge in nx.find_cycle(graph.subgraph(component), first)])
+            cycles.append([source for source, _ in find_cycle(graph.subgraph(component), first)])
     return sorted(cycles, key=lambda cycle: rank[cycle[0]])

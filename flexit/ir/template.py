@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, cast
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from flexit.ir.language import Kind
+from flexit.ir.language import Group, Kind
 from flexit.ir.written import Node
 
 
@@ -60,7 +60,7 @@ def as_written(value: Any) -> Any:
     """Plain data of an object with only the fields that were given."""
     if isinstance(value, Template):
         return value.data
-    if isinstance(value, Kind) or hasattr(value, "model_fields_set"):
+    if isinstance(value, Group):
         fields = type(value).model_fields
         last = [name for name in ("init",) if isinstance(value, Kind) and name in fields]
         data = {
@@ -70,7 +70,7 @@ def as_written(value: Any) -> Any:
         }
         return {"kind": value.kind, **data} if isinstance(value, Kind) else data
     if isinstance(value, Mapping):
-        return {key: as_written(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: as_written(entry) for key, entry in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [as_written(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType]
+        return [as_written(entry) for entry in cast("list[Any]", value)]
     return value

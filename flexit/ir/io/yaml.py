@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NoReturn, cast
 
 from ruamel.yaml import YAML
@@ -93,10 +94,8 @@ class _Reader:
             SpecError: see :func:`read`.
         """
         root: Node | None = None
-        try:
+        with suppress(_Stop):
             root = self._document()
-        except _Stop:
-            pass
         if self.problems or root is None:
             raise SpecError(sorted(self.problems, key=lambda p: (p.line or 0, p.column or 0)))
         return root
@@ -122,16 +121,17 @@ class _Reader:
             return self._alias(event, path, key)
         if event.tag is not None and (str(event.tag) != "!" or not event.implicit[0]):
             self._tag(event, path)
-        if event.anchor is not None:
-            self.anchors[event.anchor] = None
+        anchor: str | None = event.anchor
+        if anchor is not None:
+            self.anchors[anchor] = None
         if isinstance(event, ev.ScalarEvent):
             node = Node(self._scalar(event, path), path, self._mark(event), key=key)
         elif isinstance(event, ev.SequenceStartEvent):
             node = self._list(event, path, key)
         else:
             node = self._mapping(event, path, key)
-        if event.anchor is not None:
-            self.anchors[event.anchor] = node
+        if anchor is not None:
+            self.anchors[anchor] = node
         return node
 
     def _list(self, start: Any, path: Path, key: Mark | None) -> Node:
@@ -169,7 +169,7 @@ class _Reader:
     def _key(self, event: Any) -> tuple[str, Mark]:
         self._tally(event)
         mark = self._mark(event)
-        if not isinstance(event, ev.ScalarEvent):
+        if not _is_scalar(event):
             self._stop("FX0102", mark, message="not a key", expected="a key is plain text",
                        found="a list, a mapping or an alias", cure="write a name before the colon")  # fmt: skip
         if event.tag is not None:
@@ -267,7 +267,8 @@ class _Reader:
         self.last = event
         return event
 
-    def _syntax(self, error: MarkedYAMLError) -> NoReturn:
+    def _syntax(self, error: Any) -> NoReturn:
+        """Report a ``MarkedYAMLError``, whose attributes have no types."""
         place = error.problem_mark or error.context_mark
         mark = Mark(self.file, place.line + 1, place.column + 1) if place is not None else None
         context = re.sub(r"while |(parsing|scanning) ", "", error.context or "")
@@ -282,7 +283,7 @@ class _Reader:
         self._stop("FX0102", mark, message=message, expected=cut(expected), found=cut(found),
                    cure=_syntax_cure(found, context))  # fmt: skip
 
-    def _mark(self, event: Any) -> Mark | None:
+    def _mark(self, event: Any) -> Mark:
         if event is None:
             return Mark(self.file, 1, 1)
         place = event.start_mark
@@ -297,6 +298,11 @@ class _Reader:
     def _stop(self, code: str, mark: Mark | None, path: Path = (), /, **parts: str) -> NoReturn:
         self._add(code, mark, path, **parts)
         raise _Stop
+
+
+def _is_scalar(event: Any) -> bool:
+    """Whether an event is a scalar. Not written in place: a type checker would then forget that it is ``Any``."""
+    return isinstance(event, ev.ScalarEvent)
 
 
 def _syntax_cure(found: str, context: str) -> str:

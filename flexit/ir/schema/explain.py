@@ -178,9 +178,8 @@ def wrong_value(spot: Spot, *, as_kind: bool = True) -> Problem:
         return _not_a_word(spot, value, words)
     if words is not None and len(type_.options) == 1 and not isinstance(value, bool | dict | list):
         return _not_a_word(spot, value, words)
-    if isinstance(value, int | float) and not isinstance(value, bool) and number is not None:
-        if isinstance(value, int) or not number.integer:
-            return _out_of_range(spot, value, number)
+    if isinstance(value, int | float) and number is not None and _is_such(value, number):
+        return _out_of_range(spot, value, number)
     family = next((option for option in type_.options if isinstance(option, KindOf)), None)
     if isinstance(value, str) and family is not None and as_kind:
         return _kind_unknown(spot, {"kind": value})
@@ -191,12 +190,17 @@ def wrong_value(spot: Spot, *, as_kind: bool = True) -> Problem:
     )  # fmt: skip
 
 
+def _is_such(value: float, number: Number) -> bool:
+    """Whether a value is of the wanted type, whatever its size."""
+    return not isinstance(value, bool) and (isinstance(value, int) or not number.integer)
+
+
 def _type_cure(spot: Spot, value: Any, number: Number | None) -> str:
     name = spot.name if isinstance(spot.name, str) and spot.name else "a value"
     flag = any(isinstance(option, Flag) for option in spot.type.options)
     if isinstance(value, str) and number is not None and _is_number(value):
         return f"write {value} without quotes"
-    if isinstance(value, float) and number is not None and value == int(value):
+    if isinstance(value, float) and number is not None and value.is_integer():
         return f"write {int(value)}"
     if flag and isinstance(value, str) and value.lower() in YES_NO:
         return f"write {YES_NO[value.lower()]}"
