@@ -33,6 +33,7 @@ def to_bool(x: Tensor) -> Tensor:
 def lower(node: Node, code: Code) -> Ref:
     """Another dtype."""
     assert isinstance(node.op, Cast)
-    if len(node.inputs) > 1 and node.inputs[1] is not None:
-        return code.call(to_precision, code[node.inputs[0]], code[node.inputs[1]])
-    return code.call({"f32": to_float, "i64": to_int, "bool": to_bool}[node.op.to], code[node.inputs[0]])
+    x, *like = (code[value] for value in node.inputs)
+    if like:
+        return code.call(to_precision, x, *like)
+    return code.call({"f32": to_float, "i64": to_int, "bool": to_bool}[node.op.to], x)

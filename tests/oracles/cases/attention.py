@@ -1,0 +1,70 @@
+"""Attention, self and cross, with every field of it; rotations, masks, score biases; the short convolution."""
+
+from tests.oracles.cases.case import EMBEDS, WIDTH, Case, alone, document
+
+
+def heads(name, passed=(), **fields):
+    return alone(f"heads {name}", {"kind": "multi_head", "n_heads": 4, "mask": "causal", **fields}, passed=passed)
+
+
+def scored(name, mask, **bias):
+    return heads(f"t5 {name}", mask=mask, scores={"bias": {"kind": "t5", **bias}})
+
+
+TURNED = {"n_heads": 2, "head_dim": 8}
+NORM = {"kind": "layer_norm", "eps": 1e-3}
+
+SOURCES = {
+    "other_embeds": {"kind": "sequence", "width": WIDTH - 2},
+    "same_embeds": {"kind": "sequence", "width": WIDTH - 2, "like": "inputs_embeds"},
+}
+
+
+def memory(name, source, **fields):
+    block = {"kind": "multi_head", "n_heads": 2, **fields, "from": {"x": "inputs_embeds", "memory": source}}
+    return Case(f"memory {name}", document({"read": block}, inputs={**EMBEDS["inputs"], source: SOURCES[source]}))
+
+
+CASES = [
+    heads("causal"),
+    heads("full", mask="full"),
+    heads("bare kinds", mask={"kind": "causal"}, qk={}, scores={}),
+    heads("causal window", mask={"kind": "causal", "window": 3}),
+    heads("causal window of one", mask={"kind": "causal", "window": 1}),
+    heads("full window", mask={"kind": "full", "window": 2}),
+    heads("grouped", n_kv_heads=2, head_dim=6, v_head_dim=5),
+    heads("multi-query", n_kv_heads=1, bias=True),
+    *[heads(f"bias of {p}", bias={p: True}) for p in "qkvo"],
+    heads("bias of k where it shows", bias={"k": True}, rotary={"theta": 7.0}, **TURNED),
+    heads("no bias", bias={"q": False, "k": False, "v": False, "o": False}),
+    heads("scale", scores={"scale": 0.3}),
+    heads("rotary", rotary={}, **TURNED),
+    heads("rotary theta", rotary={"theta": 5.0}, **TURNED),
+    heads("rotary interleaved", rotary={"theta": 7.0, "style": "interleaved"}, **TURNED),
+    heads("rotary part", rotary={"theta": 7.0, "dim": 4}, n_kv_heads=1, **TURNED),
+    heads("rotary interleaved part", rotary={"style": "interleaved", "dim": 6}, **TURNED),
+    heads("rotary at passed positions", rotary={"theta": 7.0}, passed=("position_ids",), **TURNED),
+    heads("window at passed positions", mask={"kind": "causal", "window": 3}, rotary={}, passed=("position_ids",)),
+    heads("norm per head", qk={"norm": "rms_norm"}, n_kv_heads=2, bias=True),
+    heads("norm over all", qk={"norm": NORM, "over": "all"}, n_kv_heads=2),
+    heads("norm before rotary", qk={"norm": NORM, "at": "before_rotary"}, rotary={"theta": 7.0}, **TURNED),
+    heads("norm after rotary", qk={"norm": NORM, "at": "after_rotary"}, rotary={"theta": 7.0}, **TURNED),
+    heads(
+        "norm over all after rotary",
+        qk={"norm": "rms_norm", "over": "all", "at": "after_rotary"},
+        rotary={"theta": 7.0},
+        **TURNED,
+    ),
+    scored("causal", "causal", n_buckets=4, max_distance=6),
+    scored("full", "full", n_buckets=8, max_distance=6),
+    scored("full in one side", "full", n_buckets=4, max_distance=5, two_sided=False),
+    scored("causal in two sides", "causal", n_buckets=8, max_distance=5, two_sided=True),
+    scored("defaults", "full"),
+    scored("windowed", {"kind": "causal", "window": 3}, n_buckets=4, max_distance=6),
+    memory("another sequence", "other_embeds", n_kv_heads=1, bias=True),
+    memory("another sequence, said", "other_embeds", mask="full", qk={"norm": "rms_norm"}, v_head_dim=3),
+    memory("the same length", "same_embeds", mask="causal", rotary={"theta": 7.0}),
+    memory("the same length, biased", "same_embeds", mask="full", scores={"bias": {"kind": "t5", "n_buckets": 8}}),
+    alone("short_conv", {"kind": "short_conv", "kernel": 3}),
+    alone("short_conv with biases", {"kind": "short_conv", "kernel": 4, "bias": True}),
+]

@@ -1,0 +1,188 @@
+"""Sources, feed-forwards, norms, small blocks and heads."""
+
+from tests.oracles.cases.case import EMBEDS, TOKENS, WIDTH, Case, alone, document
+
+ACTIVATIONS = ("relu", "relu2", "gelu", "gelu_tanh", "quick_gelu", "silu", "tanh", "sigmoid", "identity")
+
+
+def table(name, passed=(), **fields):
+    return Case(f"embedding {name}", document({"embed": {**TOKENS, **fields}}), passed)
+
+
+def types(count):
+    block = {**TOKENS, "from": {"tokens": "input_ids", "token_types": "token_type_ids"}, "token_types": count}
+    return Case(
+        "embedding types", document({"embed": block}, inputs={"input_ids": "tokens", "token_type_ids": "tokens"})
+    )
+
+
+def chained(name, *blocks, **more):
+    return Case(name, document({f"b{index}": block for index, block in enumerate(blocks)}, **more))
+
+
+def join(name, block):
+    """Of a projection, its reader and the input."""
+    blocks = {
+        "one": {"kind": "linear", "d_out": WIDTH, "bias": True},
+        "two": {"kind": "linear", "d_out": WIDTH, "activation": "tanh"},
+        "both": {**block, "from": ["one", "two", "inputs_embeds"]},
+    }
+    return Case(name, document(blocks, **EMBEDS))
+
+
+def vectors(name, block):
+    inputs = {"left": {"kind": "vector", "width": WIDTH}, "right": {"kind": "vector", "width": WIDTH}}
+    blocks = {"both": {**block, "from": ["left", "right"]}, "out": {"kind": "linear", "d_out": 5}}
+    return Case(name, document(blocks, inputs=inputs))
+
+
+def feed_forward(kind, name, **fields):
+    return alone(f"{kind} {name}", {"kind": kind, "d_ff": 11, **fields})
+
+
+def experts(name, router=None, **fields):
+    block = {"kind": "moe", "n_experts": 4, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": 5}, **fields}
+    return alone(f"moe {name}", block if router is None else {**block, "router": router})
+
+
+def norm(kind, name, **fields):
+    return alone(f"{kind} {name}", {"kind": kind, **fields})
+
+
+def classes(name, **fields):
+    return alone(f"classifier {name}", {"kind": "sequence_classifier", "n_labels": 3, **fields})
+
+
+def scores(name, **fields):
+    return chained(f"lm_head {name}", TOKENS, {"kind": "lm_head", **fields})
+
+
+SINES = {"kind": "sinusoidal"}
+EMBEDDINGS = [
+    table("plain"),
+    table("multiplier", multiplier=2.5),
+    table("sqrt_d_model", multiplier="sqrt_d_model"),
+    table("learned", position={"kind": "learned", "max_len": 9}),
+    table("learned by slot", position={"kind": "learned", "max_len": 9, "ids": "slot"}),
+    table("learned by rank", position={"kind": "learned", "max_len": 9, "ids": {"kind": "rank"}, "offset": 2}),
+    table("learned passed", position={"kind": "learned", "max_len": 9, "offset": 1}, passed=("position_ids",)),
+    table("learned slot passed", position={"kind": "learned", "max_len": 9, "ids": "slot"}, passed=("position_ids",)),
+    table("sinusoidal", position="sinusoidal"),
+    *[
+        table(f"sinusoidal {style}", position={**SINES, "style": style})
+        for style in ("interleaved", "concat", "fairseq")
+    ],
+    table("sinusoidal theta", position={**SINES, "theta": 12.0, "offset": 3}),
+    table("sinusoidal by slot", position={**SINES, "style": "concat", "theta": 12.0, "ids": "slot"}),
+    table("one type", token_types=1),
+    types(3),
+    table("norm of the sum", norm="layer_norm", position="sinusoidal", token_types=1),
+    table("norm of the token", norm="rms_norm", norm_at="token", position="sinusoidal", multiplier=3.0),
+]
+FEED_FORWARDS = [
+    *[feed_forward("mlp", name, activation=name) for name in ACTIVATIONS],
+    *[feed_forward("gated_mlp", name, activation=name) for name in ACTIVATIONS],
+    *[
+        feed_forward(kind, name, **fields)
+        for kind in ("mlp", "gated_mlp")
+        for name, fields in (
+            ("defaults", {}),
+            ("bias", {"bias": True}),
+            ("bias in", {"bias": {"in": True}}),
+            ("bias out", {"bias": {"out": True, "in": False}}),
+            ("no bias", {"bias": {"out": False}}),
+            ("norm", {"norm": "layer_norm"}),
+        )
+    ],
+    experts("plain"),
+    experts("normalized", {"normalize": True}, n_experts=5, top_k=3),
+    experts("router", {"bias": True, "scale": 2.5, "score": "softmax"}),
+    experts("of biased mlps", {}, expert={"kind": "mlp", "d_ff": 6, "bias": True, "norm": "rms_norm"}, top_k=1),
+    experts("all chosen", {"normalize": False}, top_k=4),
+]
+NORMS = [
+    norm("layer_norm", "plain"),
+    norm("layer_norm", "eps", eps=0.5),
+    norm("layer_norm", "no gain", gain=False),
+    norm("layer_norm", "no bias", bias=False),
+    norm("layer_norm", "scalar", gain="scalar"),
+    norm("layer_norm", "offset", gain_offset=1.0),
+    norm("layer_norm", "scalar offset", gain="scalar", gain_offset=0.5, bias=False),
+    norm("rms_norm", "plain"),
+    norm("rms_norm", "eps", eps=0.5),
+    norm("rms_norm", "no gain", gain=False),
+    norm("rms_norm", "scalar", gain="scalar"),
+    norm("rms_norm", "offset", gain_offset=1.0),
+    norm("rms_norm", "scalar offset", gain="scalar", gain_offset=0.5),
+]
+SMALL = [
+    join("add", {"kind": "add"}),
+    join("weighted_sum", {"kind": "weighted_sum"}),
+    join("weighted_sum by channel", {"kind": "weighted_sum", "weights": "channel"}),
+    join("weighted_sum softmax", {"kind": "weighted_sum", "softmax": True}),
+    join("weighted_sum by channel softmax", {"kind": "weighted_sum", "weights": "channel", "softmax": True}),
+    vectors("add of vectors", {"kind": "add"}),
+    vectors("weighted_sum of vectors", {"kind": "weighted_sum", "weights": "channel", "softmax": True}),
+    *[alone(f"linear {name}", {"kind": "linear", "d_out": 5, "activation": name}) for name in ACTIVATIONS],
+    alone("linear bias", {"kind": "linear", "d_out": 5, "bias": True}),
+    alone("dropout", {"kind": "dropout", "p": 0.5}),
+    *[alone(f"pool {method}", {"kind": "pool", "method": method}) for method in ("first", "last", "mean", "max")],
+    alone("pool dense", {"kind": "pool", "method": "mean", "dense": {}}),
+    alone("pool normalize", {"kind": "pool", "method": "last", "normalize": True}),
+    *[
+        alone(f"pool dense {name}", {"kind": "pool", "method": "mean", "dense": {"activation": name}})
+        for name in (*ACTIVATIONS, None)
+    ],
+    alone(
+        "pool everything",
+        {
+            "kind": "pool", "method": "max", "normalize": True,
+            "dense": {"dim": 5, "activation": "gelu", "norm": "layer_norm", "bias": True},
+        },
+    ),
+    *[
+        alone(f"downsample {method} {factor}", {"kind": "downsample", "factor": factor, "method": method})
+        for method in ("mean", "max", "first")
+        for factor in (2, 3)
+    ],
+    chained(
+        "downsampled attention",
+        {"kind": "downsample", "factor": 2},
+        {"kind": "multi_head", "n_heads": 2, "mask": {"kind": "full", "window": 1}, "rotary": {"theta": 7.0}},
+        {"kind": "pool", "method": "last"},
+        **EMBEDS,
+    ),
+    *[
+        Case(
+            f"upsample {factor}",
+            document(
+                {
+                    "short": {"kind": "downsample", "factor": factor},
+                    "body": {"kind": "linear", "d_out": 6},
+                    "long": {"kind": "upsample", "factor": factor, "from": {"x": "body", "like": "inputs_embeds"}},
+                },
+                **EMBEDS,
+            ),
+        )
+        for factor in (2, 3)
+    ],
+]  # fmt: skip
+HEADS = [
+    scores("own"),
+    scores("vocabulary", vocab_size=9),
+    scores("tied", tied_to="b0"),
+    scores("tied bias", tied_to="b0", bias=True),
+    scores("bias", bias=True, multiplier=0.25, input_multiplier=3.0),
+    scores("rsqrt_d_model", input_multiplier="rsqrt_d_model"),
+    *[classes(method, pool=method) for method in ("first", "last", "mean", "max")],
+    classes("no bias", pool="mean", bias=False),
+    *[classes(f"dense {name}", pool="mean", dense={"activation": name}) for name in (*ACTIVATIONS, None)],
+    classes("dense", pool="first", dense={"dim": 5, "norm": "rms_norm", "bias": True}),
+    chained(
+        "classifier of a vector",
+        {"kind": "pool", "method": "mean"},
+        {"kind": "sequence_classifier", "n_labels": 2},
+        **EMBEDS,
+    ),
+]
+CASES = [*EMBEDDINGS, *FEED_FORWARDS, *NORMS, *SMALL, *HEADS]

@@ -1,0 +1,145 @@
+"""Token mixers: softmax attention and the gated short convolution, query by query and tap by tap."""
+
+import math
+
+import numpy as np
+
+from tests.oracles.reference.edges import Sequence
+from tests.oracles.reference.numbers import linear, normed, softmax
+
+
+def multi_head(run, f, path, ports):
+    """softmax(scale * q k^T + bias) v, over the sequence itself or over a memory."""
+    x, memory = ports["x"], ports.get("memory", ports["x"])
+    cross = memory.axis is not x.axis
+    n_heads, width = f.get("n_heads"), x.x.shape[-1]
+    groups = f.get("n_kv_heads", n_heads)
+    head_dim = f.get("head_dim", width // n_heads)
+    v_dim = f.get("v_head_dim", head_dim)
+    bias = biases(f, "bias", "qkvo")
+    q = linear(run, f"{path}.q_proj", x.x, d_out=n_heads * head_dim, bias=bias["q"])
+    k = linear(run, f"{path}.k_proj", memory.x, d_out=groups * head_dim, bias=bias["k"])
+    v = linear(run, f"{path}.v_proj", memory.x, d_out=groups * v_dim, bias=bias["v"])
+    qk, rotary = f.group("qk", {}), f.group("rotary", None)
+    q = prepared(run, qk, rotary, f"{path}.q_norm", rows=q, heads=n_heads, axis=x.axis)
+    k = prepared(run, qk, rotary, f"{path}.k_norm", rows=k, heads=groups, axis=memory.axis)
+    v = v.reshape(*v.shape[:2], groups, v_dim)
+    scores = f.group("scores", {})
+    scale = scores.get("scale", "rsqrt_head_dim")
+    scale = 1.0 / math.sqrt(head_dim) if scale == "rsqrt_head_dim" else scale
+    mask = f.one("mask", "Mask", "full" if cross else None)
+    window = mask.get("window", None)
+    table = bias_table(run, scores.one("bias", "Bias", None), path, mask=mask, n_heads=n_heads)
+    shared = run.shared_bias
+    if shared is not None and not cross:
+        table = bias_table(run, shared[0], shared[1], mask=mask, n_heads=n_heads)
+    f.aside("dropout", "init")
+    mixed = np.zeros((*x.x.shape[:2], n_heads, v_dim))
+    for row, query, head in np.ndindex(mixed.shape[:3]):
+        unpadded = [key for key in range(memory.axis.length) if memory.axis.mask[row, key]]
+        keys = [
+            key for key in unpadded if cross or sees(mask.kind, window, x.axis, row=row, query=query, key=key)
+        ]  # fmt: skip
+        if not keys:
+            continue  # a pad; whatever it holds means nothing
+        group = head // (n_heads // groups)
+        raw = [scale * float(q[row, query, head] @ k[row, key, group]) for key in keys]
+        if table is not None:
+            rank = x.axis.rank[row]
+            raw = [score + table(head, rank[key] - rank[query]) for score, key in zip(raw, keys, strict=True)]
+        for weight, key in zip(softmax(raw), keys, strict=True):
+            mixed[row, query, head] += weight * v[row, key, group]
+    joined = mixed.reshape(*mixed.shape[:2], n_heads * v_dim)
+    return {"last_hidden_state": x.of(linear(run, f"{path}.o_proj", joined, d_out=width, bias=bias["o"]))}
+
+
+def biases(f, key, names):
+    """A bool for all projections, or a group that says which."""
+    value = f.get(key, False)
+    if isinstance(value, bool):
+        return dict.fromkeys(names, value)
+    group = f.group(key)
+    return {name: group.get(name, False) for name in names}
+
+
+def sees(kind, window, axis, *, row, query, key):
+    """Whether a query may see an unpadded key of its own sequence."""
+    distance = int(axis.rank[row, key]) - int(axis.rank[row, query])
+    if kind == "causal":
+        return key <= query and (window is None or distance > -window)
+    assert kind == "full"
+    return window is None or abs(distance) <= window
+
+
+def prepared(run, qk, rotary, path, *, rows, heads, axis):
+    """Heads of q or k, normed and turned in the order that ``at`` says."""
+    norm, over, at = qk.one("norm", "Block", None), qk.get("over", "head"), qk.get("at", "before_rotary")
+
+    def norm_heads(h):
+        if norm is None:
+            return h
+        if over == "head":
+            return normed(run, norm, path, h)
+        return normed(run, norm, path, h.reshape(*h.shape[:2], -1)).reshape(h.shape)
+
+    h = rows.reshape(*rows.shape[:2], heads, -1)
+    if rotary is None:
+        return norm_heads(h)
+    return norm_heads(turned(rotary, h, axis)) if at == "after_rotary" else turned(rotary, norm_heads(h), axis)
+
+
+def turned(rotary, h, axis):
+    """Channel pair i of the first ``dim`` channels turns by p * theta^(-2i/dim)."""
+    dim = rotary.get("dim", h.shape[-1])
+    theta, style = rotary.get("theta", 10000.0), rotary.get("style", "half")
+    result = h.copy()
+    for row, slot, head in np.ndindex(h.shape[:3]):
+        for pair in range(dim // 2):
+            one, two = (pair, pair + dim // 2) if style == "half" else (2 * pair, 2 * pair + 1)
+            angle = int(axis.position[row, slot]) * theta ** (-2.0 * pair / dim)
+            a, b = h[row, slot, head, one], h[row, slot, head, two]
+            result[row, slot, head, one] = a * math.cos(angle) - b * math.sin(angle)
+            result[row, slot, head, two] = a * math.sin(angle) + b * math.cos(angle)
+    return result
+
+
+def bias_table(run, bias, path, *, mask, n_heads):
+    """A function of head and distance d = k - q: a learned scalar per log-spaced bucket."""
+    if bias is None:
+        return None
+    assert bias.kind == "t5"
+    n_buckets, max_distance = bias.get("n_buckets", 32), bias.get("max_distance", 128)
+    two_sided = bias.get("two_sided", mask.kind != "causal")
+    weight = run.weight(f"{path}.score_bias.weight", (n_buckets, n_heads))
+
+    def bucket(d):
+        n = n_buckets // 2 if two_sided else n_buckets
+        exact = n // 2
+        a = abs(d) if two_sided else max(-d, 0)
+        if a < exact:
+            found = a
+        else:
+            steps = math.log(a / exact) / math.log(max_distance / exact) * (n - exact)
+            found = min(n - 1, exact + math.floor(steps))
+        return found + n if two_sided and d > 0 else found
+
+    return lambda head, d: weight[bucket(int(d)), head]
+
+
+def short_conv(run, f, path, ports):
+    """out(c * conv(b * v)) with [b, c, v] = in(x); padding counts as zero."""
+    x, kernel, bias = ports["x"], f.get("kernel"), f.get("bias", False)
+    f.aside("init")
+    width = x.x.shape[-1]
+    parts = linear(run, f"{path}.in_proj", x.x, d_out=3 * width, bias=bias)
+    b, c, v = parts[..., :width], parts[..., width : 2 * width], parts[..., 2 * width :]
+    taps = run.weight(f"{path}.conv.weight", (width, 1, kernel))
+    offset = run.weight(f"{path}.conv.bias", (width,)) if bias else np.zeros(width)
+    mixed = np.zeros_like(x.x)
+    for row, slot in np.ndindex(mixed.shape[:2]):
+        mixed[row, slot] = offset
+        for back in range(kernel):
+            at = slot - back
+            if at >= 0 and x.axis.mask[row, at]:
+                mixed[row, slot] += taps[:, 0, kernel - 1 - back] * b[row, at] * v[row, at]
+    return {"last_hidden_state": Sequence(linear(run, f"{path}.out_proj", c * mixed, d_out=width, bias=bias), x.axis)}

@@ -1,0 +1,228 @@
+"""Sources, feed-forwards, small blocks and heads."""
+
+import math
+
+import numpy as np
+
+from tests.oracles.reference.attention import biases
+from tests.oracles.reference.edges import Logits, Sequence, Vector, axis_of
+from tests.oracles.reference.numbers import activate, linear, normed, softmax
+
+
+def main(x):
+    """The one output port of a block, by the type of the edge."""
+    return {{Sequence: "last_hidden_state", Vector: "pooled", Logits: "logits"}[type(x)]: x}
+
+
+# ---- sources
+
+
+def embedding(run, f, path, ports):
+    """Rows x multiplier, + positions, + token types; norm before or after the sum."""
+    tokens, tied = ports["tokens"], f.get("tied_to", None)
+    if tied is None:
+        table = run.weight(f"{path}.tokens.weight", (f.get("vocab_size"), f.get("d_model")))
+    else:
+        table = run.table(path, tied)
+    width = table.shape[1]
+    multiplier = f.get("multiplier", 1.0)
+    x = table[tokens.ids] * (math.sqrt(width) if multiplier == "sqrt_d_model" else multiplier)
+    norm, norm_at = f.one("norm", "Block", None), f.get("norm_at", "sum")
+    if norm is not None and norm_at == "token":
+        x = normed(run, norm, f"{path}.norm", x)
+    position = f.one("position", "Position", None)
+    if position is not None:
+        x = x + positions(run, position, path, axis=tokens.axis, width=width)
+    types = f.get("token_types", None)
+    if types is not None:
+        rows = run.weight(f"{path}.token_types.weight", (types, width))
+        x = x + (rows[0] if types == 1 else rows[ports["token_types"].ids])
+    if norm is not None and norm_at == "sum":
+        x = normed(run, norm, f"{path}.norm", x)
+    f.aside("dropout", "init")
+    return main(Sequence(x, tokens.axis))
+
+
+def positions(run, position, path, *, axis, width):
+    """A trained row per position id, or sines and cosines of it."""
+    ids = position.one("ids", "Ids", "rank")
+    slots = np.tile(np.arange(axis.length), (axis.rows, 1))
+    at = slots if ids.kind == "slot" and not axis.passed else axis.position
+    at = at + position.get("offset", 0)
+    if position.kind == "learned":
+        rows = position.get("max_len") + position.get("offset", 0)
+        return run.weight(f"{path}.positions.weight", (rows, width))[at]
+    style, theta = position.get("style", "interleaved"), position.get("theta", 10000.0)
+    half = width // 2
+    table = np.zeros((*at.shape, width))
+    for row, slot, i in np.ndindex(*at.shape, half):
+        exponent = -i / (half - 1) if style == "fairseq" else -2.0 * i / width
+        angle = int(at[row, slot]) * theta**exponent
+        one, two = (2 * i, 2 * i + 1) if style == "interleaved" else (i, i + half)
+        table[row, slot, one], table[row, slot, two] = math.sin(angle), math.cos(angle)
+    return table
+
+
+# ---- feed-forwards
+
+
+def mlp(run, f, path, ports):
+    """down(act(up(x))), or with a gate down(act(gate(x)) * up(x))."""
+    x, d_ff, gated = ports["x"], f.get("d_ff"), f.kind == "gated_mlp"
+    activation = f.get("activation", "silu" if gated else "gelu")
+    bias = biases(f, "bias", ("in", "out"))
+    h = linear(run, f"{path}.up_proj", x.x, d_out=d_ff, bias=bias["in"])
+    if gated:
+        h = h * activate(activation, linear(run, f"{path}.gate_proj", x.x, d_out=d_ff, bias=bias["in"]))
+    else:
+        h = activate(activation, h)
+    norm = f.one("norm", "Block", None)
+    h = h if norm is None else normed(run, norm, f"{path}.norm", h)
+    f.aside("dropout", "init")
+    return main(x.of(linear(run, f"{path}.down_proj", h, d_out=x.x.shape[-1], bias=bias["out"])))
+
+
+def moe(run, f, path, ports):
+    """Sum over the chosen experts of weight * expert(x), token by token."""
+    x, n_experts, top_k = ports["x"], f.get("n_experts"), f.get("top_k")
+    router = f.group("router", {})
+    logits = linear(run, f"{path}.router", x.x, d_out=n_experts, bias=router.get("bias", False))
+    run.side.append(logits)
+    assert router.get("score", "softmax") == "softmax"
+    normalize, scale = router.get("normalize", False), router.get("scale", 1.0)
+    experts = [
+        next(iter(run.block(f.get("expert"), f"{path}.experts[{number}]", {"x": x}).values())).x
+        for number in range(n_experts)
+    ]
+    y = np.zeros_like(x.x)
+    for row, slot in np.ndindex(x.x.shape[:2]):
+        weights = softmax(logits[row, slot])
+        chosen = sorted(range(n_experts), key=lambda number, all_=weights: -all_[number])[:top_k]
+        total = sum(weights[number] for number in chosen) if normalize else 1.0
+        for number in chosen:
+            y[row, slot] += scale * weights[number] / total * experts[number][row, slot]
+    f.aside("init")
+    return main(x.of(y))
+
+
+# ---- small blocks
+
+
+def add(run, f, path, ports):
+    """Sum."""
+    f.aside("init")
+    first = ports["x"][0]
+    return main(first.of(sum(edge.x for edge in ports["x"])))
+
+
+def weighted_sum(run, f, path, ports):
+    """Learned weights per input, or per input and channel."""
+    edges, by_channel = ports["x"], f.get("weights", "scalar") == "channel"
+    weights = run.weight(f"{path}.weights", (len(edges), edges[0].x.shape[-1] if by_channel else 1))
+    if f.get("softmax", False):
+        weights = np.stack([softmax(column) for column in weights.T], axis=1)
+    f.aside("initial", "init")
+    return main(edges[0].of(sum(edge.x * weight for edge, weight in zip(edges, weights, strict=True))))
+
+
+def linear_block(run, f, path, ports):
+    """activation(x W^T + b)."""
+    x = ports["x"]
+    y = linear(run, path, x.x, d_out=f.get("d_out"), bias=f.get("bias", False))
+    f.aside("init")
+    return main(x.of(activate(f.get("activation", None), y)))
+
+
+def nothing(run, f, path, ports):
+    """Dropout outside training."""
+    f.aside("p", "init")
+    return main(ports["x"])
+
+
+def norm_block(run, f, path, ports):
+    """A norm that stands alone."""
+    return main(ports["x"].of(normed(run, f, path, ports["x"].x)))
+
+
+def downsample(run, f, path, ports):
+    """Length n to ceil(n / factor), over the unpadded members of each group."""
+    x, factor, method = ports["x"], f.get("factor"), f.get("method", "mean")
+    f.aside("init")
+    groups = math.ceil(x.axis.length / factor)
+    y = np.zeros((x.axis.rows, groups, x.x.shape[-1]))
+    mask = np.zeros((x.axis.rows, groups), bool)
+    for row, group in np.ndindex(mask.shape):
+        slots = range(group * factor, min((group + 1) * factor, x.axis.length))
+        members = [x.x[row, slot] for slot in slots if x.axis.mask[row, slot]]
+        if members:
+            mask[row, group] = True
+            y[row, group] = {
+                "mean": lambda rows: np.mean(rows, axis=0),
+                "max": lambda rows: np.max(rows, axis=0),
+                "first": lambda rows: rows[0],
+            }[method](members)
+    return main(Sequence(y, axis_of(mask)))
+
+
+def upsample(run, f, path, ports):
+    """Each vector repeated, cut to the length of ``like``."""
+    x, like, factor = ports["x"], ports["like"], f.get("factor")
+    f.aside("init")
+    y = np.stack([x.x[:, slot // factor] for slot in range(like.axis.length)], axis=1)
+    return main(Sequence(y, like.axis))
+
+
+# ---- vectors and heads
+
+
+def pooled(x, method):
+    """One vector per row over its unpadded positions."""
+    rows = []
+    for row in range(x.axis.rows):
+        valid = x.x[row][x.axis.mask[row]]
+        rows.append({"first": valid[0], "last": valid[-1], "mean": valid.mean(0), "max": valid.max(0)}[method])
+    return np.stack(rows)
+
+
+def dense(run, group, path, v):
+    """Linear, activation, norm."""
+    h = linear(run, f"{path}.dense", v, d_out=group.get("dim", v.shape[-1]), bias=group.get("bias", False))
+    h = activate(group.get("activation", "tanh"), h)
+    norm = group.one("norm", "Block", None)
+    return h if norm is None else normed(run, norm, f"{path}.dense_norm", h)
+
+
+def pool(run, f, path, ports):
+    """A vector, through a hidden layer, of length one."""
+    v = pooled(ports["x"], f.get("method"))
+    hidden = f.group("dense", None)
+    v = v if hidden is None else dense(run, hidden, path, v)
+    f.aside("init")
+    return main(Vector(v / np.sqrt((v**2).sum(-1, keepdims=True)) if f.get("normalize", False) else v))
+
+
+def sequence_classifier(run, f, path, ports):
+    """Pool, dense, linear."""
+    x, method = ports["x"], f.get("pool", None)
+    v = x.x if method is None else pooled(x, method)
+    hidden = f.group("dense", None)
+    v = v if hidden is None else dense(run, hidden, path, v)
+    f.aside("dropout", "init")
+    return main(Logits(linear(run, f"{path}.out", v, d_out=f.get("n_labels"), bias=f.get("bias", True)), None))
+
+
+def lm_head(run, f, path, ports):
+    """multiplier * (table . (input_multiplier * x) + bias)."""
+    x, tied = ports["x"], f.get("tied_to", None)
+    factor = f.get("input_multiplier", 1.0)
+    h = x.x * (1.0 / math.sqrt(x.x.shape[-1]) if factor == "rsqrt_d_model" else factor)
+    if tied is not None:
+        table = run.table(path, tied)
+    else:
+        rows = f.get("vocab_size", None) or run.only_table().shape[0]
+        table = run.weight(f"{path}.table.weight", (rows, h.shape[-1]))
+    y = np.einsum("...i,oi->...o", h, table)
+    if f.get("bias", False):
+        y = y + run.weight(f"{path}.bias", (table.shape[0],))
+    f.aside("init")
+    return main(Logits(f.get("multiplier", 1.0) * y, x.axis))

@@ -1,0 +1,129 @@
+"""Dropout wherever a field puts it: each number is zero with probability p or scaled by 1 / (1 - p), in training only.
+
+Every case is arranged so that its output is the dropped array itself: maps after the dropout are identities, skips are
+subtracted. What is dropped comes from the definitions, which know no dropout.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from flexit.ir.compile import compile_spec
+from flexit.ir.io.load import parse_spec
+from flexit.lower.torch.module import build, fill
+from flexit.runtime.proof.compare import relative_error
+from flexit.runtime.proof.stress import stress_weights
+from tests.oracles.cases.case import EMBEDS, WIDTH, document
+from tests.oracles.reference.model import interpret
+
+P, ROWS = 0.3, 400
+MLP = {"kind": "mlp", "d_ff": 11, "activation": "tanh"}
+HEADS = {"kind": "multi_head", "n_heads": 2, "mask": "causal"}
+BARE = {"kind": "transformer_layer", "norm": None, "attention": None, "feed_forward": None}
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A block with one dropout.
+
+    Attributes:
+        owner, key: the field that says p.
+        identities: parameters that are set to the identity matrix.
+        skips: whether the output is the input plus what is dropped.
+    """
+
+    owner: str
+    key: str
+    block: dict = field(hash=False)
+    identities: tuple[str, ...] = ()
+    skips: bool = False
+    tokens: bool = False
+    name: str = ""
+
+    def __str__(self):
+        return f"{self.owner}.{self.key}{self.name}"
+
+    @property
+    def spec(self):
+        return document({"block": {**self.block, self.key: P}}, **({} if self.tokens else EMBEDS))
+
+
+CASES = [
+    Dropped("Block.dropout", "p", {"kind": "dropout"}),
+    Dropped("Block.embedding", "dropout", {"kind": "embedding", "vocab_size": 13, "d_model": WIDTH}, tokens=True),
+    Dropped("Block.mlp", "dropout", {**MLP, "d_ff": WIDTH}, ("block.down_proj.weight",)),
+    Dropped("Block.gated_mlp", "dropout", {"kind": "gated_mlp", "d_ff": WIDTH}, ("block.down_proj.weight",)),
+    Dropped("Block.residual", "dropout", {"kind": "residual", "body": MLP}, skips=True),
+    Dropped("Block.transformer_layer", "dropout", {**BARE, "feed_forward": MLP}, skips=True, name=" feed_forward"),
+    Dropped("Block.transformer_layer", "dropout", {**BARE, "attention": HEADS}, skips=True, name=" attention"),
+    Dropped(
+        "Block.sequence_classifier",
+        "dropout",
+        {"kind": "sequence_classifier", "n_labels": WIDTH, "pool": "mean", "dense": {"bias": True}, "bias": False},
+        ("block.out.weight",),
+    ),
+    Dropped(
+        "Block.multi_head",
+        "dropout",
+        {"kind": "multi_head", "n_heads": 1, "mask": "full"},
+        ("block.v_proj.weight", "block.o_proj.weight"),
+    ),
+]
+
+
+@pytest.fixture(params=CASES, ids=str)
+def dropped(request):
+    """The case's module, its inputs, the array that is dropped, and what the output has beside it."""
+    case = request.param
+    program = compile_spec(parse_spec(json.dumps(case.spec)))
+    weights = {**stress_weights(program), **{path: np.eye(WIDTH) for path in case.identities}}
+    module = build(program)
+    fill(module, weights, dtype=torch.float64, device=torch.device("cpu"))
+    rng = np.random.default_rng(2)
+    given = {"inputs_embeds": rng.standard_normal((ROWS, WIDTH, WIDTH))}
+    if case.key == "dropout" and case.owner == "Block.multi_head":
+        given = {"inputs_embeds": np.tile(np.eye(WIDTH), (ROWS, 1, 1))}  # so that v picks each weight out
+    if case.tokens:
+        given = {"input_ids": rng.integers(0, 13, (ROWS, WIDTH))}
+    (result,) = interpret(case.spec, weights, given)[0].values()
+    beside = given["inputs_embeds"] if case.skips else np.zeros_like(result[0])
+    tensors = {name: torch.from_numpy(array) for name, array in given.items()}
+
+    def run():
+        with torch.no_grad():
+            return next(iter(module(**tensors).values())).numpy()
+
+    return module, run, result[0] - beside, beside
+
+
+def test_nothing_is_dropped_outside_training(dropped):
+    module, run, whole, beside = dropped
+    module.eval()
+    assert relative_error(run(), whole + beside) < 1e-6
+
+
+def test_zero_or_scaled_in_training(dropped):
+    module, run, whole, beside = dropped
+    module.train()
+    torch.manual_seed(4)
+    found = run() - beside
+    scale = np.abs(whole).max()
+    zero = np.abs(found) < 1e-9 * scale
+    kept = np.abs(found - whole / (1 - P)) < 1e-6 * scale
+    telling = np.abs(whole) > 1e-4 * scale
+    assert (zero | kept)[telling].all()
+    count = telling.sum()
+    assert abs(zero[telling].mean() - P) < 5 * np.sqrt(P * (1 - P) / count)
+
+
+def test_each_pass_draws_anew(dropped):
+    module, run, _, _ = dropped
+    module.train()
+    torch.manual_seed(4)
+    first = run()
+    assert not np.array_equal(first, run())
+    torch.manual_seed(4)
+    assert np.array_equal(first, run())
