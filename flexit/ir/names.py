@@ -13,8 +13,10 @@ RESERVED = frozenset(
     [
         "add_module",
         "apply",
+        "aux",
         "bfloat16",
         "buffers",
+        "cache",
         "call_super_init",
         "children",
         "compile",
@@ -22,6 +24,7 @@ RESERVED = frozenset(
         "cuda",
         "double",
         "dump_patches",
+        "empty_cache",
         "eval",
         "extra_repr",
         "float",
@@ -40,6 +43,7 @@ RESERVED = frozenset(
         "named_modules",
         "named_parameters",
         "parameters",
+        "program",
         "register_backward_hook",
         "register_buffer",
         "register_forward_hook",
@@ -53,9 +57,11 @@ RESERVED = frozenset(
         "register_state_dict_post_hook",
         "register_state_dict_pre_hook",
         "requires_grad_",
+        "self",
         "set_extra_state",
         "set_submodule",
         "share_memory",
+        "spec",
         "state_dict",
         "to",
         "to_empty",
@@ -66,7 +72,7 @@ RESERVED = frozenset(
         "zero_grad",
     ]
 )
-"""What a PyTorch module has already, in language version 1."""
+"""What a PyTorch module has already, and what a model adds to it or takes beside its inputs, in language version 1."""
 
 
 def check_name(name: str) -> str:

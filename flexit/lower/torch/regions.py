@@ -19,9 +19,9 @@ class Container(nn.Module):
 
 
 class RegionModule(nn.Module):
-    """Base of every generated class; ``code`` is the source of its forward."""
+    """Base of every generated class; ``code`` is the source of its forward, unless a block has that name."""
 
-    code: str = ""
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class RegionCompiler:
             defaulted = [*arguments, *(f"{name}=None" for name in past.values())]
             forward, source = code.compile(defaulted, results)
             entry = "forward" if base is RegionModule else "_run"
-            cls = type(f"Region{len(self._compiled)}", (base,), {entry: forward, "code": source})
+            shown = {} if "code" in _names(region) else {"code": source}
+            cls = type(f"Region{len(self._compiled)}", (base,), {entry: forward, **shown})
             self._compiled[region] = Compiled(cls, region, tuple(code.constants))
         return self._compiled[region]
 
@@ -86,6 +87,12 @@ class RegionCompiler:
                 if module is not None and path is not None:
                     made.setdefault(path, module)
         yield from sorted(made.items(), key=lambda item: item[0].count("."))
+
+
+def _names(region: Region) -> set[str]:
+    """Names that an instance gives its children."""
+    calls = [node.weights for node in region.nodes if isinstance(node, Call)]
+    return {path.partition(".")[0] for path in (*calls, *(param.path for param in region.params))}
 
 
 def _call(call: Call, code: Code, past: dict[str, Ref]) -> dict[str, Ref]:
