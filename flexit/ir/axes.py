@@ -9,6 +9,7 @@ from typing import Any
 from flexit.ir.dims import Size
 from flexit.ir.edges import Axis
 from flexit.ir.ops.append import Append
+from flexit.ir.ops.downsample import Downsample
 from flexit.ir.ops.given import Given
 from flexit.ir.ops.keep import Keep
 from flexit.ir.ops.mask import Mask, Piece
@@ -44,6 +45,17 @@ class AxisVocabulary(Vocabulary):
             key_mask=key_mask, new_mask=new_mask, key_rank=rank, new_rank=new_rank, position_ids=ids, seq=seq,
             total=total, decoded=total != seq, described=described,
         )  # fmt: skip
+
+    def shortened(self, axis: Axis, factor: int) -> Axis:
+        """The axis of groups of ``factor`` neighbours. The same one for everything on ``axis``, in any region."""
+
+        def make() -> Axis:
+            members = self.reshape(self.cast(axis.new_mask, "f32"), "=0", "=1", 1)
+            op = Downsample(factor=factor, method="max")
+            _, mask = self.write_many(op, members, axis.new_mask, name="groups")
+            return self.axis(mask, described=f"ceil({axis.described} / {factor})", seq=mask.dims[1])
+
+        return self.hoist(("shortened", factor), [axis.new_mask], (), make=make)
 
     def slots(self, axis: Axis) -> Value:
         """Slots of this step's tokens, ``i64[1, seq]``, cached ones counted."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from flexit.ir.initialisation import Init
-from flexit.ir.language import Kind
+from flexit.ir.language import Group, Kind
 
 if TYPE_CHECKING:
     from flexit.ir.edges import Edge
@@ -126,12 +126,17 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
         return (nested, path[1:]) if isinstance(nested, Block) else None
 
     def inside(self) -> Iterator[tuple[tuple[str, ...], Block]]:
-        """Blocks among the fields, with the keys that lead to each; of a map of blocks, every entry."""
+        """Blocks among the fields, with the keys that lead to each; of a map of blocks, every entry.
+
+        In a group the key is a dotted path (``qk.norm``).
+        """
         for name, info in type(self).model_fields.items():
             value = getattr(self, name)
             key = info.alias or name
             if isinstance(value, Block):
                 yield (key,), value
+            elif isinstance(value, Group):
+                yield from (((path,), block) for path, block in _grouped(key, value))
             elif isinstance(value, dict):
                 entries = cast("dict[str, Any]", value)
                 yield from (((key, entry), block) for entry, block in entries.items() if isinstance(block, Block))
@@ -191,6 +196,15 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
             The main output, or a mapping of output ports with the main one first.
         """
         raise NotImplementedError
+
+
+def _grouped(key: str, group: Group) -> Iterator[tuple[str, Block]]:
+    for name, info in type(group).model_fields.items():
+        value, path = getattr(group, name), f"{key}.{info.alias or name}"
+        if isinstance(value, Block):
+            yield path, value
+        elif isinstance(value, Group):
+            yield from _grouped(path, value)
 
 
 class Mixer(Block):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flexit.ir.program import Call, Node, Region, Value, join
@@ -56,6 +56,15 @@ class Draft:
     def knows(self, value: Value) -> bool:
         """Whether the value is made in this region."""
         return value in self._known
+
+    def outermost_seeing(self, values: Iterable[Value]) -> Draft:
+        """The outermost region around this one where all ``values`` are made, or made further out."""
+        around: list[Draft] = [self]
+        while around[-1].parent is not None:
+            around.append(around[-1].parent)
+        depth = {draft: index for index, draft in enumerate(reversed(around))}
+        homes = (next(draft for draft in reversed(around) if draft.knows(value)) for value in values)
+        return max(homes, key=depth.__getitem__, default=around[-1])
 
     def use(self, value: Value) -> Value:
         """The value as seen in here: itself, or the input that brings it in from an outer region."""

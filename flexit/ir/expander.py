@@ -155,10 +155,8 @@ class Expander(Refusals):
             path: scope there, for parameters.
             make: writes it.
         """
-        current, chain = self.draft, [self.draft]
-        while chain[-1].parent is not None:
-            chain.append(chain[-1].parent)
-        home = next(draft for draft in reversed(chain) if all(draft.knows(anchor) for anchor in anchors))
+        current = self.draft
+        home = current.outermost_seeing(anchors)
         full_key = (key, tuple(anchors))
         if full_key not in home.memo:
             scope, width, self.draft = home.scope, home.width, home

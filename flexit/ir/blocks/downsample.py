@@ -24,6 +24,5 @@ class Downsample(Block, kind="downsample"):
 
     def expand(self, e: Expander, x: Sequence) -> Sequence:
         op = DownsampleOp(factor=self.factor, method=self.method)
-        y, mask = e.write_many(op, x.x, x.axis.new_mask, name="downsample")
-        described = f"ceil({x.axis.described} / {self.factor})"
-        return Sequence(x=y, axis=e.axis(mask, described=described, seq=mask.dims[1]))
+        y, _ = e.write_many(op, x.x, x.axis.new_mask, name="downsample")
+        return Sequence(x=y, axis=e.shortened(x.axis, self.factor))

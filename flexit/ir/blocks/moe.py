@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from flexit.ir.block import Fault, FeedForward
+from flexit.ir.block import Block, Fault, FeedForward
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import Group, PositiveFloat, PositiveInt
@@ -49,6 +49,9 @@ class Moe(FeedForward, kind="moe"):
     """The feed-forward that every expert is."""
     router: Router = Field(default_factory=Router)
     """How experts are scored, chosen and weighted."""
+
+    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
+        return (self.expert, path[1:]) if path[0] == "experts" else super().child(path)
 
     def check(self) -> Iterator[Fault]:
         if self.top_k > self.n_experts:

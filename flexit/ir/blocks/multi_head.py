@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from flexit.ir.block import Fault, Inferred, Mixer, Norm, Port, Surroundings
+from flexit.ir.block import Block, Fault, Inferred, Mixer, Norm, Port, Surroundings
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import INFERRED, Group, InferredInt, PositiveFloat, PositiveInt, Probability
@@ -109,6 +109,11 @@ class MultiHead(Mixer, kind="multi_head"):
     @property
     def orders(self) -> bool:
         return self.rotary is not None or self.scores.bias is not None
+
+    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
+        if self.qk.norm is not None and path[0] in ("q_norm", "k_norm"):
+            return self.qk.norm, path[1:]
+        return super().child(path)
 
     def check(self) -> Iterator[Fault]:
         groups = self.n_kv_heads

@@ -29,6 +29,11 @@ class Pool(Block, kind="pool"):
     normalize: bool = False
     """Divide by the L2 norm (sentence embeddings)."""
 
+    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
+        if self.dense is not None and self.dense.norm is not None and path[0] == "dense_norm":
+            return self.dense.norm, path[1:]
+        return super().child(path)
+
     def expand(self, e: Expander, x: Sequence) -> Vector:
         v = pooled(e, x, self.method)
         v = v if self.dense is None else self.dense.apply(e, v)

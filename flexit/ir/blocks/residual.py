@@ -44,6 +44,11 @@ class Residual(Block, kind="residual"):
     def open_stream(self) -> bool:
         return self.norm is not None and places(self.norm_placement) == ("input",)
 
+    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
+        if self.norm is not None and path[0].endswith("_norm"):
+            return self.norm, path[1:]
+        return super().child(path)
+
     def check(self) -> Iterator[Fault]:
         yield from check_placement(self.norm, self.norm_placement)
 
@@ -53,8 +58,10 @@ class Residual(Block, kind="residual"):
             skip_multiplier=self.skip_multiplier, layer_scale=self.layer_scale, dropout=self.dropout,
         )  # fmt: skip
 
+        taken = {port: edge for port, edge in others.items() if self.body.takes_extra_ports or port in self.body.inputs}
+
         def branch(h: Sequence) -> Any:
-            y = e.main(self.body, "body", x=h, **others)
+            y = e.main(self.body, "body", x=h, **taken)
             e.require_like(self, "body", y, x=x)
             return y.x
 

@@ -33,6 +33,11 @@ class SequenceClassifier(Block, kind="sequence_classifier"):
     bias: bool = True
     """Of the linear map."""
 
+    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
+        if self.dense is not None and self.dense.norm is not None and path[0] == "dense_norm":
+            return self.dense.norm, path[1:]
+        return super().child(path)
+
     def check_ports(self, **ports: Any) -> Iterator[Fault]:
         sequence = isinstance(ports["x"], Sequence)
         if sequence and self.pool is None:

@@ -72,7 +72,10 @@ class Stack(Block, kind="stack"):
         return self.final_norm is False and self.plan.layer(self.n_layers - 1).open_stream
 
     def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
-        return (self.plan.layer(int(path[1])), path[2:]) if path[0] == "layers" else None
+        if path[0] == "layers":
+            return self.plan.layer(int(path[1])), path[2:]
+        norm = self._norm() if path[0] == "final_norm" else None
+        return (norm, path[1:]) if norm is not None else None
 
     def check(self) -> Iterator[Fault]:
         yield from check_variation(self)
@@ -93,7 +96,7 @@ class Stack(Block, kind="stack"):
         shared = self._shared_bias(e, x)
         start = x
         outputs: list[Sequence] = []
-        with e.providing("score_bias", shared):
+        with e.providing("score_bias", shared or e.provided("score_bias")):
             for index in range(self.n_layers):
                 layer = self.plan.layer(index)
                 ports = {n: edge.edges[index] if isinstance(edge, Each) else edge for n, edge in others.items()}
@@ -116,13 +119,16 @@ class Stack(Block, kind="stack"):
             return index % groups
         return (index * groups // self.n_layers) * (self.n_layers // groups)
 
-    def _final_norm(self, e: Expander) -> Norm | None:
+    def _norm(self) -> Norm | None:
+        """The norm after the layers, if there is one."""
         if not isinstance(self.final_norm, bool):
             return self.final_norm
-        if not self.final_norm:
-            return None
-        norm = getattr(self.plan.layer(0), "norm", None)
-        if not isinstance(norm, Norm):
+        norm = getattr(self.plan.layer(0), "norm", None) if self.final_norm else None
+        return norm if isinstance(norm, Norm) else None
+
+    def _final_norm(self, e: Expander) -> Norm | None:
+        norm = self._norm()
+        if self.final_norm is True and norm is None:
             e.refuse(self, Fault(
                 code="FX0504", field="final_norm", message="there is no norm to repeat",
                 expected="a norm, since layer has none", found="true", cure="write final_norm: rms_norm or layer_norm",
@@ -132,6 +138,13 @@ class Stack(Block, kind="stack"):
     def _shared_bias(self, e: Expander, x: Sequence) -> SharedBias | None:
         if self.score_bias is None:
             return None
+        if e.provided("score_bias") is not None:
+            e.refuse(self, Fault(
+                code="FX0503", field="score_bias", message="a second score bias for these layers",
+                expected="one: the stack around this one has a score_bias for all of its layers",
+                found=self.score_bias.kind,
+                cure="delete score_bias here, or that of the stack around",
+            ))  # fmt: skip
         return SharedBias(self.score_bias, x.x, (*e.draft.scope, "score_bias"), [])
 
     def _check_shared(self, e: Expander, shared: SharedBias | None) -> None:

@@ -73,6 +73,11 @@ class TransformerLayer(Block, kind="transformer_layer"):
     def open_stream(self) -> bool:
         return self.norm is not None and places(self.norm_placement) == ("input",)
 
+    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
+        if self.norm is not None and path[0].endswith("_norm"):
+            return self.norm, path[1:]
+        return super().child(path)
+
     def check(self) -> Iterator[Fault]:
         yield from check_placement(self.norm, self.norm_placement)
         if not self.present:
@@ -107,6 +112,11 @@ class TransformerLayer(Block, kind="transformer_layer"):
                 code="FX0502", field="cross_attention", message="does not read another sequence",
                 expected="a mixer with the port memory", found=self.cross_attention.kind,
                 cure="use multi-head attention here, or put this mixer in attention",
+            )  # fmt: skip
+        if self.residual.skip_from == "normed" and "input" not in places(self.norm_placement):
+            yield Fault(
+                code="FX0501", field="residual.skip_from", message="has no effect",
+                expected="input, since there is no norm at the input", found="normed", cure="delete residual.skip_from",
             )  # fmt: skip
         if self.norm is None and self.norm_on is not None:
             yield Fault(

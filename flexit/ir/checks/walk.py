@@ -140,7 +140,10 @@ def _visit(found: Walk, site: Site) -> None:
 
 
 def _below(node: Node | None, key: str) -> Node | None:
-    return node.entries.get(key) if node is not None else None
+    if node is None:
+        return None
+    found, left = node.find(tuple(key.split(".")))
+    return None if left else found
 
 
 def _first_uses(plan: LayerPlan) -> dict[Choice, int]:
