@@ -15,6 +15,8 @@ def prune(program: Program) -> Program:
     inputs = tuple(
         entry for entry in program.inputs if entry.value in read or entry.role in ("ids", "values", "vector")
     )
+    if root is program.root and len(inputs) == len(program.inputs):
+        return program
     kept = {entry.value for entry in inputs}
     root = replace(root, inputs=tuple(value for value in root.inputs if value in kept))
     return replace(program, root=root, inputs=inputs)
