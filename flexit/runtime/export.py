@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,7 +66,7 @@ def export(
     else:
         module, carried = _from_checkpoint(Path(model), allow_memory=allow_memory)
     program = module.program
-    weights = {name: value.detach().float().cpu().numpy() for name, value in module.named_parameters()}
+    weights = _arrays(module)
     with writing(out_dir, marker=MANIFEST, force=force) as folder:
         emitted = emit_models(program, weights)
         for one in emitted:
@@ -91,21 +91,26 @@ def _proved(
     module: FlexitModule, weights: Mapping[str, Array], written: tuple[Path, list[Emitted]], *, seed: int,
     progress: Progress | None,
 ) -> Evidence:  # fmt: skip
-    """Evidence on the given and on stress weights."""
-    program = module.program
-    stress = stress_weights(program, seed=seed)
-    stressed = build(program)
-    stressed.spec = module.spec
-    fill(stressed, stress, dtype=torch.float32, device=torch.device("cpu"))
-    with TemporaryDirectory(prefix="flexit-proof-") as other:
-        again = emit_models(program, stress)
-        for one in again:
-            save(one, Path(other))
-        subjects = [
-            _subject("given", module, weights, written),
-            _subject("stress", stressed, stress, (Path(other), again)),
-        ]
-        return prove(program, subjects, seed=seed, progress=progress)
+    """Evidence on the given and on stress weights, which are made when the given ones are done with."""
+
+    def subjects() -> Iterator[Subject]:
+        yield _subject("given", module, weights, written)
+        stressed = build(module.program)
+        stressed.spec = module.spec
+        fill(stressed, stress_weights(module.program, seed=seed), dtype=torch.float32, device=torch.device("cpu"))
+        arrays = _arrays(stressed)
+        with TemporaryDirectory(prefix="flexit-proof-", ignore_cleanup_errors=True) as folder:
+            emitted = emit_models(module.program, arrays)
+            for one in emitted:
+                save(one, Path(folder))
+            yield _subject("stress", stressed, arrays, (Path(folder), emitted))
+
+    return prove(module.program, subjects(), seed=seed, progress=progress)
+
+
+def _arrays(module: FlexitModule) -> dict[str, Array]:
+    """The parameters by path, in fp32; on the memory of the module where that is what it has."""
+    return {name: value.detach().float().cpu().numpy() for name, value in module.named_parameters()}
 
 
 def _subject(
@@ -115,8 +120,8 @@ def _subject(
     files = [ModelFile(folder / one.file, tuple((past, new) for _, past, new in one.states)) for one in emitted]
     interface = interface_of(module.program)
     return Subject(
-        name, weights, TorchSession(module), OrtSession(files, interface, optimise=False), OrtSession(files, interface),
-        margins_of(module.program, weights),
+        name=name, weights=weights, reference=TorchSession(module), margins=margins_of(module),
+        session=lambda optimise: OrtSession(files, interface, optimise=optimise),
     )  # fmt: skip
 
 

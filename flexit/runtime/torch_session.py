@@ -35,8 +35,8 @@ class TorchSession:
         self._encoder: FlexitModule | None = None
         self._decoder = module
         if cut.has_static_states(module.program):
-            self._encoder = _part(module, cut.encode(module.program))
-            self._decoder = _part(module, cut.decode(module.program))
+            self._encoder = sharing(module, cut.encode(module.program))
+            self._decoder = sharing(module, cut.decode(module.program))
         self._cache: Sequence[Tensor] = ()
         self._mask = np.zeros((0, 0), np.int64)
         self._fixed: dict[str, Tensor] = {}
@@ -94,8 +94,8 @@ class TorchSession:
         return {name: value.to(like.dtype) if value.is_floating_point() else value for name, value in tensors.items()}
 
 
-def _part(module: FlexitModule, program: Program) -> FlexitModule:
-    """One side of a cut, on the same parameters."""
+def sharing(module: FlexitModule, program: Program) -> FlexitModule:
+    """The module of another program (one side of a cut, a probe) on the same parameters."""
     part = build(program)
     part.spec = module.spec
     for name, _ in list(part.named_parameters()):

@@ -6,22 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from flexit.ir.ops.top_k import TopK
 from flexit.ir.passes.inline import inline
-from flexit.ir.program import Node, Program, Value
-from flexit.lower.torch.module import build, fill
+from flexit.ir.program import Node, Value
+from flexit.lower.torch.module import FlexitModule
 from flexit.runtime.proof.compare import validity
 from flexit.runtime.session import Array
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.torch_session import TorchSession, sharing
 
 Margins = Callable[[Mapping[str, Array]], Array]
 
 
-def margins_of(program: Program, weights: Mapping[str, Array]) -> Margins:
+def margins_of(module: FlexitModule) -> Margins:
     """A function from inputs to the smallest relative margin of any top-k edge in each row, ``float64[batch]``."""
-    flat = inline(program)
+    flat = inline(module.program)
     edges: dict[str, tuple[Value, int]] = {}
     for node in flat.root.nodes:
         if isinstance(node, Node) and isinstance(node.op, TopK) and node.inputs[0] is not None:
@@ -29,12 +28,9 @@ def margins_of(program: Program, weights: Mapping[str, Array]) -> Margins:
     if not edges:
         return lambda inputs: np.full(len(next(iter(inputs.values()))), np.inf)
     outputs = {path: value for path, (value, _) in edges.items()}
-    probed = replace(
-        flat, outputs=outputs, decoded=None, root=replace(flat.root, outputs=tuple(outputs.values()), side={})
-    )
-    module = build(probed)
-    fill(module, {n: weights[n] for n, _ in module.named_parameters()}, dtype=torch.float32, device=torch.device("cpu"))
-    session = TorchSession(module)
+    root = replace(flat.root, outputs=tuple(outputs.values()), side={})
+    probed = replace(flat, outputs=outputs, decoded=None, root=root)
+    session = TorchSession(sharing(module, probed))
 
     def margins(inputs: Mapping[str, Array]) -> Array:
         scores = session.run(inputs)

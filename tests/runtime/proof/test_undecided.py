@@ -14,9 +14,8 @@ from flexit.runtime.proof.stress import stress_weights
 
 
 def test_margins_are_those_of_each_row_and_pads_do_not_count():
-    program = to_torch(load_spec("tiny-moe")).program
-    weights = stress_weights(program)
-    margins = margins_of(program, weights)
+    spec = load_spec("tiny-moe")
+    margins = margins_of(to_torch(spec, stress_weights(to_torch(spec).program)))
     ids, mask = np.array([[5, 6, 7], [8, 9, 1]]), np.array([[1, 1, 1], [0, 1, 1]])
     both = margins({"input_ids": ids, "attention_mask": mask})
     other_pad = margins({"input_ids": np.array([[5, 6, 7], [3, 9, 1]]), "attention_mask": mask})
