@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ class FlexitModule(RegionModule):
 
     spec: Spec
     program: Program
+    _run: Callable[..., tuple[Tensor, ...]]
 
     def forward(
         self, *args: Tensor, cache: Sequence[Tensor] | None = None, aux: bool = False, **inputs: Tensor | None
@@ -155,10 +156,14 @@ def build(program: Program) -> FlexitModule:
 
 
 def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
-    """``forward`` that says its inputs by name, which ``help()`` shows and ``torch.export`` goes by."""
+    """``forward`` that says its inputs by name, which ``help()`` shows and ``torch.export`` goes by.
+
+    Static states of a decoder on its own are inputs too; what is a path in the program has no dots there.
+    """
+    paths = {entry.name.replace(".", "_"): entry.name for entry in program.inputs}
 
     def forward(self: FlexitModule, *args: Tensor, **inputs: Any) -> dict[str, Any]:
-        return FlexitModule.forward(self, *args, **inputs)
+        return FlexitModule.forward(self, *args, **{paths.get(name, name): value for name, value in inputs.items()})
 
     kind = inspect.Parameter
     names = sorted(program.inputs, key=lambda entry: entry.optional)
@@ -180,11 +185,7 @@ def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype,
         UserError: a parameter is missing, unexpected or mis-shaped; all of them are listed.
     """
     names = dict(module.named_parameters())
-    problems = [_misfit(n, "is missing", tuple(p.shape), "nothing") for n, p in names.items() if n not in values]
-    problems += [_misfit(n, "is no parameter of the model", "nothing", "an array") for n in values if n not in names]
-    for name, parameter in names.items():
-        if name in values and tuple(values[name].shape) != tuple(parameter.shape):
-            problems.append(_misfit(name, "has another shape", tuple(parameter.shape), tuple(values[name].shape)))
+    problems = list(_misfits({name: tuple(parameter.shape) for name, parameter in names.items()}, values))
     if problems:
         raise UserError(problems)
     for name, parameter in names.items():
@@ -196,7 +197,17 @@ def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype,
             child._buffers[name] = None if buffer is None else buffer.to(device)
 
 
-def _misfit(path: str, message: str, expected: object, found: object) -> Problem:
+def _misfits(shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in (name for name in shapes if name not in values):
+        yield _misfit(name, "is missing", expected=shapes[name], found="nothing")
+    for name in (name for name in values if name not in shapes):
+        yield _misfit(name, "is no parameter of the model", expected="nothing", found="an array")
+    for name, shape in shapes.items():
+        if name in values and tuple(values[name].shape) != shape:
+            yield _misfit(name, "has another shape", expected=shape, found=tuple(values[name].shape))
+
+
+def _misfit(path: str, message: str, *, expected: object, found: object) -> Problem:
     return Problem(
         code="FX2002", path=path, message=message, expected=str(expected), found=str(found),
         cure="give exactly the parameters of the spec, under their paths",

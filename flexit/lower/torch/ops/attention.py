@@ -13,11 +13,10 @@ from flexit.lower.torch.code import Code, Ref
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tensor:
     """The stock function; a bias and a bool mask are joined into one float mask."""
-    mask, bias, scale, dropout = rest
-    assert isinstance(scale, float) and isinstance(dropout, float)
+    mask, bias, scale, groups, dropout = rest
+    assert isinstance(scale, float) and isinstance(dropout, float) and isinstance(groups, int)
     if isinstance(bias, Tensor):
         mask = bias.masked_fill(~mask, float("-inf")) if isinstance(mask, Tensor) else bias
-    grouped = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(
         q,
         k,
@@ -25,15 +24,14 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tenso
         attn_mask=mask if isinstance(mask, Tensor) else None,
         dropout_p=dropout,
         scale=scale,
-        enable_gqa=grouped,
+        enable_gqa=groups != 1,
     )
 
 
 def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tensor:
     """Softcap, sinks and value tables; the order of the op."""
-    mask, bias, sinks, table, scale, softcap, dropout = rest
-    assert isinstance(scale, float) and isinstance(dropout, float)
-    groups = q.shape[1] // k.shape[1]
+    mask, bias, sinks, table, scale, softcap, groups, dropout = rest
+    assert isinstance(scale, float) and isinstance(dropout, float) and isinstance(groups, int)
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
     scores = q @ k.transpose(-1, -2) * scale
     if isinstance(softcap, float):
@@ -54,12 +52,22 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -
     return y
 
 
+def _queries_per_key(node: Node) -> int:
+    """Query heads that share a key head; known from the types, whatever dims an export leaves open."""
+    q, k = node.inputs[0], node.inputs[1]
+    assert q is not None and k is not None
+    heads, groups = q.dims[1], k.dims[1]
+    assert isinstance(heads, int) and isinstance(groups, int)
+    return heads // groups
+
+
 def lower(node: Node, code: Code) -> Ref:
     """Attention over heads."""
     op = node.op
     assert isinstance(op, Attention)
     q, k, v, mask, bias, sinks, table = (code[value] for value in node.inputs)
     dropout = Ref(f"({op.dropout!r} if self.training else 0.0)") if op.dropout else 0.0
+    groups = _queries_per_key(node)
     if op.softcap is None and node.inputs[5] is None and node.inputs[6] is None:
-        return code.call(sdpa, q, k, v, mask, bias, op.scale, dropout)
-    return code.call(written_out, q, k, v, mask, bias, sinks, table, op.scale, op.softcap, dropout)
+        return code.call(sdpa, q, k, v, mask, bias, op.scale, groups, dropout)
+    return code.call(written_out, q, k, v, mask, bias, sinks, table, op.scale, op.softcap, groups, dropout)
