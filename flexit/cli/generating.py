@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flexit.cli.console import say
+from flexit.cli.console import say, working
 from flexit.errors import UserError, printable
 from flexit.runtime.generate import generate
 from flexit.runtime.sampling import Sampling
@@ -105,12 +105,15 @@ class Shown:
 
 def run(path: str, request: Request) -> None:
     """Generate and print."""
-    speaker = speaker_at(path)
+    with working(f"opening {path}"):
+        speaker = speaker_at(path)
     if len(request.prompts) == 1:
         sys.stdout.write(printable(request.prompts[0]))
         speaker.speak(request, stream=True)
         return
-    for prompt, text in zip(request.prompts, speaker.speak(request), strict=True):
+    with working("generating"):
+        texts = speaker.speak(request)
+    for prompt, text in zip(request.prompts, texts, strict=True):
         say(f"{prompt}{text}\n")
 
 

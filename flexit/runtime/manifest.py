@@ -131,12 +131,11 @@ def _parsed(file: Path) -> Any:
         return refused("FX1401", "is no bundle", expected=f"a folder with {MANIFEST}", found=found, place=file)
 
     try:
-        if file.is_symlink() or not file.is_file():
-            raise no_bundle("no regular file of that name")
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = _beginning(file)
     except (OSError, ValueError) as error:
         raise no_bundle(getattr(error, "strerror", None) or str(error)) from None
+    if data is None:
+        raise no_bundle("no regular file of that name")
     if len(data) > MAX_BYTES:
         raise no_bundle(f"more than {MAX_BYTES} bytes")
     try:
@@ -144,6 +143,14 @@ def _parsed(file: Path) -> Any:
     except (ValueError, RecursionError) as error:
         found = "no JSON: " + ("nested too deeply" if isinstance(error, RecursionError) else str(error))
         raise no_bundle(found) from None
+
+
+def _beginning(file: Path) -> bytes | None:
+    """As much of a regular file as a manifest may have and one byte; None of anything else."""
+    if file.is_symlink() or not file.is_file():
+        return None
+    with file.open("rb") as stream:
+        return stream.read(MAX_BYTES + 1)
 
 
 def _no_number(name: str) -> float:

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from flexit.ir import registry
 from flexit.ir.annotations import Entry, FieldType, Flag, GroupOf, KindOf, ListOf, Number, Text, Words, fields
 from flexit.ir.describe import bounds
+from flexit.ir.io.load import load_spec
 from flexit.ir.language import Group, Kind
 from flexit.runtime.train import config
 from flexit.runtime.train.config import RunConfig
@@ -105,4 +106,8 @@ def test_the_examples_of_the_page_are_valid():
     examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert examples
     for text in examples:
-        parse_config(text)
+        chosen, _ = parse_config(text)
+        spec = load_spec(chosen.model)
+        rows = {table.rows for block in spec.blocks.values() if (table := block.token_table()) is not None}
+        assert isinstance(chosen.data.tokenizer, config.Bpe)
+        assert rows == {chosen.data.tokenizer.vocab_size}

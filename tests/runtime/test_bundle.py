@@ -286,3 +286,10 @@ def test_a_bundle_whose_writer_was_killed_is_put_back(bundle: Path, tmp_path: Pa
     shutil.copytree(bundle, tmp_path / "out.old")
     assert verify(tmp_path / "out").holds
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_folder_that_is_no_bundle_is_refused_in_one_message(tmp_path):
+    with pytest.raises(BundleError) as caught:
+        open_bundle(tmp_path / "nothing")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.found) == ("FX1401", "no regular file of that name")
