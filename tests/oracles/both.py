@@ -30,7 +30,7 @@ def program_of(write: Callable[..., Sequence[Value]], arrays: Mapping[str, Array
 
 def run_both(
     write: Callable[..., Sequence[Value]], arrays: Mapping[str, Array], weights: Mapping[str, Array] | None = None
-) -> dict[str, list[Array]]:
+):
     """Results by backend."""
     program, weights = program_of(write, arrays), weights or {}
     module = build(program)

@@ -4,8 +4,8 @@ import pytest
 
 from tests.oracles.compared import CASES, OWED, worst_error
 
-TOLERANCE = 2e-6
-"""Weights and activations are float64 on both sides; rotary tables, sines and masks of ours are fp32."""
+TOLERANCE = 5e-7
+"""Weights and activations are float64 on both sides; rotary tables, sines and masks of ours are fp32: 4e-8 seen."""
 
 
 def cases():
