@@ -85,6 +85,12 @@ def ceil_div(size: Size, by: int) -> Size:
     return Dim(((Division(size, by), 1),))
 
 
+def fixed(size: Size) -> int:
+    """A size that no input decides, such as a width."""
+    assert isinstance(size, int), f"{size} is known only when the model runs"
+    return size
+
+
 def symbols(size: Size) -> frozenset[str]:
     """Names of all symbols in ``size``."""
     return size.symbols if isinstance(size, Dim) else frozenset()

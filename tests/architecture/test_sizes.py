@@ -14,14 +14,6 @@ PUBLIC_SIGNATURES = {"flexit/runtime/train/trainer.py:__init__": "the signature 
 
 
 OWED_ARGUMENTS = {
-    "flexit/lower/onnx/body.py",
-    "flexit/lower/onnx/model.py",
-    "flexit/lower/onnx/ops/attention.py",
-    "flexit/lower/onnx/ops/experts.py",
-    "flexit/lower/onnx/ops/mask.py",
-    "flexit/lower/torch/initialise.py",
-    "flexit/lower/torch/module.py",
-    "flexit/lower/torch/ops/rotate.py",
     "flexit/runtime/export.py",
     "flexit/runtime/train/trainer.py",
 }

@@ -13,7 +13,7 @@ from flexit.lower.onnx.emitter import Emitter
 from flexit.lower.onnx.lowerings import emit
 
 
-def emit_body(e: Emitter, region: Region, x: ir.Value, weights: Mapping[str, ir.Value]) -> ir.Value:
+def emit_body(e: Emitter, region: Region, x: ir.Value, *, weights: Mapping[str, ir.Value]) -> ir.Value:
     """The one result of a region of one input, its parameters by path."""
     prefix = e.prefix
     e.values[region.inputs[0]] = x

@@ -24,6 +24,7 @@ class Emitter:
     Attributes:
         values: program value -> ONNX value.
         past, present: states by path, where the graph has them.
+        graph_inputs, graph_outputs: what the graph has of both so far.
     """
 
     def __init__(self, weights: Mapping[str, Any]) -> None:
@@ -35,6 +36,8 @@ class Emitter:
         self.initializers: dict[str, ir.Value] = {}
         self.symbols: dict[str, ir.Value] = {}
         self.prefix = ""
+        self.graph_inputs: list[ir.Value] = []
+        self.graph_outputs: list[ir.Value] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._names: dict[str, int] = {}
 
@@ -70,9 +73,10 @@ class Emitter:
     def initializer(self, name: str, array: Any) -> ir.Value:
         """A stored array; one already an ``onnx_ir`` tensor is kept as it is, so that it can be read when written."""
         if name not in self.initializers:
-            tensor = array if isinstance(array, ir.TensorProtocol) else ir.tensor(np.asarray(array, order="C"), name=name)
+            ready = isinstance(array, ir.TensorProtocol)
+            tensor = array if ready else ir.tensor(np.asarray(array, order="C"), name=name)
             self.initializers[name] = ir.Value(
-                name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor
+                name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()), const_value=tensor
             )
         return self.initializers[name]
 
@@ -93,6 +97,21 @@ class Emitter:
     def inputs(self, node: Node) -> list[Any]:
         """The operands of an op."""
         return [self[value] for value in node.inputs]
+
+    # ---- the ends of the graph
+
+    def graph_input(self, name: str, type_: Type) -> ir.Value:
+        """A new input of the graph."""
+        value = ir.Value(name=name, type=ir.TensorType(DTYPES[type_.dtype]), shape=_shape(type_))
+        self.graph_inputs.append(value)
+        return value
+
+    def graph_output(self, value: ir.Value, name: str, type_: Type) -> None:
+        """Name an output of the graph; a value that has a name already gets an Identity."""
+        if value in self.graph_outputs or value in self.graph_inputs or value.name in self.initializers:
+            value = self("Identity", value)
+        value.name, value.type, value.shape = name, ir.TensorType(DTYPES[type_.dtype]), _shape(type_)
+        self.graph_outputs.append(value)
 
     # ---- lengths
 
@@ -129,7 +148,6 @@ class Emitter:
         return node.states[0] if node.states and node.states[0].path in self.past else None
 
 
-def graph_input(name: str, type_: Type) -> ir.Value:
-    """A typed graph input with symbolic dims."""
-    dims = [str(dim).replace(" ", "") if isinstance(dim, Dim) else dim for dim in type_.dims]
-    return ir.Value(name=name, type=ir.TensorType(DTYPES[type_.dtype]), shape=ir.Shape(dims))
+def _shape(type_: Type) -> ir.Shape:
+    """A shape with its symbolic dims named."""
+    return ir.Shape([str(dim).replace(" ", "") if isinstance(dim, Dim) else dim for dim in type_.dims])

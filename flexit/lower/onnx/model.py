@@ -17,7 +17,7 @@ from flexit.ir.passes.inline import inline
 from flexit.ir.program import Node, Program, State, Value
 from flexit.ir.spec import Spec
 from flexit.ir.types import Type
-from flexit.lower.onnx.emitter import DTYPES, Emitter, graph_input
+from flexit.lower.onnx.emitter import Emitter
 from flexit.lower.onnx.lowerings import emit
 from flexit.lower.onnx.signature import state_names
 
@@ -72,9 +72,9 @@ def emit_models(program: Program, weights: Mapping[str, Any]) -> list[Emitted]:
     """The models of a program: ``model.onnx``, or ``encoder.onnx`` and ``decoder.onnx`` where a part runs once."""
     names = state_names(program.states)
     if not cut.has_static_states(program):
-        return [_emitted("model.onnx", inline(program), weights, names)]
-    encoder, decoder = cut.encode(program), cut.decode(program)
-    return [_emitted("encoder.onnx", encoder, weights, names), _emitted("decoder.onnx", decoder, weights, names)]
+        return [_emitted("model.onnx", inline(program), weights, names=names)]
+    parts = {"encoder.onnx": cut.encode(program), "decoder.onnx": cut.decode(program)}
+    return [_emitted(file, part, weights, names=names) for file, part in parts.items()]
 
 
 def emit_probe(program: Program, weights: Mapping[str, Any]) -> tuple[ir.Model, list[str]]:
@@ -84,40 +84,35 @@ def emit_probe(program: Program, weights: Mapping[str, Any]) -> tuple[ir.Model, 
     marks = sorted((made[value], path) for path, value in flat.root.marks.items() if value in made)
     paths = [path for _, path in marks if path]
     outputs = {path: flat.root.marks[path] for path in paths}
-    return _emitted("probe.onnx", flat, weights, {}, outputs=outputs).model, paths
+    return _emitted("probe.onnx", flat, weights, names={}, outputs=outputs).model, paths
 
 
 def _emitted(
-    file: str, program: Program, weights: Mapping[str, Any], names: Mapping[str, tuple[str, str]], *,
+    file: str, program: Program, weights: Mapping[str, Any], *, names: Mapping[str, tuple[str, str]],
     outputs: Mapping[str, Value] | None = None,
 ) -> Emitted:  # fmt: skip
     e = Emitter(weights)
-    inputs: list[ir.Value] = []
     static = {entry.name for entry in program.inputs if entry.name in names}
     for entry in program.inputs:
         decoded = program.decoded is not None and entry.group == program.decoded.name
         if entry.role == "position_ids" and not decoded:
             continue
         name = names[entry.name][0] if entry.name in static else entry.name
-        value = graph_input(name, entry.value.type)
-        e.values[entry.value] = value
-        inputs.append(value)
+        e.values[entry.value] = e.graph_input(name, entry.value.type)
     states = [state for state in program.states if state.path in names and state.rule != "static"]
     for state in states:
-        e.past[state.path] = graph_input(names[state.path][0], state.type)
-        inputs.append(e.past[state.path])
+        e.past[state.path] = e.graph_input(names[state.path][0], state.type)
     _bind_symbols(e, program)
     for node in program.root.nodes:
         assert isinstance(node, Node)
         emit(node, e)
     e.prefix = ""
-    results: list[ir.Value] = []
     for name, value in (outputs or program.outputs).items():
         public = names[name][1] if name in names else name
-        _output(e, results, inputs, e.values[value], public, value.type)
+        e.graph_output(e.values[value], public, value.type)
     for state in states:
-        _output(e, results, inputs, e.present[state.path], names[state.path][1], _grown(state, program))
-    model = _model(program.name, e, inputs, results)
+        e.graph_output(e.present[state.path], names[state.path][1], _grown(state, program))
+    model = _model(program.name, e)
     carried = [(state.path, names[state.path][0], names[state.path][1]) for state in states]
     carried += [(path, names[path][0], None) for path in static]
     carried += [(name, None, names[name][1]) for name in program.outputs if name in names]
@@ -135,17 +130,6 @@ def _bind_symbols(e: Emitter, program: Program) -> None:
                 e.symbols[str(dim)] = e.dim(e.values[entry.value], axis)
 
 
-def _output(e: Emitter, results: list[ir.Value], inputs: list[ir.Value], value: ir.Value, *named: Any) -> None:
-    """Name a graph output; a value that has a name already gets an Identity."""
-    name, type_ = named
-    if value in results or value in inputs or value.name in e.initializers:
-        value = e("Identity", value)
-    value.name = name
-    value.type = ir.TensorType(DTYPES[type_.dtype])
-    value.shape = ir.Shape([str(dim).replace(" ", "") if isinstance(dim, Dim) else dim for dim in type_.dims])
-    results.append(value)
-
-
 def _grown(state: State, program: Program) -> Type:
     """The type of a state after a step."""
     if state.axis is None or program.decoded is None:
@@ -155,10 +139,11 @@ def _grown(state: State, program: Program) -> Type:
     return state.type.with_dims(dims)
 
 
-def _model(name: str, e: Emitter, inputs: list[ir.Value], results: list[ir.Value]) -> ir.Model:
+def _model(name: str, e: Emitter) -> ir.Model:
     graph = ir.Graph(
-        inputs, results, nodes=e.nodes, initializers=list(e.initializers.values()), opset_imports={"": OPSET}, name=name
-    )
+        e.graph_inputs, e.graph_outputs, nodes=e.nodes, initializers=list(e.initializers.values()),
+        opset_imports={"": OPSET}, name=name,
+    )  # fmt: skip
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="flexit")
     RemoveUnusedNodesPass()(model)
     for value in list(graph.inputs):

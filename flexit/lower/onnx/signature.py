@@ -21,7 +21,8 @@ def state_names(states: Sequence[State]) -> dict[str, tuple[str, str]]:
         if slot in ("key", "value") and state.rule in numbers:
             number = numbers[state.rule].setdefault(owner, len(numbers[state.rule]))
             if state.rule == "static":
-                names[state.path] = (f"cross_key_values.{number}.{slot}",) * 2
+                name = f"cross_key_values.{number}.{slot}"
+                names[state.path] = (name, name)
             else:
                 names[state.path] = (f"past_key_values.{number}.{slot}", f"present.{number}.{slot}")
         else:

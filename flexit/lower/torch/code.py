@@ -5,6 +5,7 @@ objects and names of the spec are reached through the table of globals only.
 from __future__ import annotations
 
 import linecache
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -128,9 +129,9 @@ class Code:
         source = f"def forward({', '.join(['self', *arguments])}):\n{body}\n"
         file = f"<flexit region {next(_serial)}>"
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        scope = dict(self.table)
+        scope: dict[str, Any] = dict(self.table)
         exec(compile(source, file, "exec"), scope)
-        return scope["forward"], source  # pyright: ignore[reportReturnType]
+        return scope["forward"], source
 
 
 def literal(value: object) -> str:
@@ -140,7 +141,7 @@ def literal(value: object) -> str:
     if value is None or isinstance(value, bool | int):
         return repr(value)
     if isinstance(value, float):
-        return repr(value) if value == value and abs(value) != float("inf") else f'float("{value!r}")'
+        return repr(value) if math.isfinite(value) else f'float("{value!r}")'
     if isinstance(value, tuple | list):
         return f"({''.join(f'{literal(entry)}, ' for entry in _entries(value))})"
     raise LoweringError(f"{type(value).__name__} cannot stand in generated code")

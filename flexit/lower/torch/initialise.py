@@ -23,7 +23,8 @@ def initial_values(spec: Spec, program: Program, *, seed: int) -> Mapping[str, T
     values: dict[str, Tensor] = {}
     for param in program.params():
         generator = torch.Generator().manual_seed(_seed_of(seed, param.path))
-        values[param.path] = _drawn(spec, param, branches.get(param.path.partition(".")[0], 0), generator)
+        own = branches.get(param.path.partition(".")[0], 0)
+        values[param.path] = _drawn(spec, param, branches=own, generator=generator)
     return values
 
 
@@ -31,7 +32,7 @@ def _seed_of(seed: int, path: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{path}".encode()).digest()[:7], "big")
 
 
-def _drawn(spec: Spec, param: Param, branches: int, generator: torch.Generator) -> Tensor:
+def _drawn(spec: Spec, param: Param, *, branches: int, generator: torch.Generator) -> Tensor:
     value = torch.empty(param.shape, dtype=torch.float32)
     if param.first_value is not None:
         return torch.tensor(param.first_value, dtype=torch.float32).reshape(param.shape)
@@ -64,17 +65,14 @@ def _draw(how: init.Init, value: Tensor, param: Param, *, scale: float, generato
         nn.init.trunc_normal_(value, std=std, a=-2 * std, b=2 * std, generator=generator)
     elif isinstance(how, init.Orthogonal):
         nn.init.orthogonal_(value.view(value.shape[0], -1), gain=how.gain, generator=generator)
-    elif isinstance(how, init.XavierUniform):
-        nn.init.xavier_uniform_(value, gain=how.gain * scale, generator=generator)
-    elif isinstance(how, init.XavierNormal):
-        nn.init.xavier_normal_(value, gain=how.gain * scale, generator=generator)
-    elif isinstance(how, init.KaimingUniform | init.KaimingNormal):
-        std = how.gain / math.sqrt(_fan(value, how.fan))
-        if isinstance(how, init.KaimingNormal):
-            nn.init.normal_(value, std=std, generator=generator)
-        else:
-            bound = math.sqrt(3.0) * std
-            nn.init.uniform_(value, -bound, bound, generator=generator)
+    elif isinstance(how, init.XavierUniform | init.XavierNormal):
+        draw = nn.init.xavier_uniform_ if isinstance(how, init.XavierUniform) else nn.init.xavier_normal_
+        draw(value, gain=how.gain * scale, generator=generator)
+    elif isinstance(how, init.KaimingNormal):
+        nn.init.normal_(value, std=how.gain / math.sqrt(_fan(value, how.fan)), generator=generator)
+    elif isinstance(how, init.KaimingUniform):
+        bound = math.sqrt(3.0) * (how.gain / math.sqrt(_fan(value, how.fan)))
+        nn.init.uniform_(value, -bound, bound, generator=generator)
     else:
         raise TypeError(f"no way to draw {how.kind}")
 

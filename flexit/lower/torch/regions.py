@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class RegionCompiler:
     def __init__(self) -> None:
         self._compiled: dict[Region, Compiled] = {}
 
-    def compile(self, region: Region, *, base: type[nn.Module] = RegionModule) -> Compiled:
+    def compile(self, region: Region, *, base: type[RegionModule] = RegionModule) -> Compiled:
         """The class of a region; its forward takes the inputs, then one past per state, and returns the outputs, the
         side outputs and one present per state.
         """
@@ -58,7 +58,7 @@ class RegionCompiler:
             entry = "forward" if base is RegionModule else "_run"
             shown = {} if "code" in _names(region) else {"code": source}
             cls = type(f"Region{len(self._compiled)}", (base,), {entry: forward, **shown})
-            self._compiled[region] = Compiled(cls, region, tuple(code.constants))
+            self._compiled[region] = Compiled(cast("type[RegionModule]", cls), region, tuple(code.constants))
         return self._compiled[region]
 
     def fill(self, module: nn.Module, compiled: Compiled) -> None:

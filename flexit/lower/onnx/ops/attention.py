@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from flexit.ir.dims import fixed
 from flexit.ir.ops.attention import Attention
 from flexit.ir.program import Node
 from flexit.lower.onnx.emitter import Emitter
@@ -19,10 +20,11 @@ def lower(node: Node, e: Emitter) -> Any:
     op = node.op
     assert isinstance(op, Attention)
     q_type, k_type, v_type = (value.type for value in node.inputs[:3] if value is not None)
-    heads, groups, v_dim = q_type.dims[1], k_type.dims[1], v_type.dims[3]
+    heads, groups = fixed(q_type.dims[1]), fixed(k_type.dims[1])
+    head_dim, v_dim = fixed(q_type.dims[3]), fixed(v_type.dims[3])
     q, k, v, mask, bias, sinks, table = e.inputs(node)
     q = q if op.scale == 1.0 else e("Mul", q, op.scale)
-    folded = q if heads == groups else e("Reshape", q, [0, groups, -1, q_type.dims[3]])
+    folded = q if heads == groups else e("Reshape", q, [0, groups, -1, head_dim])
     scores = e("MatMul", folded, e("Transpose", k, perm=[0, 1, 3, 2]))
     if heads != groups:
         scores = e("Reshape", scores, e.shape([e.dim(q, 0), heads, e.dim(q, 2), e.dim(k, 2)]))
@@ -30,7 +32,7 @@ def lower(node: Node, e: Emitter) -> Any:
         scores = e("Mul", e("Tanh", e("Div", scores, op.softcap)), op.softcap)
     scores = scores if bias is None else e("Add", scores, bias)
     scores = scores if mask is None else e("Where", mask, scores, LOWEST)
-    weights = e("Softmax", scores, axis=-1) if sinks is None else _with_sinks(e, scores, sinks, q)
+    weights = e("Softmax", scores, axis=-1) if sinks is None else _with_sinks(e, scores, sinks, q=q)
     unfolded = weights
     if heads != groups:
         weights = e("Reshape", weights, e.shape([e.dim(q, 0), groups, -1, e.dim(k, 2)]))
@@ -43,7 +45,7 @@ def lower(node: Node, e: Emitter) -> Any:
     return y
 
 
-def _with_sinks(e: Emitter, scores: ir.Value, sinks: ir.Value, q: ir.Value) -> ir.Value:
+def _with_sinks(e: Emitter, scores: ir.Value, sinks: ir.Value, *, q: ir.Value) -> ir.Value:
     """Softmax with one more logit per head, whose weight is dropped."""
     column = e("Reshape", sinks, [1, -1, 1, 1])
     column = e("Expand", column, e.shape([e.dim(q, 0), 1, e.dim(q, 2), 1]))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flexit.ir.dims import fixed
 from flexit.ir.ops.downsample import Downsample
 from flexit.ir.program import Node
 from flexit.lower.onnx.emitter import Emitter
@@ -15,7 +16,7 @@ def lower(node: Node, e: Emitter) -> Any:
     """Values and mask of the shorter sequence."""
     op, (x, mask) = node.op, e.inputs(node)
     assert isinstance(op, Downsample)
-    width, k = int(str(node.output.dims[2])), op.factor
+    width, k = fixed(node.output.dims[2]), op.factor
     length = e.dim(x, 1)
     pad = e("Sub", e("Mul", e("Div", e("Add", length, [k - 1]), [k]), [k]), length)
     x = e("Reshape", e("Pad", x, e.shape([0, 0, 0, 0, pad, 0]), 0.0), [0, -1, k, width])

@@ -26,7 +26,7 @@ def lower(node: Node, e: Emitter) -> Any:
             same = e("Equal", e("Unsqueeze", q_document, [1, 3]), e("Unsqueeze", k_document, [1, 2]))
             visible = e("And", visible, same)
         else:
-            inside = _near(e, piece, e("Unsqueeze", q_rank, [1, 3]), e("Unsqueeze", k_rank, [1, 2]))
+            inside = _near(e, piece, q=e("Unsqueeze", q_rank, [1, 3]), k=e("Unsqueeze", k_rank, [1, 2]))
             near = inside if near is None else e("And", near, inside)
     if near is not None and op.keep_first:
         near = e("Or", near, e("Less", e("Unsqueeze", k_rank, [1, 2]), np.int64(op.keep_first)))
@@ -43,7 +43,7 @@ def _causal(e: Emitter, key_mask: ir.Value, q_rank: ir.Value) -> ir.Value:
     return e("LessOrEqual", k, q)
 
 
-def _near(e: Emitter, piece: Piece, q: ir.Value, k: ir.Value) -> ir.Value:
+def _near(e: Emitter, piece: Piece, *, q: ir.Value, k: ir.Value) -> ir.Value:
     size = np.int64(piece.size)
     if piece.kind == "window":
         return e("Less", e("Sub", q, k), size)

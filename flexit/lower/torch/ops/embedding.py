@@ -16,7 +16,8 @@ def module(node: Node) -> nn.Module | None:
     assert isinstance(node.op, Embedding)
     if node.op.tied or not isinstance(weight, Param) or not module_path(node):
         return None
-    return nn.Embedding(*weight.shape)
+    rows, width = weight.shape
+    return nn.Embedding(rows, width)
 
 
 def lower(node: Node, code: Code) -> Ref:

@@ -10,19 +10,22 @@ from flexit.ir.program import Node
 from flexit.lower.torch.code import Code, Ref
 
 
-def half(x: Tensor, cos: Tensor, sin: Tensor, dim: int) -> Tensor:
-    """Pairs (i, i + dim/2) of the first ``dim`` channels."""
+def half(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Pairs (i, i + n) of the first 2n channels; n is the width of the table."""
+    dim = 2 * cos.shape[-1]
     a, b = x[..., :dim].chunk(2, -1)
-    return torch.cat([*_turned(a, b, cos, sin), x[..., dim:]], -1)
+    return torch.cat([*_turned((a, b), cos, sin), x[..., dim:]], -1)
 
 
-def interleaved(x: Tensor, cos: Tensor, sin: Tensor, dim: int) -> Tensor:
-    """Pairs (2i, 2i + 1) of the first ``dim`` channels."""
-    a, b = x[..., 0:dim:2], x[..., 1:dim:2]
-    return torch.cat([torch.stack(_turned(a, b, cos, sin), -1).flatten(-2), x[..., dim:]], -1)
+def interleaved(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Pairs (2i, 2i + 1) of the first 2n channels; n is the width of the table."""
+    dim = 2 * cos.shape[-1]
+    pair = (x[..., 0:dim:2], x[..., 1:dim:2])
+    return torch.cat([torch.stack(_turned(pair, cos, sin), -1).flatten(-2), x[..., dim:]], -1)
 
 
-def _turned(a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+def _turned(pair: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    a, b = pair
     cos, sin = cos.unsqueeze(1).to(a.dtype), sin.unsqueeze(1).to(a.dtype)
     return a * cos - b * sin, b * cos + a * sin
 
@@ -32,4 +35,4 @@ def lower(node: Node, code: Code) -> Ref:
     op = node.op
     assert isinstance(op, Rotate)
     x, cos, sin = (code[value] for value in node.inputs)
-    return code.call(half if op.style == "half" else interleaved, x, cos, sin, op.dim)
+    return code.call(half if op.style == "half" else interleaved, x, cos, sin)
