@@ -10,6 +10,7 @@ from typing import Any, Literal
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from flexit.errors import UserError
 from flexit.ir.compile import compile_spec
 from flexit.ir.dims import Dim
 from flexit.ir.passes import cut
@@ -17,6 +18,7 @@ from flexit.ir.passes.inline import inline
 from flexit.ir.program import Node, Program, State, Value
 from flexit.ir.spec import Spec
 from flexit.ir.types import Type
+from flexit.ir.weights import require_fitting
 from flexit.lower.onnx.emitter import Emitter
 from flexit.lower.onnx.lowerings import emit
 from flexit.lower.onnx.signature import state_names
@@ -54,11 +56,20 @@ def to_onnx(
 
     Returns:
         The model files.
+
+    Raises:
+        UserError: there is no such target, or the weights are not those of the spec; every parameter that differs is
+            listed.
     """
-    del target
+    if target != "portable":
+        raise UserError.of(
+            "FX2004", "no such target", path="target", expected="portable", found=str(target), cure="leave target out"
+        )
+    program = compile_spec(spec)
+    require_fitting({param.path: param.shape for param in program.params()}, weights)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    return [save(emitted, folder) for emitted in emit_models(compile_spec(spec), weights)]
+    return [save(emitted, folder) for emitted in emit_models(program, weights)]
 
 
 def save(emitted: Emitted, folder: Path) -> Path:

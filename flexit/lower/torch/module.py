@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flexit.errors import Problem, UserError
+from flexit.errors import UserError
 from flexit.ir.compile import compile_spec
 from flexit.ir.cost import count_parameters
 from flexit.ir.dims import evaluate, symbols
 from flexit.ir.program import Program, State
 from flexit.ir.spec import Spec
+from flexit.ir.weights import require_fitting
 from flexit.lower.torch.initialise import initial_values
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.regions import RegionCompiler, RegionModule
@@ -185,9 +186,7 @@ def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype,
         UserError: a parameter is missing, unexpected or mis-shaped; all of them are listed.
     """
     names = dict(module.named_parameters())
-    problems = list(_misfits({name: tuple(parameter.shape) for name, parameter in names.items()}, values))
-    if problems:
-        raise UserError(problems)
+    require_fitting({name: tuple(parameter.shape) for name, parameter in names.items()}, values)
     for name, parameter in names.items():
         owner, _, last = name.rpartition(".")
         value = torch.as_tensor(values[name]).detach().to(device=device, dtype=dtype, copy=True)
@@ -195,23 +194,6 @@ def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype,
     for child in module.modules():
         for name, buffer in child._buffers.items():
             child._buffers[name] = None if buffer is None else buffer.to(device)
-
-
-def _misfits(shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, Any]) -> Iterator[Problem]:
-    for name in (name for name in shapes if name not in values):
-        yield _misfit(name, "is missing", expected=shapes[name], found="nothing")
-    for name in (name for name in values if name not in shapes):
-        yield _misfit(name, "is no parameter of the model", expected="nothing", found="an array")
-    for name, shape in shapes.items():
-        if name in values and tuple(values[name].shape) != shape:
-            yield _misfit(name, "has another shape", expected=shape, found=tuple(values[name].shape))
-
-
-def _misfit(path: str, message: str, *, expected: object, found: object) -> Problem:
-    return Problem(
-        code="FX2002", path=path, message=message, expected=str(expected), found=str(found),
-        cure="give exactly the parameters of the spec, under their paths",
-    )  # fmt: skip
 
 
 def empty_state(state: State, batch: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
