@@ -1,0 +1,203 @@
+"""Every command with arguments that make no sense: exit code 2, a code, what to do, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flexit.cli.app import run
+from tests.saved import spoilt
+
+Place = Callable[[Path], Path]
+
+
+def missing(folder: Path) -> Path:
+    return folder / "nothing"
+
+
+def empty_folder(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+def empty_file(folder: Path) -> Path:
+    (folder / "empty.yaml").touch()
+    return folder / "empty.yaml"
+
+
+def binary_file(folder: Path) -> Path:
+    (folder / "binary.yaml").write_bytes(os.urandom(1000) + b"\0\xff")
+    return folder / "binary.yaml"
+
+
+def huge_file(folder: Path) -> Path:
+    (folder / "huge.yaml").write_bytes(b"a: 1\n" * 200_000)
+    return folder / "huge.yaml"
+
+
+def deep_file(folder: Path) -> Path:
+    (folder / "deep.json").write_bytes(b"[" * 100_000)
+    return folder / "deep.json"
+
+
+def below_a_file(folder: Path) -> Path:
+    (folder / "file").touch()
+    return folder / "file" / "below"
+
+
+def device(folder: Path) -> Path:
+    del folder
+    return Path("/dev/null")
+
+
+def dangling_link(folder: Path) -> Path:
+    (folder / "link").symlink_to(folder / "nowhere")
+    return folder / "link"
+
+
+def endless_link(folder: Path) -> Path:
+    (folder / "loop").symlink_to(folder / "loop")
+    return folder / "loop"
+
+
+def long_name(folder: Path) -> Path:
+    return folder / ("x" * 300)
+
+
+PLACES: tuple[Place, ...] = (
+    missing, empty_folder, empty_file, binary_file, huge_file, deep_file, below_a_file, device, dangling_link,
+    endless_link, long_name,
+)  # fmt: skip
+COMMANDS = (
+    ["check", "{}"], ["show", "{}"], ["cost", "{}"], ["new", "{}"], ["train", "{}"], ["export", "{}", "out"],
+    ["verify", "{}"], ["generate", "{}"],
+)  # fmt: skip
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The code with which a command refuses."""
+    assert run([str(argument) for argument in arguments]) == 2
+    told = capsys.readouterr()
+    found = re.search(r"FX\d{4}", told.err)
+    assert found is not None, told.err
+    assert "do: " in told.err
+    assert "Traceback" not in told.err
+    return found[0]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_place_that_is_none(
+    command: list[str], place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = place(tmp_path)
+    refused(capsys, *(argument.format(where) for argument in command))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_what_may_not_be_read(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the system refuses it to others than root."""
+    real = Path.open
+    (tmp_path / "locked").write_text("flexit: 1\n")
+
+    def opened(path: Path, *args: object, **kwargs: object) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **kwargs)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    monkeypatch.setattr(Path, "open", opened)
+    refused(capsys, *(argument.format("locked") for argument in command))
+
+
+def test_what_may_not_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    assert refused(capsys, "new", "tiny-llama", "file/new.yaml") == "FX1304"
+    assert refused(capsys, "new", "tiny-llama", "folder", "--force") == "FX1304"
+    assert refused(capsys, "schema", "--out", "file/schema.json") == "FX1304"
+    assert refused(capsys, "export", "tiny-llama", "file/out") == "FX1304"
+    assert refused(capsys, "export", "tiny-llama", "file") == "FX1302"
+
+
+SPOILT = {
+    "spec.json": (b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"flexit": 1}', b'{"flexit": NaN}'),
+    "model.safetensors": (b"", b"\xff" * 100, b"\xff" * 8 + b"{}", b"\x02\0\0\0\0\0\0\0{}"),
+    "tokenizer.json": (b"", b"{}", b"\xff", b"null"),
+    "generation_config.json": (b"", b"[]", b"null", b'{"eos_token_id": "x"}', b'{"bos_token_id": -1}', b"[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_spoilt_checkpoint(name: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, folder)
+    for content in SPOILT[name]:
+        (folder / name).write_bytes(content)
+        refused(capsys, "generate", folder, "--prompt", "def")
+        if name in ("spec.json", "model.safetensors"):
+            refused(capsys, "export", folder, "out")
+            assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_model(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, folder)
+    data = json.loads((folder / "spec.json").read_text())
+    data["blocks"]["embed"]["d_model"] = 64
+    (folder / "spec.json").write_text(json.dumps(data))
+    assert refused(capsys, "generate", folder, "--prompt", "def") == "FX2002"
+    assert refused(capsys, "export", folder, "out") == "FX2002"
+
+
+def test_a_tokenizer_of_another_model(
+    checkpoint: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, folder)
+    data = json.loads((folder / "tokenizer.json").read_text())
+    data["model"]["vocab"] = {token: row + 5000 for token, row in data["model"]["vocab"].items()}
+    data["added_tokens"] = []
+    text = json.dumps(data)
+    (folder / "tokenizer.json").write_text(text)
+    assert refused(capsys, "generate", folder, "--prompt", "def") == "FX2001"
+    strange = spoilt(bundle, tmp_path / "bundle", tokenizer__json=text.encode())
+    assert refused(capsys, "generate", strange, "--prompt", "def") == "FX2001"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check"], ["check", "tiny-llama", "--max-bytes", "none"], ["show", "tiny-llama", "more"], ["cost", "--seq"],
+        ["cost", "tiny-llama", "--batch", "0"],
+        ["train"], ["export", "tiny-llama"], ["verify"], ["generate"], ["no-such-command"], ["--no-such-option"],
+        ["generate", "x", "--max-new-tokens", "0"], ["demo", "--steps", "1"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    told = capsys.readouterr()
+    assert "Usage: flexit" in told.err + told.out or "Error: " in told.err
+    assert "Traceback" not in told.err
+
+
+def test_numbers_out_of_range(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--temperature", "-1"], ["--temperature", "nan"], ["--top-k", "0"]):
+        assert refused(capsys, "generate", bundle, "--prompt", "a", *options) == "FX2003"
+    for options in (["--seq", "0"], ["--seq", "-1"], ["--seq", "many"], ["--seq", "x=1"]):
+        assert refused(capsys, "cost", "tiny-llama", *options) in ("FX1101", "FX1102")
+    assert refused(capsys, "generate", bundle, "--prompt", "a", "--source", "b") == "FX1105"
