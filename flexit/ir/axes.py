@@ -42,8 +42,8 @@ class AxisVocabulary(Vocabulary):
         if position_ids is not None:
             ids = self.write(Given(), position_ids, new_rank, name="position_ids")
         return Axis(
-            key_mask=key_mask, new_mask=new_mask, key_rank=rank, new_rank=new_rank, position_ids=ids, seq=seq,
-            total=total, decoded=total != seq, described=described,
+            key_mask=key_mask, new_mask=new_mask, key_rank=rank, new_rank=new_rank, position_ids=ids,
+            passed_ids=position_ids, seq=seq, total=total, decoded=total != seq, described=described,
         )  # fmt: skip
 
     def shortened(self, axis: Axis, factor: int) -> Axis:
@@ -65,6 +65,14 @@ class AxisVocabulary(Vocabulary):
             return slots if axis.total == axis.seq else self._last(slots, axis.seq)
 
         return self.hoist("slots", [axis.key_mask], (), make=make)
+
+    def slot_ids(self, axis: Axis) -> Value:
+        """The position ids that were passed, else the slots: ``i64[batch or 1, seq]``."""
+        slots, passed = self.slots(axis), axis.passed_ids
+        if passed is None:
+            return slots
+        op = Given(fallback="slot")
+        return self.hoist(op, [passed, slots], (), make=lambda: self.write(op, passed, slots, name="position_ids"))
 
     def _last(self, x: Value, seq: Size) -> Value:
         """The last ``seq`` entries of ``x [batch, total]``."""

@@ -18,6 +18,7 @@ class Axis:
         new_mask: ``i64[batch, seq]``, the same for the slots of this step.
         key_rank, new_rank: unpadded slots before each one.
         position_ids: ``i64[batch, seq]``, what rotations and tables read.
+        passed_ids: the graph input that callers may pass them in, if there is one.
         seq, total: the length of this step, and with the cached slots.
         decoded: whether tokens of this axis arrive step by step.
         described: how messages call the length.
@@ -28,6 +29,7 @@ class Axis:
     key_rank: Value
     new_rank: Value
     position_ids: Value
+    passed_ids: Value | None
     seq: Size
     total: Size
     decoded: bool

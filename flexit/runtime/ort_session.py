@@ -48,6 +48,7 @@ class OrtSession:
         return self._models[-1]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self.interface.require_counted(inputs, taken={e.name for model in self._models for e in model.get_inputs()})
         full = self.interface.complete(inputs)
         self._begin(full)
         outputs = self._call(full)
@@ -55,6 +56,7 @@ class OrtSession:
 
     def start(self, inputs: Mapping[str, Array]) -> Array:
         ids, mask = self.interface.require_decoded()
+        self.interface.require_counted(inputs)
         full = self.interface.complete(inputs)
         self._begin(full)
         self._mask = full[mask.name][:, :0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,6 +54,19 @@ class Interface:
                 ids = next(full[e.name] for e in self.inputs if e.group == entry.group and e.role in ("ids", "values"))
                 full[entry.name] = np.ones(ids.shape[:2], np.int64)
         return full
+
+    def require_counted(self, given: Mapping[str, Array], *, taken: Container[str] = ()) -> None:
+        """Refuse position ids where they are counted from the mask.
+
+        Raises:
+            TaskError: FX2001, position ids are given that are not among those ``taken``.
+        """
+        passed = [e.name for e in self.inputs if e.role == "position_ids" and e.name in given and e.name not in taken]
+        if passed:
+            raise TaskError.of(
+                "FX2001", "this session counts position ids itself", expected="ids and their mask", found=passed[0],
+                cure=f"leave {passed[0]} out, or call the PyTorch module with it", path=passed[0],
+            )  # fmt: skip
 
     def require_decoded(self) -> tuple[Entry, Entry]:
         """The ids or values that are decoded, and their mask.

@@ -54,6 +54,7 @@ class TorchSession:
 
     def start(self, inputs: Mapping[str, Array]) -> Array:
         ids, mask = self.interface.require_decoded()
+        self.interface.require_counted(inputs)
         full = self.interface.complete(inputs)
         tensors = self._tensors(full)
         self._fixed = {}

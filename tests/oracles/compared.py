@@ -17,8 +17,6 @@ from tests.oracles.cases.case import LENGTH, ROWS, VOCAB, Case
 from tests.oracles.reference.model import interpret
 
 CASES = [*attention.CASES, *blocks.CASES, *layers.CASES]
-OWED = {"embedding learned slot passed": "a position table by slot does not take position ids that are passed"}
-"""Cases that the product does not meet yet, and why. Strict: one that is met must leave the list."""
 assert len({case.name for case in CASES}) == len(CASES), "two cases of one name"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from flexit.ir.ops.op import Op
 from flexit.ir.types import Type, require
@@ -11,9 +11,14 @@ from flexit.ir.types import Type, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given(Op):
-    """``optional input, fallback -> value`` of the input's type; the fallback must broadcast to it."""
+    """``optional input, fallback -> value`` of the input's type; the fallback must broadcast to it.
+
+    Attributes:
+        fallback: what the fallback is, for those who fill the input in before the graph runs.
+    """
 
     name: ClassVar[str] = "given"
+    fallback: Literal["rank", "slot"] = "rank"
 
     def infer(self, *inputs: Type | None) -> tuple[Type, ...]:
         given, fallback = inputs

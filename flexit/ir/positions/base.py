@@ -32,7 +32,7 @@ class Slot(Ids, kind="slot"):
     """Order of arrival in the row, pads counted (BERT, ELECTRA, ALBERT, BART)."""
 
     def of(self, e: Expander, axis: Axis) -> Value:
-        return e.slots(axis)
+        return e.slot_ids(axis)
 
 
 class Position(Kind, family="Position", package="flexit.ir.positions"):

@@ -13,9 +13,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from flexit.errors import UserError
 from flexit.ir.compile import compile_spec
 from flexit.ir.dims import Dim
+from flexit.ir.ops.given import Given
 from flexit.ir.passes import cut
 from flexit.ir.passes.inline import inline
-from flexit.ir.program import Node, Program, State, Value
+from flexit.ir.program import Input, Node, Program, State, Value
 from flexit.ir.spec import Spec
 from flexit.ir.types import Type
 from flexit.ir.weights import require_fitting
@@ -106,7 +107,7 @@ def _emitted(
     static = {entry.name for entry in program.inputs if entry.name in names}
     for entry in program.inputs:
         decoded = program.decoded is not None and entry.group == program.decoded.name
-        if entry.role == "position_ids" and not decoded:
+        if entry.role == "position_ids" and not (decoded and _by_rank(program, entry)):
             continue
         name = names[entry.name][0] if entry.name in static else entry.name
         e.values[entry.value] = e.graph_input(name, entry.value.type)
@@ -128,6 +129,12 @@ def _emitted(
     carried += [(path, names[path][0], None) for path in static]
     carried += [(name, None, names[name][1]) for name in program.outputs if name in names]
     return Emitted(file, model, tuple(carried))
+
+
+def _by_rank(program: Program, positions: Input) -> bool:
+    """Whether all that reads position ids falls back to ranks, as who runs the model fills them in."""
+    readers = [node.op for node in program.root.nodes if isinstance(node, Node) and positions.value in node.inputs]
+    return all(isinstance(op, Given) and op.fallback == "rank" for op in readers)
 
 
 def _bind_symbols(e: Emitter, program: Program) -> None:
