@@ -7,13 +7,31 @@ import math
 
 import numpy as np
 
-from flexit.ir.program import Param, Program
+from flexit.ir.ops.attention import Attention
+from flexit.ir.program import Node, Param, Program, Region, join, walk
 from flexit.runtime.session import Array
 
 
 def stress_weights(program: Program, *, seed: int = 0) -> dict[str, Array]:
-    """fp32 arrays for every parameter, by path; each depends on the seed and its path alone."""
-    return {param.path: _drawn(param, seed) for param in program.params()}
+    """fp32 arrays for every parameter, by path; each depends on the seed, its path and its region alone.
+
+    Attention that does not divide by the square root of the head width gets smaller queries instead, as models of that
+    kind are trained with: scores of 50 would make softmax a choice that rounding decides.
+    """
+    factors: dict[str, float] = {}
+    for prefix, region in walk(program.root):
+        for param in region.params:
+            factors.setdefault(join(prefix, param.path), _tamed(param, region))
+    return {param.path: _drawn(param, seed) * np.float32(factors[param.path]) for param in program.params()}
+
+
+def _tamed(param: Param, region: Region) -> float:
+    """1, or for queries what is missing from the scale of their attention."""
+    if param.role != "query_projection" or not param.head_dim:
+        return 1.0
+    ops = (node.op for node in region.nodes if isinstance(node, Node))
+    scale = max((op.scale for op in ops if isinstance(op, Attention)), default=0.0)
+    return min(1.0, param.head_dim**-0.5 / scale) if scale else 1.0
 
 
 def _drawn(param: Param, seed: int) -> Array:
