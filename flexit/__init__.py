@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flexit.ir.builder import Graph
+    from flexit.ir.cost import cost
+    from flexit.ir.io.load import load_spec
+    from flexit.ir.spec import Spec
+    from flexit.lower.onnx.model import to_onnx
+    from flexit.lower.torch.module import to_torch
+    from flexit.runtime.bundle import open_bundle
+    from flexit.runtime.export import export
+    from flexit.runtime.train.config import TrainingConfig
+    from flexit.runtime.train.trainer import Trainer
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Graph",
+    "Spec",
+    "Trainer",
+    "TrainingConfig",
+    "cost",
+    "export",
+    "load_spec",
+    "open_bundle",
+    "to_onnx",
+    "to_torch",
+]
 
 _HOMES = {
     "load_spec": "flexit.ir.io.load",
@@ -20,8 +45,6 @@ _HOMES = {
     "TrainingConfig": "flexit.runtime.train.config",
 }
 """Public name -> the module that defines it, imported when the name is first used."""
-
-__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

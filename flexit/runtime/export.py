@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -65,18 +65,14 @@ def export(
         require_memory(needed, what="exporting", cure=CURE, allow=allow_memory)
     else:
         module, carried = _from_checkpoint(Path(model), allow_memory=allow_memory)
-    program = module.program
-    weights = _arrays(module)
     with writing(out_dir, marker=MANIFEST, force=force) as folder:
-        emitted = emit_models(program, weights)
-        for one in emitted:
-            save(one, folder)
-        evidence = _proved(module, weights, (folder, emitted), seed=seed, progress=progress)
+        written = _Written.of(module, folder)
+        evidence = _proved(written, seed=seed, progress=progress)
         (folder / "spec.json").write_text(json.dumps(as_written(module.spec), indent=1), encoding="utf-8")
         for name, source in carried.items():
             shutil.copyfile(source, folder / name)
         _write_probe(module, folder, seed)
-        _write_manifest(module, folder, emitted, evidence)
+        _write_manifest(written, evidence)
     return read_bundle(out_dir)
 
 
@@ -87,42 +83,49 @@ def _from_checkpoint(folder: Path, *, allow_memory: bool) -> tuple[FlexitModule,
     return to_torch(spec, read_weights(folder), allow_memory=True), carried
 
 
-def _proved(
-    module: FlexitModule, weights: Mapping[str, Array], written: tuple[Path, list[Emitted]], *, seed: int,
-    progress: Progress | None,
-) -> Evidence:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A module, its parameters as arrays, and the ONNX models of both in a folder."""
+
+    module: FlexitModule
+    weights: Mapping[str, Array]
+    folder: Path
+    emitted: Sequence[Emitted]
+
+    @classmethod
+    def of(cls, module: FlexitModule, folder: Path) -> _Written:
+        """Emit the models of a module into a folder; arrays are on the module's memory where they can be."""
+        weights = {name: value.detach().float().cpu().numpy() for name, value in module.named_parameters()}
+        emitted = emit_models(module.program, weights)
+        for one in emitted:
+            save(one, folder)
+        return cls(module, weights, folder, emitted)
+
+    def subject(self, name: str) -> Subject:
+        """What the proof runs."""
+        files = [
+            ModelFile(self.folder / one.file, tuple((past, new) for _, past, new in one.states)) for one in self.emitted
+        ]
+        interface = interface_of(self.module.program)
+        return Subject(
+            name=name, weights=self.weights, reference=TorchSession(self.module), margins=margins_of(self.module),
+            session=lambda optimise: OrtSession(files, interface, optimise=optimise),
+        )  # fmt: skip
+
+
+def _proved(given: _Written, *, seed: int, progress: Progress | None) -> Evidence:
     """Evidence on the given and on stress weights, which are made when the given ones are done with."""
+    module = given.module
 
     def subjects() -> Iterator[Subject]:
-        yield _subject("given", module, weights, written)
+        yield given.subject("given")
         stressed = build(module.program)
         stressed.spec = module.spec
         fill(stressed, stress_weights(module.program, seed=seed), dtype=torch.float32, device=torch.device("cpu"))
-        arrays = _arrays(stressed)
         with TemporaryDirectory(prefix="flexit-proof-", ignore_cleanup_errors=True) as folder:
-            emitted = emit_models(module.program, arrays)
-            for one in emitted:
-                save(one, Path(folder))
-            yield _subject("stress", stressed, arrays, (Path(folder), emitted))
+            yield _Written.of(stressed, Path(folder)).subject("stress")
 
     return prove(module.program, subjects(), seed=seed, progress=progress)
-
-
-def _arrays(module: FlexitModule) -> dict[str, Array]:
-    """The parameters by path, in fp32; on the memory of the module where that is what it has."""
-    return {name: value.detach().float().cpu().numpy() for name, value in module.named_parameters()}
-
-
-def _subject(
-    name: str, module: FlexitModule, weights: Mapping[str, Array], written: tuple[Path, list[Emitted]]
-) -> Subject:
-    folder, emitted = written
-    files = [ModelFile(folder / one.file, tuple((past, new) for _, past, new in one.states)) for one in emitted]
-    interface = interface_of(module.program)
-    return Subject(
-        name=name, weights=weights, reference=TorchSession(module), margins=margins_of(module),
-        session=lambda optimise: OrtSession(files, interface, optimise=optimise),
-    )  # fmt: skip
 
 
 def _write_probe(module: FlexitModule, folder: Path, seed: int) -> None:
@@ -136,9 +139,9 @@ def _write_probe(module: FlexitModule, folder: Path, seed: int) -> None:
     save_file(arrays, folder / "probe.safetensors")
 
 
-def _write_manifest(module: FlexitModule, folder: Path, emitted: list[Emitted], evidence: Evidence) -> None:
-    program = module.program
-    for one in emitted:
+def _write_manifest(written: _Written, evidence: Evidence) -> None:
+    program, folder = written.module.program, written.folder
+    for one in written.emitted:
         onnx.checker.check_model(str(folder / one.file), full_check=True)
     names = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
     manifest: dict[str, Any] = {
@@ -151,7 +154,7 @@ def _write_manifest(module: FlexitModule, folder: Path, emitted: list[Emitted], 
         "outputs": {name: mask_of(program, name) for name in program.outputs},
         "models": {
             one.file: {"states": [{"path": path, "input": past, "output": new} for path, past, new in one.states]}
-            for one in emitted
+            for one in written.emitted
         },
         "evidence": {**asdict(evidence), "error": evidence.error},
         "files": {name: sha256(folder / name) for name in names},

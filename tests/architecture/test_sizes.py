@@ -1,4 +1,6 @@
-"""No file over 400 lines, no function over 60, at most three positional arguments. There is no list of exceptions."""
+"""No file over 400 lines, no function over 60, at most three positional arguments. There is no list of exceptions; one
+public signature keeps the order that users of training libraries know.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,7 @@ import pytest
 from tests.architecture.sources import files, functions, name, tree
 
 MAX_FILE, MAX_FUNCTION, MAX_POSITIONAL = 400, 60, 3
-PUBLIC_SIGNATURES = {"flexit/runtime/train/trainer.py:__init__": "the signature that users of training libraries know"}
-
-
-OWED_ARGUMENTS = {
-    "flexit/runtime/export.py",
-    "flexit/runtime/train/trainer.py",
-}
-"""Files that do not keep the rule yet. Strict: a file that is mended must leave the list, and none may join it."""
-
-
-def _paths(owed: set[str]) -> list[object]:
-    late = pytest.mark.xfail(strict=True, reason="owed: see the list")
-    return [pytest.param(path, marks=late if name(path) in owed else (), id=name(path)) for path in files()]
+TRAINER = "flexit/runtime/train/trainer.py:__init__"
 
 
 @pytest.mark.parametrize("path", files(), ids=name)
@@ -38,10 +28,10 @@ def test_functions(path: Path) -> None:
         assert lines <= MAX_FUNCTION, f"{name(path)}:{function.lineno} {function.name} has {lines} lines: split it"
 
 
-@pytest.mark.parametrize("path", _paths(OWED_ARGUMENTS))
+@pytest.mark.parametrize("path", files(), ids=name)
 def test_positional_arguments(path: Path) -> None:
     for function in functions(path):
-        if f"{name(path)}:{function.name}" in PUBLIC_SIGNATURES:
+        if f"{name(path)}:{function.name}" == TRAINER:
             continue
         given = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
         own = [argument for argument in given if argument not in ("self", "cls")]

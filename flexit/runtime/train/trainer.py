@@ -86,9 +86,9 @@ class Trainer:
         self.config = config or TrainingConfig()
         if (self.config.evaluate is None) != (val_dataloader is None):
             raise _argument(
-                "FX1505", "config.evaluate", "both config.evaluate and val_dataloader, or neither",
-                "only val_dataloader" if val_dataloader is not None else "only config.evaluate",
-                "add evaluate=Evaluate(every=...) to the config, or leave val_dataloader out",
+                "FX1505", "config.evaluate", expected="both config.evaluate and val_dataloader, or neither",
+                found="only val_dataloader" if val_dataloader is not None else "only config.evaluate",
+                cure="add evaluate=Evaluate(every=...) to the config, or leave val_dataloader out",
             )  # fmt: skip
         self.device = pick_device(self.config.device)
         self._autocast: Callable[[], Any] = lambda: autocast(self.device, self.config.precision)
@@ -161,8 +161,9 @@ class Trainer:
         """
         if self._validation is None:
             raise _argument(
-                "FX1505", "val_dataloader", "a loader", "None", "give the trainer a val_dataloader and config.evaluate"
-            )
+                "FX1505", "val_dataloader", expected="a loader", found="None",
+                cure="give the trainer a val_dataloader and config.evaluate",
+            )  # fmt: skip
         self.model.eval()
         sums: dict[str, float] = {}
         total = 0
@@ -241,8 +242,8 @@ class Trainer:
             stack.enter_context(locked(self.out))
             if self.step == 0 and not self._resumed and checkpoint.checkpoints(folder):
                 raise _argument(
-                    "FX1302", "config.out", "a new folder, or a call of resume()", f"a run in {self.out}",
-                    "call trainer.resume() before fit(), or choose another folder",
+                    "FX1302", "config.out", expected="a new folder, or a call of resume()",
+                    found=f"a run in {self.out}", cure="call trainer.resume() before fit(), or choose another folder",
                 )  # fmt: skip
             folder.mkdir(parents=True, exist_ok=True)
         stack.callback(self._tell, "close")
@@ -269,7 +270,9 @@ class Trainer:
 
     def _folder(self) -> Path:
         if self.out is None:
-            raise _argument("FX1704", "config.out", "a run folder", "None", "give TrainingConfig(out=...)")
+            raise _argument(
+                "FX1704", "config.out", expected="a run folder", found="None", cure="give TrainingConfig(out=...)"
+            )
         return self.out / "checkpoints"
 
     def _files(self) -> dict[str, str]:
@@ -284,13 +287,17 @@ class Trainer:
     def _last_step(self, steps: int | None, epochs: int | None) -> int:
         if (steps is None) == (epochs is None):
             raise _argument(
-                "FX1704", "fit", "exactly one of steps and epochs", "both" if steps else "neither", "give one"
-            )
+                "FX1704", "fit", expected="exactly one of steps and epochs", found="both" if steps else "neither",
+                cure="give one",
+            )  # fmt: skip
         if steps is not None:
             return steps
         length = getattr(self._feed.loader, "__len__", None)
         if length is None:
-            raise _argument("FX1704", "fit.epochs", "a loader with a length", "one without", "use fit(steps=...)")
+            raise _argument(
+                "FX1704", "fit.epochs", expected="a loader with a length", found="one without",
+                cure="use fit(steps=...)",
+            )  # fmt: skip
         return epochs * (length() // self.config.accumulate) if epochs is not None else 0
 
 
@@ -298,5 +305,5 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _argument(code: str, path: str, expected: str, found: str, cure: str) -> UserError:  # noqa: PLR0917
+def _argument(code: str, path: str, *, expected: str, found: str, cure: str) -> UserError:
     return UserError.of(code, "the trainer cannot do this", path=path, expected=expected, found=found, cure=cure)

@@ -45,7 +45,8 @@ class ProgressBar(Callback):
             return
         self._bar = Progress(
             TextColumn("training"), BarColumn(bar_width=None), MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=self.console, transient=True,
+            TextColumn("{task.fields[figures]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
+            console=self.console, transient=True,
         )  # fmt: skip
         self._task = self._bar.add_task("training", total=trainer.steps, completed=trainer.step, figures="", left="")
         self._bar.start()
