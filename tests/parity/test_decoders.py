@@ -47,7 +47,10 @@ def mapped(module, state, rules):
 def spec_of(layer, *, embed=None, head=None, **stack):
     blocks = {
         "embed": {"kind": "embedding", "vocab_size": VOCAB, "d_model": WIDTH, **(embed or {})},
-        "decoder": {"kind": "stack", "n_layers": LAYERS, "layer": {"kind": "transformer_layer", **layer}, "final_norm": True, **stack},
+        "decoder": {
+            "kind": "stack", "n_layers": LAYERS, "layer": {"kind": "transformer_layer", **layer}, "final_norm": True,
+            **stack,
+        },
         "head": {"kind": "lm_head", **(head or {})},
     }  # fmt: skip
     return Spec.model_validate(Node.of({"flexit": 1, "name": "parity", "blocks": blocks}).plain())
@@ -136,7 +139,10 @@ def mixtral():
     )
     layer = {
         **RMS, "attention": attention(),
-        "feed_forward": {"kind": "moe", "n_experts": 4, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": 80}, "router": {"normalize": True}},
+        "feed_forward": {
+            "kind": "moe", "n_experts": 4, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": 80},
+            "router": {"normalize": True},
+        },
     }  # fmt: skip
     rules = [
         (L + r"feed_forward\.router\.weight", r"model.layers.\1.mlp.gate.weight", None),

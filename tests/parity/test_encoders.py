@@ -102,21 +102,23 @@ def test_t5(padding):
         },
     }  # fmt: skip
     at, there = r"(encoder|decoder)\.layers\.(\d+)\.", r"\1.block.\2.layer."
+    bias = r"\1.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
     rules = [
         (r"source\.tokens\.weight", "shared.weight", None),
-        (r"(encoder|decoder)\.score_bias\.weight", r"\1.block.0.layer.0.SelfAttention.relative_attention_bias.weight", None),
+        (r"(encoder|decoder)\.score_bias\.weight", bias, None),
         (r"(encoder|decoder)\.final_norm\.weight", r"\1.final_layer_norm.weight", None),
         (at + r"attention\.(\w)_proj\.weight", there + r"0.SelfAttention.\3.weight", None),
         (at + r"attention_input_norm\.weight", there + r"0.layer_norm.weight", None),
         (at + r"cross_attention\.(\w)_proj\.weight", there + r"1.EncDecAttention.\3.weight", None),
         (at + r"cross_attention_input_norm\.weight", there + r"1.layer_norm.weight", None),
-        (r"encoder\.layers\.(\d+)\.feed_forward\.up_proj\.weight", r"encoder.block.\1.layer.1.DenseReluDense.wi.weight", None),
-        (r"encoder\.layers\.(\d+)\.feed_forward\.down_proj\.weight", r"encoder.block.\1.layer.1.DenseReluDense.wo.weight", None),
-        (r"encoder\.layers\.(\d+)\.feed_forward_input_norm\.weight", r"encoder.block.\1.layer.1.layer_norm.weight", None),
-        (r"decoder\.layers\.(\d+)\.feed_forward\.up_proj\.weight", r"decoder.block.\1.layer.2.DenseReluDense.wi.weight", None),
-        (r"decoder\.layers\.(\d+)\.feed_forward\.down_proj\.weight", r"decoder.block.\1.layer.2.DenseReluDense.wo.weight", None),
-        (r"decoder\.layers\.(\d+)\.feed_forward_input_norm\.weight", r"decoder.block.\1.layer.2.layer_norm.weight", None),
-    ]  # fmt: skip
+    ]
+    for side, place in (("encoder", 1), ("decoder", 2)):
+        at, there = rf"{side}\.layers\.(\d+)\.feed_forward", rf"{side}.block.\1.layer.{place}."
+        rules += [
+            (at + r"\.up_proj\.weight", there + "DenseReluDense.wi.weight", None),
+            (at + r"\.down_proj\.weight", there + "DenseReluDense.wo.weight", None),
+            (at + r"_input_norm\.weight", there + "layer_norm.weight", None),
+        ]
     ours = built(theirs, data, rules)
     ids, mask = batch(padding)
     target = ids.flip(1)[:, :7]
