@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from flexit.errors import UserError
 from flexit.ir.compile import compile_spec
 from flexit.ir.measure import NOTHING, Amount, Measures, distinct
-from flexit.ir.program import Call, Node, Program, Region, join
+from flexit.ir.ops.binary import Binary
+from flexit.ir.ops.embedding import Embedding
+from flexit.ir.program import Call, Node, Param, Program, Region, join
 from flexit.ir.spec import Spec
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
@@ -110,9 +112,23 @@ def count_parameters(program: Program) -> int:
 
 
 def position_limit(program: Program) -> int | None:
-    """Rows of the smallest table of positions, or None where there is none."""
-    params = (param for region in distinct(program.root) for param in region.params)
-    return min((param.shape[0] for param in params if param.role == "position"), default=None)
+    """The longest sequence that every table of positions allows, or None where there is none."""
+    return min((limit for region in distinct(program.root) for limit in _position_limits(region)), default=None)
+
+
+def _position_limits(region: Region) -> Iterator[int]:
+    """Rows of each table of positions, less what is added to every position id."""
+    nodes = [node for node in region.nodes if isinstance(node, Node)]
+    added = {
+        node.output: int(node.op.scalar)
+        for node in nodes
+        if isinstance(node.op, Binary) and node.op.fn == "add" and node.op.scalar is not None
+    }
+    for node in nodes:
+        if any(isinstance(param, Param) and param.role == "position" for param in node.params.values()):
+            ids = node.inputs[0]
+            assert isinstance(node.op, Embedding) and ids is not None
+            yield node.op.rows - added.get(ids, 0)
 
 
 def _lengths(program: Program, batch: int, seq: int | Mapping[str, int] | None) -> dict[str, int]:

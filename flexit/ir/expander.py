@@ -256,7 +256,8 @@ class Expander(Refusals):
             weights: what each of their results counts.
         """
         tokens = Type("f32", (symbol("tokens"), x.width))
-        outer = self.draft
+        outer, borrowed = self.draft, self._borrowed
+        self._borrowed = {}  # the stacked parameters are what is shared
         self.draft = Draft("expert", absolute=join(self.absolute, name), parent=outer, width=x.width)
         try:
             inner = self.draft.input("x", tokens)
@@ -265,7 +266,7 @@ class Expander(Refusals):
             body = self.draft.seal((result.x,))
             assert not self.draft.captures and not body.side, "an expert reads nothing but its tokens"
         finally:
-            self.draft = outer
+            self.draft, self._borrowed = outer, borrowed
         params = {
             param.path: self.param(join(name, param.path), (n_experts, *param.shape), param.role)
             for param in body.params

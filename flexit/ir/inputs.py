@@ -99,8 +99,9 @@ def alike(inputs: Mapping[str, Input], blocks: Mapping[str, Block]) -> dict[str,
         partners = {partner for port, partner in uses if port == "token_types"}
         if uses and all(port == "token_types" for port, _ in uses) and len(partners) == 1:
             partner = partners.pop()
-            if partner in inputs and partner != name:
-                found[name] = partner
+            length = getattr(inputs.get(partner), "like", None) or partner
+            if partner in inputs and length != name:
+                found[name] = length
     return found
 
 

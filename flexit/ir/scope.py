@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from flexit.ir.block import Block, Fault, Port
 from flexit.ir.edges import MAIN_OUTPUT
@@ -18,7 +19,16 @@ from flexit.ir.ordering import in_dependence_order, reaches
 from flexit.ir.wording import nearest, several, shown
 
 Name = Annotated[str, AfterValidator(check_name)]
-BlockMap = dict[Name, Block]
+
+
+def _not_empty(blocks: dict[str, Block]) -> dict[str, Block]:
+    if not blocks:
+        raise PydanticCustomError("no_blocks", "no blocks", {})
+    return blocks
+
+
+BlockMap = Annotated[dict[Name, Block], AfterValidator(_not_empty)]
+"""The blocks of a scope by name, at least one."""
 
 EDGE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(\.(?P<port>[a-z][a-z0-9_]*)(\[(?P<index>-?[0-9]+)\])?)?")
 

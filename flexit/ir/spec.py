@@ -31,12 +31,6 @@ def _one_line(text: str) -> str:
     return text
 
 
-def _not_empty(blocks: dict[str, Block]) -> dict[str, Block]:
-    if not blocks:
-        raise PydanticCustomError("no_blocks", "no blocks", {})
-    return blocks
-
-
 class Spec(Group):
     """One model, written down once."""
 
@@ -52,7 +46,7 @@ class Spec(Group):
     """Graph outputs: name to edge; inferred: the main port of the last block, under its name."""
     init: dict[str, Init] = Field(default_factory=lambda: {"default": Normal()})
     """Initialisation by parameter role."""
-    blocks: Annotated[BlockMap, AfterValidator(_not_empty)]
+    blocks: BlockMap
     """The graph; keys are block names."""
 
     _node: Node | None = PrivateAttr(default=None)

@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from flexit.ir.cost import position_limit
 from flexit.ir.ops.embedding import Embedding
 from flexit.ir.passes.inline import inline
 from flexit.ir.program import Input, Node, Program
@@ -37,19 +38,17 @@ def cases(program: Program) -> Iterator[Case]:
             yield Case(batch, seq, past)
 
 
-def position_limit(program: Program) -> int | None:
-    """Rows of the smallest learned position table."""
-    rows = [param.shape[0] for param in program.params() if param.role == "position"]
-    return min(rows, default=None)
-
-
 def inputs_for(program: Program, case: Case, rng: np.random.Generator) -> dict[str, Array]:
-    """Random inputs of a case, past and new tokens together; later rows are padded, in turn left and right."""
+    """Random inputs of a case, past and new tokens together; later rows are padded, in turn left and right.
+
+    No sequence is longer than the tables of positions allow.
+    """
     found: dict[str, Array] = {}
-    vocabulary = id_limits(program)
+    vocabulary, limit = id_limits(program), position_limit(program)
     for entry in program.inputs:
         decoded = program.decoded is not None and entry.group == program.decoded.name
         length = case.seq + case.past if decoded or program.decoded is None else case.seq + 3
+        length = length if limit is None else min(length, limit)
         if entry.role == "ids":
             found[entry.name] = rng.integers(0, vocabulary[entry.name], (case.batch, length))
         elif entry.role == "values":
