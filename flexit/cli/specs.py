@@ -59,6 +59,11 @@ def new(
         return
     data, name = source_of(preset)
     target = file or Path(Path(name).name)
+    if target.is_symlink():
+        raise UserError.of(
+            "FX1302", f"{target} will not be replaced", expected="a file, or a new name", found="a symbolic link",
+            cure="give another file, or the one that the link leads to",
+        )  # fmt: skip
     if target.exists() and not force:
         raise UserError.of(
             "FX1301", f"{target} exists already", expected="a new name", found="a file",
