@@ -8,7 +8,7 @@ from statistics import median
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from bench.handwritten import Gpt, Llama
 from bench.report import Section, spread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from flexit.ir.ops.mask import Piece
 from flexit.ir.program import Call, Node, Param, Program, Region, Value
@@ -89,6 +89,6 @@ def _shown(value: Any, names: dict[Region, str]) -> str:
     if isinstance(value, Piece):
         return f"({value.kind}{f' {value.size}' if value.size else ''})"
     if isinstance(value, tuple):
-        parts = [_shown(entry, names) for entry in value]  # pyright: ignore[reportUnknownVariableType]
+        parts = [_shown(entry, names) for entry in cast("tuple[Any, ...]", value)]
         return f"[{', '.join(parts)}]" if len(parts) <= 8 else f"[{', '.join(parts[:4])}, ... {len(parts)} numbers]"
     return str(value)

@@ -128,6 +128,7 @@ def choices(
 ) -> Iterator[Choice]:
     """The variants of every layer, for a pattern and keys that are well formed."""
     cycle = expand_pattern(pattern)
+    assert not isinstance(cycle, str), f"{cycle} is no entry of a pattern"
     by_index: dict[int, tuple[str, ...]] = {}
     for key, names in layers.items():
         chosen = (names,) if isinstance(names, str) else tuple(names)
@@ -136,7 +137,7 @@ def choices(
     shared: dict[tuple[str, ...], Choice] = {}
     for index in range(n_layers):
         names = tuple(name for name in cycle[index % len(cycle)] if name != DEFAULT) + by_index.get(index, ())
-        yield shared.setdefault(names, Choice(names))  # pyright: ignore[reportArgumentType]
+        yield shared.setdefault(names, Choice(names))
 
 
 def vary(layer: Node, variants: Mapping[str, Node], choice: Choice) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 LONGEST = 60
 
@@ -20,11 +20,11 @@ def shown(value: Any) -> str:
         plain = value.isprintable() and value != "" and value == value.strip()
         return cut(value if plain else json.dumps(value))
     if isinstance(value, dict):
-        entries: list[tuple[Any, Any]] = list(value.items())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        entries = list(cast("dict[Any, Any]", value).items())
         inside = ", ".join(f"{shown(key)}: {shown(entry)}" for key, entry in entries[:4])
         return cut(f"{{{inside}{', ...' if len(entries) > 4 else ''}}}")
     if isinstance(value, list):
-        items: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        items = cast("list[Any]", value)
         return cut(f"[{', '.join(shown(entry) for entry in items[:6])}{', ...' if len(items) > 6 else ''}]")
     return cut(str(value))
 

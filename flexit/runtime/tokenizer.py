@@ -38,8 +38,9 @@ class Tokenizer:
             separator: the token after each document.
         """
         inner = _Tokenizer(models.BPE())
-        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
-        inner.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+        parts: Any = inner  # the stub says that neither can be set
+        parts.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        parts.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size, special_tokens=[separator], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any
+from typing import Any, cast
 
 from flexit.ir import registry
 from flexit.ir.annotations import (
@@ -202,7 +202,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Group):
         return {}
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _plain(entry) for key, entry in cast("dict[str, Any]", value).items()}
     return value
 
 

@@ -244,7 +244,7 @@ class _Reader:
     def _parsed(self, text: str) -> Iterator[Any]:
         # The scanner raises errors of its own and, on hostile escapes, whatever chr() and int() raise.
         try:
-            yield from cast("Iterator[Any]", YAML(typ="safe", pure=True).parse(text))  # pyright: ignore[reportUnknownMemberType]
+            yield from cast("Any", YAML(typ="safe", pure=True)).parse(text)  # its events have no types
         except MarkedYAMLError as error:
             self._syntax(error)
         except (

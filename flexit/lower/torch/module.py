@@ -174,8 +174,9 @@ def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
         for entry in names
     ]
     parameters += [kind("cache", kind.KEYWORD_ONLY, default=None), kind("aux", kind.KEYWORD_ONLY, default=False)]
-    forward.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
-    forward.__doc__ = FlexitModule.forward.__doc__
+    described: Any = forward  # no function type knows __signature__
+    described.__signature__ = inspect.Signature(parameters)
+    described.__doc__ = FlexitModule.forward.__doc__
     return forward
 
 

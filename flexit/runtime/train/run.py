@@ -25,6 +25,7 @@ from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train import checkpoint
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.config import File, RunConfig, TrainingConfig
+from flexit.runtime.train.config import Text as TextSource
 from flexit.runtime.train.data.corpus import Corpus, OnProgress, make_corpus, make_tokenizer, open_corpus
 from flexit.runtime.train.data.rows import Rows
 from flexit.runtime.train.data.text import Document, find_documents, fingerprint
@@ -116,7 +117,9 @@ def prepare(plan: Plan, *, allow_changed: bool = False, on_progress: OnProgress 
     Raises:
         UserError: the text, the tokenizer, or FX1202: the run in the folder began with something else.
     """
-    documents = find_documents(plan.config.data.train.files, plan.base)  # pyright: ignore[reportAttributeAccessIssue]
+    source = plan.config.data.train
+    assert isinstance(source, TextSource), f"no way to read {source.kind}"
+    documents = find_documents(source.files, plan.base)
     before = read_identity(plan.out) if checkpoint.checkpoints(plan.out / "checkpoints") else None
     tokenizer = _tokenizer(plan, documents, began=before is not None, on_progress=on_progress)
     _require_vocabulary(plan, tokenizer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from flexit.ir.program import Node, Param
 from flexit.lower.torch.code import Code, Ref, module_path

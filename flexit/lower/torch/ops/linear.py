@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from flexit.ir.ops.linear import Linear
 from flexit.ir.program import Node, Param

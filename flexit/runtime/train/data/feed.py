@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -11,11 +11,22 @@ from flexit.errors import UserError
 from flexit.runtime.train import random_state
 
 
+@runtime_checkable
+class Stateful(Protocol):
+    """A loader that says itself where it is."""
+
+    def state_dict(self) -> Any:
+        """The position, as JSON data."""
+
+    def load_state_dict(self, state: Any, /) -> None:
+        """Go to a position."""
+
+
 class Feed:
     """Endless batches.
 
-    A loader with ``state_dict`` and ``load_state_dict`` (:class:`~flexit.runtime.train.data.rows.Rows`, torchdata's
-    ``StatefulDataLoader``) says itself where it is. Any other is brought back by starting its pass from the random
+    A :class:`Stateful` loader (:class:`~flexit.runtime.train.data.rows.Rows`, torchdata's
+    ``StatefulDataLoader``) is asked where it is. Any other is brought back by starting its pass from the random
     state that it had then and dropping the batches that were seen: exact for loaders that depend on nothing else.
 
     Attributes:
@@ -25,7 +36,7 @@ class Feed:
 
     def __init__(self, loader: Iterable[Mapping[str, Any]]) -> None:
         self.loader = loader
-        self._stateful = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+        self._stateful = loader if isinstance(loader, Stateful) else None
         self._iterator: Iterator[Mapping[str, Any]] | None = None
         self._start: dict[str, Tensor] = {}
         self.passes = 0
@@ -57,7 +68,7 @@ class Feed:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The position as JSON data, and the random states that the current pass began with."""
-        own = self.loader.state_dict() if self._stateful else None  # pyright: ignore[reportAttributeAccessIssue]
+        own = None if self._stateful is None else self._stateful.state_dict()
         return {"passes": self.passes, "batches": self.batches, "loader": own}, self._start
 
     def load(self, position: Mapping[str, Any], start: Mapping[str, Tensor]) -> None:
@@ -65,8 +76,8 @@ class Feed:
         self.passes, self.batches = position["passes"], position["batches"]
         self._start = dict(start)
         self._iterator = None
-        if position["loader"] is not None and self._stateful:
-            self.loader.load_state_dict(position["loader"])  # pyright: ignore[reportAttributeAccessIssue]
+        if position["loader"] is not None and self._stateful is not None:
+            self._stateful.load_state_dict(position["loader"])
             self._iterator = iter(self.loader)
         elif self.batches > 0:
             random_state.restore(start)
@@ -75,6 +86,6 @@ class Feed:
                 next(self._iterator, None)
 
     def _begin(self) -> None:
-        if not self._stateful:
+        if self._stateful is None:
             self._start = random_state.capture()
         self._iterator = iter(self.loader)
