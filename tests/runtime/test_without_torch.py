@@ -36,14 +36,14 @@ def test_torch_is_absent_indeed(checkpoint: Path) -> None:
 @pytest.mark.ort
 def test_verify(bundle: Path) -> None:
     done = alone("verify", str(bundle))
-    assert (done.returncode, done.stderr) == (0, "replaying\n")
+    assert done.returncode == 0, done.stderr
     assert "holds here" in done.stdout
 
 
 @pytest.mark.ort
 def test_generate(bundle: Path) -> None:
     done = alone("generate", str(bundle), "--prompt", "def a", "--max-new-tokens", "3")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("def a")
 
 
