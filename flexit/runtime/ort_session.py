@@ -77,7 +77,7 @@ class OrtSession:
             encoder = self._models[0]
             names = [output.name for output in encoder.get_outputs()]
             self._fixed = dict(zip(names, _ran(encoder, full), strict=True))
-        decoded = {e.name for e in self.interface.inputs if e.group == self.interface.decoded}
+        decoded = {entry.name for entry in self.interface.of_decoded}
         self._fixed |= {name: array for name, array in full.items() if name not in decoded}
         batch = next(iter(full.values())).shape[0]
         carried = {name for name, present in self._files[-1].states if name and present}

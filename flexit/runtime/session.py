@@ -35,6 +35,11 @@ class Interface:
     decoded: str | None
     why_not: str
 
+    @property
+    def of_decoded(self) -> tuple[Entry, ...]:
+        """The inputs that go on step by step; vectors are of no length, and of no group."""
+        return tuple(e for e in self.inputs if e.group == self.decoded and e.role != "vector")
+
     def complete(self, given: Mapping[str, Array]) -> dict[str, Array]:
         """Inputs with the default masks filled in.
 
@@ -80,7 +85,7 @@ class Interface:
                 expected="a causal path from an input to logits", found=self.why_not,
                 cure="use a causal mask, or run the model whole",
             )  # fmt: skip
-        mine = [entry for entry in self.inputs if entry.group == self.decoded]
+        mine = self.of_decoded
         return next(e for e in mine if e.role in ("ids", "values")), next(e for e in mine if e.role == "mask")
 
 

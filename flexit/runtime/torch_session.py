@@ -63,7 +63,7 @@ class TorchSession:
             with _inference(self._encoder):
                 self._fixed = dict(self._encoder(**{n: t for n, t in tensors.items() if n in names}))
         mine = {entry.name for entry in self._decoder.program.inputs}
-        decoded = {e.name for e in self.interface.inputs if e.group == self.interface.decoded}
+        decoded = {entry.name for entry in self.interface.of_decoded}
         self._fixed |= {n: t for n, t in tensors.items() if n in mine and n not in decoded}
         self._cache = self._decoder.empty_cache(full[ids.name].shape[0])
         self._mask = full[mask.name][:, :0]
