@@ -72,8 +72,9 @@ WARNINGS = frozenset({"FX0901", "FX0902"})
 
 
 def problem(code: str, *, path: str, message: str, expected: str, found: str, cure: str) -> Problem:
-    """A problem of a known code, without a place yet."""
+    """A problem of a known code, without a place yet; an empty text that was found is shown as one."""
     assert code in TITLES, code
     return Problem(
-        code=code, path=path, message=message, expected=expected, found=found, cure=cure, warning=code in WARNINGS
-    )
+        code=code, path=path, message=message, expected=expected, found=found or '""', cure=cure,
+        warning=code in WARNINGS,
+    )  # fmt: skip
