@@ -16,6 +16,8 @@ from flexit.ir.spec import Spec
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 DEFAULT_SEQ = 1024
+LARGEST_CASE = (5, 54)
+"""Sequences of the largest case of a proof, and tokens of each."""
 BUFFERS = 128 * 2**20
 """Bytes that backends take for themselves."""
 
@@ -54,9 +56,10 @@ class Cost:
         training_peak: predicted bytes of a training step in fp32 with AdamW, beyond an idle process: 16 per parameter
             (weight, gradient, two moments), 6 per number of every op's result (4 and what its backward keeps besides),
             12 more per score for the loss, and 128 MiB of buffers. Measured peaks were 80 to 100 % of it.
-        export_peak: predicted bytes of export with proof: fifteen times the weights in fp32 (given weights and stress
-            weights, each as arrays, as a module, in float64 and in two sessions of ONNX Runtime), the results of one
-            forward, and 128 MiB of buffers.
+        export_peak: predicted bytes of export with proof, beyond an idle process: 12 per parameter (given and stress
+            weights, and those being drawn), 12 per parameter for every op that reads it (a session of ONNX Runtime packs
+            each), 4 per number of each result in the largest case of a proof, and 128 MiB of buffers. Measured
+            peaks were 65 to 75 % of it.
         lengths: the length symbols and ``batch`` in numbers.
     """
 
@@ -101,9 +104,16 @@ def cost(model: Spec | Program, *, batch: int = 1, seq: int | Mapping[str, int] 
         cache=4 * batch * (whole.cache_fixed + tokens * whole.cache_per_token),
         weights=_weights(whole),
         training_peak=16 * whole.parameters + 6 * whole.activations + 12 * scores + BUFFERS,
-        export_peak=60 * whole.parameters + 4 * whole.activations + BUFFERS,
+        export_peak=_export_peak(program, whole, decoded),
         lengths=lengths,
     )
+
+
+def _export_peak(program: Program, whole: Amount, decoded: tuple[str, str] | None) -> int:
+    batch, seq = LARGEST_CASE
+    lengths = {"batch": batch} | {name: seq for group in program.groups for name in (group.seq, group.total)}
+    case = Measures(lengths, decoded).region(program.root)
+    return 12 * (whole.parameters + whole.reads) + 4 * case.activations + BUFFERS
 
 
 def count_parameters(program: Program) -> int:

@@ -13,7 +13,7 @@ from flexit.ir.ops.attention import Attention
 from flexit.ir.ops.experts import Experts
 from flexit.ir.ops.linear import Linear
 from flexit.ir.ops.op import product
-from flexit.ir.program import Call, Node, Param, Region, State
+from flexit.ir.program import Call, Node, Param, Region, State, Value
 from flexit.ir.types import Type
 
 _VIEWS = ("expand", "given", "keep", "parameter", "permute", "reshape", "slice")
@@ -33,6 +33,7 @@ class Amount:
         activations: float elements of all results.
         cache_per_token: float elements that one more decoded token adds to the states of one sequence.
         cache_fixed: float elements of the states that do not grow, for one sequence.
+        reads: elements of parameters, once for every op that reads them.
         largest: elements of the largest single parameter.
     """
 
@@ -44,6 +45,7 @@ class Amount:
     activations: int = 0
     cache_per_token: int = 0
     cache_fixed: int = 0
+    reads: int = 0
     largest: int = 0
 
     def plus(self, other: Amount, times: int = 1) -> Amount:
@@ -57,6 +59,7 @@ class Amount:
             activations=self.activations + times * other.activations,
             cache_per_token=self.cache_per_token + times * other.cache_per_token,
             cache_fixed=self.cache_fixed + times * other.cache_fixed,
+            reads=self.reads + times * other.reads,
             largest=max(self.largest, other.largest),
         )
 
@@ -70,7 +73,7 @@ class Amount:
         """The part that belongs to computing."""
         return Amount(
             flops=self.flops, activations=self.activations, cache_per_token=self.cache_per_token,
-            cache_fixed=self.cache_fixed,
+            cache_fixed=self.cache_fixed, reads=self.reads,
         )  # fmt: skip
 
 
@@ -121,7 +124,7 @@ class Measures:
             grows, fixed = grows + one - none, fixed + none
         return Amount(
             flops=node.op.flops(node, self.size), activations=self._activations(node), cache_per_token=grows,
-            cache_fixed=fixed,
+            cache_fixed=fixed, reads=sum(_elements(param) for param in node.params.values()),
         )  # fmt: skip
 
     def params(self, region: Region) -> Iterator[tuple[str, Amount]]:
@@ -237,6 +240,12 @@ def _param(uses: list[tuple[Param, Node, str]]) -> Amount:
         rows=param.size // param.shape[-1] if packed else 0,
         largest=param.size,
     )
+
+
+def _elements(param: Param | Value) -> int:
+    """Elements of a parameter, also where another region holds it."""
+    shape = param.shape if isinstance(param, Param) else param.dims
+    return product(shape, lambda dim: dim if isinstance(dim, int) else 0)
 
 
 def _is_matrix(node: Node, slot: str) -> bool:
