@@ -57,8 +57,8 @@ class Cost:
             (weight, gradient, two moments), 6 per number of every op's result (4 and what its backward keeps besides),
             12 more per score for the loss, and 128 MiB of buffers. Measured peaks were 80 to 100 % of it.
         export_peak: predicted bytes of export with proof, beyond an idle process: 12 per parameter (given and stress
-            weights, and those being drawn), 12 per parameter for every op that reads it (a session of ONNX Runtime packs
-            each), 4 per number of each result in the largest case of a proof, and 128 MiB of buffers. Measured
+            weights, and those being drawn), 12 per parameter for every op that reads it (a session of ONNX Runtime
+            packs each), 4 per number of each result in the largest case of a proof, and 128 MiB of buffers. Measured
             peaks were 65 to 75 % of it.
         lengths: the length symbols and ``batch`` in numbers.
     """

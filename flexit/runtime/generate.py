@@ -47,6 +47,12 @@ def generate(
             "FX0801", "the model does not decode tokens", expected="an input of tokens that reaches logits causally",
             found=f"{ids.name}, which carries values", cure="step the session with values of your own", path=ids.name,
         )  # fmt: skip
+    if session.interface.beside:
+        raise TaskError.of(
+            "FX0801", "the model reads more than tokens", expected=f"a model whose new tokens need {ids.name} alone",
+            found=f"{session.interface.beside[0]}, of which nobody says what it is for a new token",
+            cure="step the session with values of your own", path=session.interface.beside[0],
+        )  # fmt: skip
     sampling = sampling or Sampling()
     tokens, valid = padded(prompts, pad_id)
     scores = session.start({ids.name: tokens, mask.name: valid, **(others or {})})

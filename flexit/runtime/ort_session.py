@@ -60,10 +60,11 @@ class OrtSession:
         full = self.interface.complete(inputs)
         self._begin(full)
         self._mask = full[mask.name][:, :0]
-        return self._advance(full[ids.name], full[mask.name])[:, -1]
+        return self._advance(full[ids.name], full[mask.name], self.interface.taken_beside(full))[:, -1]
 
-    def step(self, tokens: Array, mask: Array | None = None) -> Array:
-        return self._advance(tokens, np.ones(tokens.shape[:2], np.int64) if mask is None else mask)
+    def step(self, tokens: Array, mask: Array | None = None, *, others: Mapping[str, Array] | None = None) -> Array:
+        beside = self.interface.taken_beside(others or {})
+        return self._advance(tokens, np.ones(tokens.shape[:2], np.int64) if mask is None else mask, beside)
 
     def select(self, rows: Array) -> None:
         self._past = {name: value[rows] for name, value in self._past.items()}
@@ -87,10 +88,10 @@ class OrtSession:
             if entry.name in carried
         }
 
-    def _advance(self, tokens: Array, mask: Array) -> Array:
+    def _advance(self, tokens: Array, mask: Array, beside: Mapping[str, Array]) -> Array:
         ids, mask_entry = self.interface.require_decoded()
         self._mask = np.concatenate([self._mask, mask], axis=1)
-        return self._call({ids.name: tokens, mask_entry.name: self._mask})["logits"]
+        return self._call({ids.name: tokens, mask_entry.name: self._mask, **beside})["logits"]
 
     def _call(self, own: Mapping[str, Array]) -> dict[str, Array]:
         feeds = {**self._fixed, **own, **self._past}

@@ -60,6 +60,28 @@ class Interface:
                 full[entry.name] = np.ones(ids.shape[:2], np.int64)
         return full
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Inputs that come with the decoded one, token by token (token types)."""
+        if self.decoded is None:
+            return ()
+        own = [e.name for e in self.inputs if e.group == self.decoded and e.role in ("ids", "values")]
+        return tuple(own[1:])
+
+    def taken_beside(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        """Those of ``given`` that come with the decoded input.
+
+        Raises:
+            TaskError: FX2001, one is missing.
+        """
+        missing = [name for name in self.beside if name not in given]
+        if missing:
+            raise TaskError.of(
+                "FX2001", "an input that comes with each token is missing", expected=", ".join(self.beside),
+                found=", ".join(given) or "none", cure=f"pass {missing[0]} for the same tokens", path=missing[0],
+            )  # fmt: skip
+        return {name: given[name] for name in self.beside}
+
     def require_counted(self, given: Mapping[str, Array], *, taken: Container[str] = ()) -> None:
         """Refuse position ids where they are counted from the mask.
 
@@ -105,9 +127,9 @@ class Session(Protocol):
         """
         ...
 
-    def step(self, tokens: Array, mask: Array | None = None) -> Array:
+    def step(self, tokens: Array, mask: Array | None = None, *, others: Mapping[str, Array] | None = None) -> Array:
         """Read more tokens ``int64[batch, n]`` (or values, if that is what the model decodes), padded where ``mask`` is
-        0; scores for each, ``[batch, n, vocab]``.
+        0; ``others`` are the inputs that come with each (token types). Scores for each, ``[batch, n, vocab]``.
         """
         ...
 

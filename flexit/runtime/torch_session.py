@@ -67,10 +67,11 @@ class TorchSession:
         self._fixed |= {n: t for n, t in tensors.items() if n in mine and n not in decoded}
         self._cache = self._decoder.empty_cache(full[ids.name].shape[0])
         self._mask = full[mask.name][:, :0]
-        return self._advance(full[ids.name], full[mask.name])[:, -1]
+        return self._advance(full[ids.name], full[mask.name], self.interface.taken_beside(full))[:, -1]
 
-    def step(self, tokens: Array, mask: Array | None = None) -> Array:
-        return self._advance(tokens, np.ones(tokens.shape[:2], np.int64) if mask is None else mask)
+    def step(self, tokens: Array, mask: Array | None = None, *, others: Mapping[str, Array] | None = None) -> Array:
+        beside = self.interface.taken_beside(others or {})
+        return self._advance(tokens, np.ones(tokens.shape[:2], np.int64) if mask is None else mask, beside)
 
     def select(self, rows: Array) -> None:
         index = torch.from_numpy(rows).to(self._reference.device)
@@ -78,10 +79,10 @@ class TorchSession:
         self._fixed = {name: value.index_select(0, index) for name, value in self._fixed.items()}
         self._mask = self._mask[rows]
 
-    def _advance(self, tokens: Array, mask: Array) -> Array:
+    def _advance(self, tokens: Array, mask: Array, beside: Mapping[str, Array]) -> Array:
         ids, mask_entry = self.interface.require_decoded()
         self._mask = np.concatenate([self._mask, mask], axis=1)
-        own = self._tensors({ids.name: tokens, mask_entry.name: self._mask})
+        own = self._tensors({ids.name: tokens, mask_entry.name: self._mask, **beside})
         taken = {entry.name for entry in self._decoder.program.inputs}
         with _inference(self._decoder):
             given = {name: value for name, value in {**own, **self._fixed}.items() if name in taken}

@@ -100,13 +100,17 @@ def cached(
         The largest error of a kept row, and the scores ``[n, vocab]`` of its unpadded positions: found, expected.
     """
     ids, mask = session.interface.require_decoded()
-    others = {name: array for name, array in inputs.items() if name not in (ids.name, mask.name)}
+    beside = session.interface.taken_beside(inputs)
+    others = {name: array for name, array in inputs.items() if name not in (ids.name, mask.name, *beside)}
     tokens, valid = inputs[ids.name], inputs[mask.name]
     first = case.past or 1
-    scores = [session.start({**others, ids.name: tokens[:, :first], mask.name: valid[:, :first]})[:, None]]
+    early = {name: array[:, :first] for name, array in beside.items()}
+    late = {name: array[:, first:] for name, array in beside.items()}
+    prompt = {**others, **early, ids.name: tokens[:, :first], mask.name: valid[:, :first]}
+    scores = [session.start(prompt)[:, None]]
     places = [np.array([first - 1])]
     if first < tokens.shape[1]:
-        scores.append(session.step(tokens[:, first:], valid[:, first:]))
+        scores.append(session.step(tokens[:, first:], valid[:, first:], others=late))
         places.append(np.arange(first, tokens.shape[1]))
     found, at = np.concatenate(scores, axis=1), np.concatenate(places)
     expected, unpadded = full[:, at], valid[:, at] != 0
