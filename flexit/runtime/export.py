@@ -26,7 +26,7 @@ from flexit.runtime.bundle import Bundle, read_bundle, sha256
 from flexit.runtime.folder import writing
 from flexit.runtime.manifest import FORMAT, MANIFEST
 from flexit.runtime.ort_session import ModelFile, OrtSession
-from flexit.runtime.proof.compare import mask_of
+from flexit.runtime.proof.compare import validity
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.margins import margins_of
 from flexit.runtime.proof.prove import Evidence, Progress, Subject, prove
@@ -136,6 +136,8 @@ def _write_probe(module: FlexitModule, folder: Path, seed: int) -> None:
     outputs = TorchSession(module).run(inputs)
     arrays = {f"input.{name}": np.ascontiguousarray(array) for name, array in inputs.items()}
     arrays |= {f"output.{name}": np.ascontiguousarray(array) for name, array in outputs.items()}
+    kept = {name: validity(module.program, name, inputs) for name in outputs}
+    arrays |= {f"valid.{name}": np.ascontiguousarray(valid) for name, valid in kept.items() if valid is not None}
     save_file(arrays, folder / "probe.safetensors")
 
 
@@ -151,7 +153,6 @@ def _write_manifest(written: _Written, evidence: Evidence) -> None:
         "target": "portable",
         "versions": {"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
         "interface": _interface_data(program),
-        "outputs": {name: mask_of(program, name) for name in program.outputs},
         "models": {
             one.file: {"states": [{"path": path, "input": past, "output": new} for path, past, new in one.states]}
             for one in written.emitted

@@ -94,7 +94,6 @@ class _Manifest(_Part):
     format: Literal[1]
     name: str
     interface: _Interface
-    outputs: dict[str, str | None]
     models: Annotated[dict[Annotated[str, AfterValidator(_model)], _Model], Field(min_length=1, max_length=2)]
     evidence: _Evidence
     files: dict[Annotated[str, AfterValidator(_bare)], Digest]
@@ -182,11 +181,8 @@ def _require_consistent(data: Mapping[str, Any], file: Path) -> None:
     interface = data["interface"]
     roles = {(entry["group"], entry["role"]) for entry in interface["inputs"]}
     read = {group for group, role in roles if role in ("ids", "values")}
-    inputs = {entry["name"] for entry in interface["inputs"]}
     checks = {
         "models are among the files": set(data["models"]) <= set(data["files"]),
-        "outputs are those of the interface": set(data["outputs"]) == set(interface["outputs"]),
-        "masks of outputs are inputs": {mask for mask in data["outputs"].values() if mask is not None} <= inputs,
         "masks belong to inputs": {group for group, role in roles if role == "mask"} <= read,
         "what is decoded has ids or values, and a mask": interface["decoded"] is None
         or (interface["decoded"] in read and (interface["decoded"], "mask") in roles),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -39,7 +40,7 @@ def verify(folder: str | Path) -> Verdict:
 
     bundle = read_bundle(folder)
     session = session_on(bundle)
-    inputs, expected = _probe(bundle.folder / PROBE)
+    inputs, expected, valid = _probe(bundle.folder / PROBE)
     try:
         inputs = bundle.interface.complete(inputs)
         found = session.run(inputs)
@@ -48,14 +49,15 @@ def verify(folder: str | Path) -> Verdict:
     shapes = [{name: array.shape for name, array in each.items()} for each in (found, expected)]
     if shapes[0] != shapes[1]:
         raise _unfit(bundle, f"outputs {shapes[0]}", str(shapes[1]))
-    errors = [
-        relative_error(found[name], expected[name], _valid(bundle.manifest["outputs"][name], inputs)) for name in found
-    ]
+    for name, flags in valid.items():
+        if flags.dtype != np.bool_ or flags.shape != shapes[0].get(name, ())[: flags.ndim]:
+            raise _unfit(bundle, "a flag per position of an output", f"{flags.dtype} {flags.shape} for {name}")
+    errors = [relative_error(found[name], expected[name], valid.get(name)) for name in found]
     return Verdict(max(errors), bundle.manifest["evidence"]["tolerance"])
 
 
-def _probe(file: Path) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The inputs and outputs that were stored.
+def _probe(file: Path) -> tuple[dict[str, Array], ...]:
+    """The inputs and outputs that were stored, and which positions of outputs are no padding.
 
     Raises:
         BundleError: FX1402, there are none.
@@ -65,19 +67,13 @@ def _probe(file: Path) -> tuple[dict[str, Array], dict[str, Array]]:
     except (OSError, SafetensorError) as error:
         raise refused("FX1402", "the probe cannot be read", expected="arrays in the safetensors format",
                       found=str(error), place=file) from error  # fmt: skip
-    inputs, outputs = (
+    return tuple(
         {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
-        for kind in ("input.", "output.")
+        for kind in ("input.", "output.", "valid.")
     )
-    return inputs, outputs
 
 
 def _unfit(bundle: Bundle, expected: str, found: str) -> BundleError:
     return refused(
         "FX1402", "the probe is not one of this model", expected=expected, found=found, place=bundle.folder / PROBE
     )
-
-
-def _valid(mask: str | None, inputs: dict[str, Array]) -> Array | None:
-    """Positions of an output that are no padding, by the mask input the manifest names for it."""
-    return None if mask is None else inputs[mask] != 0

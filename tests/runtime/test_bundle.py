@@ -138,7 +138,7 @@ def outcome(folder: Path) -> str:
 def test_any_value_may_be_of_any_type(bundle: Path, tmp_path: Path) -> None:
     folder = spoilt(bundle, tmp_path / "bad")
     data = json.loads((bundle / MANIFEST).read_text())
-    read = {"format", "models", "interface", "files", "evidence", "outputs", "name", "flexit"}
+    read = {"format", "models", "interface", "files", "evidence", "name", "flexit"}
     for path in places(data):
         for junk in JUNK:
             (folder / MANIFEST).write_text(json.dumps(changed(data, path, junk)))
@@ -156,7 +156,7 @@ def test_every_field_that_is_read_must_be_there(bundle: Path, tmp_path: Path) ->
         (folder / MANIFEST).write_text(json.dumps(changed(data, path, None, drop=True)))
         if outcome(folder) != "opened":
             needed.add(".".join(map(str, path)))
-    assert {"files", "models", "interface.inputs.0.role", "evidence.tolerance", "outputs.logits"} <= needed
+    assert {"files", "models", "interface.inputs.0.role", "evidence.tolerance"} <= needed
     assert "versions" not in needed
 
 
@@ -247,7 +247,7 @@ def test_states_and_outputs_are_those_of_the_model(bundle: Path, tmp_path: Path)
     bad = spoilt(bundle, tmp_path / "states", manifest={"models": {"model.onnx": {"states": states}}})
     assert refused_by(open_bundle, bad) == "FX1404"
     interface = json.loads((bundle / MANIFEST).read_text())["interface"] | {"outputs": ["scores"]}
-    bad = spoilt(bundle, tmp_path / "out", manifest={"interface": interface, "outputs": {"scores": None}})
+    bad = spoilt(bundle, tmp_path / "out", manifest={"interface": interface})
     assert refused_by(open_bundle, bad) == "FX1404"
 
 
@@ -262,6 +262,8 @@ def test_the_probe_is_one_of_the_model(bundle: Path, tmp_path: Path) -> None:
         "ids": save({"input.input_ids": ids + 10_000, "output.logits": logits}),
         "kind": save({"input.input_ids": logits, "output.logits": logits}),
         "strange": save({"input.strange": ids, "output.logits": logits}),
+        "flags": save({"input.input_ids": ids, "output.logits": logits, "valid.logits": ids[:, :1] > 0}),
+        "flag": save({"input.input_ids": ids, "output.logits": logits, "valid.other": ids > 0}),
     }
     for name, content in probes.items():
         bad = spoilt(bundle, tmp_path / name, probe__safetensors=content)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from flexit.errors import TaskError
 from flexit.ir.io.load import parse_spec
@@ -12,6 +13,7 @@ from flexit.runtime.generate import generate
 from flexit.runtime.proof.compare import relative_error
 from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.verify import verify
 
 TYPED = """
 flexit: 1
@@ -83,3 +85,22 @@ def test_position_ids_are_taken_or_refused_never_ignored(module, tmp_path):
     for session in (torch_session, ort_session):
         with pytest.raises(TaskError, match="counts position ids itself"):
             session.start(placed)
+
+
+@pytest.mark.ort
+def test_pads_of_shortened_outputs_do_not_count(tmp_path):
+    """An output of half the length; its padded positions are whatever they are."""
+    spec = parse_spec("""
+flexit: 1
+name: halved
+blocks:
+  embed: {kind: embedding, vocab_size: 50, d_model: 16}
+  body: {kind: residual, body: {kind: multi_head, n_heads: 2, mask: full}}
+  shorter: {kind: downsample, factor: 2}
+""")
+    export(to_torch(spec, stress_weights(to_torch(spec).program)), tmp_path / "bundle")
+    probe = tmp_path / "bundle" / "probe.safetensors"
+    flags = load_file(probe)["valid.last_hidden_state"]
+    assert flags.shape == (2, 2)
+    assert not flags.all()
+    assert verify(tmp_path / "bundle").holds

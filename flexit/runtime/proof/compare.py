@@ -41,9 +41,6 @@ def relative_error(found: Array, expected: Array, valid: Array | None = None) ->
 
 def validity(program: Program, name: str, inputs: Mapping[str, Array]) -> Array | None:
     """Which positions of an output are no padding, ``bool[batch, seq]``; None for an output without positions."""
-    mask = mask_of(program, name)
-    if mask is not None:
-        return inputs[mask] != 0
     dims = program.outputs[name].dims
     return _shortened(program, dims[1], inputs) if len(dims) == 3 else None
 
@@ -62,15 +59,6 @@ def _shortened(program: Program, length: Size, inputs: Mapping[str, Array]) -> A
         return None
     padded = np.pad(within, ((0, 0), (0, -within.shape[1] % atom.by)))
     return np.asarray(padded.reshape(len(within), -1, atom.by).any(axis=2))
-
-
-def mask_of(program: Program, output: str) -> str | None:
-    """The mask input whose positions an output has, if any."""
-    dims = program.outputs[output].dims
-    for group in program.groups:
-        if len(dims) == 3 and str(dims[1]) == group.seq:
-            return next((e.name for e in program.inputs if e.group == group.name and e.role == "mask"), None)
-    return None
 
 
 def whole(
