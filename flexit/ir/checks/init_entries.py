@@ -107,7 +107,9 @@ def _unreached(init: Mapping[str, Init], roles: Mapping[str, bool], *, everywher
 
 
 def _follows(role: str, entry: str) -> bool:
-    """Whether parameters of a role are drawn by an entry if none is closer."""
+    """Whether parameters of a role are drawn by an entry if none is closer; what its own field says is never drawn."""
+    if role not in ROLES:
+        return False
     if entry == "default":
         return role not in FLAT
     return role == entry or FOLLOWS.get(role) == entry

@@ -1,0 +1,296 @@
+"""The rules of each kind of block (codes FX04xx and FX05xx), with its parameters and its output edge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.fuzz.edges import Edge, Findings, Outputs, Param, Place
+
+Data = dict[str, Any]
+PLACES = {"pre": ["input"], "post": ["residual"], "sandwich": ["input", "output"], "reordered": ["output"]}
+
+
+class BlockRules:
+    """Rules by kind: each method takes the block with its defaults, its wired ports and its place.
+
+    A port whose edge is not known, because what makes it is wrong itself, is None.
+    """
+
+    def __init__(self) -> None:
+        self.found = Findings()
+
+    def block(self, written: Any, ports: Outputs, place: Place) -> Outputs | None:
+        raise NotImplementedError
+
+    def init(self, init: Data, params: dict[str, Param]) -> None:
+        raise NotImplementedError
+
+    def say(self, code: str, *, when: object = True) -> None:
+        if when:
+            self.found.graph.add(code)
+
+    def param(self, place: Place, name: str, role: str, *shape: int) -> None:
+        path = place.at(name).path if name else place.path
+        self.found.params[path] = Param(role, shape, place.layered)
+
+    def linear(self, place: Place, name: str, widths: tuple[int, int], *, bias: bool, role: str = "projection") -> None:
+        """``widths``: in, out."""
+        start = f"{name}." if name else ""
+        self.param(place, f"{start}weight", role, widths[1], widths[0])
+        if bias:
+            self.param(place, f"{start}bias", "bias", widths[1])
+
+    # ---- norms
+
+    def norm(self, norm: Data | None, width: int | None, place: Place) -> None:
+        if norm is None:
+            return
+        self.say("FX0501", when=norm["gain"] is False and norm["gain_offset"] != 0)
+        self.say("FX0501", when=norm["gain"] is False and norm.get("fp32_gain"))
+        if norm["gain"] and width is not None:
+            self.param(place, "weight", "gain", 1 if norm["gain"] == "scalar" else width)
+        if norm.get("bias") and width is not None:
+            self.param(place, "bias", "bias", width)
+        if width is not None:
+            self.init(norm["init"], self.found.below(place.path))
+
+    def layer_norm(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        self.norm(b, x.width if x else None, place)
+        return x
+
+    rms_norm = layer_norm
+
+    def placement(self, b: Data) -> list[str]:
+        self.say("FX0504", when=(b["norm"] is None) != (b["norm_placement"] is None))
+        written = b["norm_placement"] or []
+        return PLACES[written] if isinstance(written, str) else written
+
+    # ---- embeddings
+
+    def embedding(self, b: Data, ports: Outputs, place: Place) -> Any:
+        tied, position, types = b["tied_to"], b["position"], b["token_types"] or 0
+        table = self.found.tables.get(tied) if tied is not None else (b["vocab_size"], b["d_model"])
+        self.say("FX0202", when=tied is None and None in (b["vocab_size"], b["d_model"]))
+        self.say("FX0702", when=tied is not None and (b["vocab_size"] is not None or b["d_model"] is not None))
+        self.say("FX0701", when=table is None)
+        self.say("FX0501", when=b["norm_at"] == "projected" or (b["norm_at"] == "token" and b["norm"] is None))
+        self.say("FX0501", when=b["norm_at"] == "token" and position is None and not types)
+        self.say("FX0508", when=(types >= 2) != ("token_types" in ports))
+        tokens, segments = ports.get("tokens"), ports.get("token_types")
+        self.say("FX0402", when=tokens and segments and tokens.axis != segments.axis)
+        width = table[1] if table else None
+        if position is not None and position["kind"] == "sinusoidal" and width is not None:
+            self.say("FX0405", when=width % 2)
+            self.say("FX0406", when=position["style"] == "fairseq" and width < 4)
+        if table is None or None in table:
+            return None
+        self._embedding_params(b, table, place)
+        if tokens is None:
+            return None
+        reach = {position["max_len"]} if position is not None and "max_len" in position else set()
+        return Edge("sequence", width, tokens.axis, tokens.tables | reach)
+
+    def _embedding_params(self, b: Data, table: tuple[int, int], place: Place) -> None:
+        rows, width = table
+        if b["tied_to"] is None:
+            self.param(place, "tokens.weight", "embedding", rows, width)
+        if b["position"] is not None and "max_len" in b["position"]:
+            self.param(place, "positions.weight", "position", b["position"]["max_len"] + b["position"]["offset"], width)
+        if b["token_types"]:
+            self.param(place, "token_types.weight", "token_type", b["token_types"], width)
+        self.norm(b["norm"], width, place.at("norm"))
+
+    # ---- attention
+
+    def multi_head(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        memory = ports.get("memory", x)
+        self.say("FX0404", when=b["n_heads"] % (b["n_kv_heads"] or b["n_heads"]))
+        qk = b["qk"]
+        self.say("FX0501", when=qk["at"] != "before_rotary" and (b["rotary"] is None or qk["norm"] is None))
+        self.say("FX0501", when=qk["norm"] is None and qk["over"] != "head")
+        if x is None:
+            return None
+        self.say("FX0403", when=b["head_dim"] is None and x.width % b["n_heads"])
+        if memory is None:
+            return x
+        if memory.axis == x.axis:
+            self._self_attention(b, x, place)
+        else:
+            masked = b["mask"] is not None and b["mask"] != {"kind": "full", "window": None}
+            self.say("FX0502", when=b["rotary"] is not None or b["scores"]["bias"] is not None or masked)
+            if len(memory.axis) > 1:
+                self.found.stateful.add(memory.axis[0])
+        self._attention_params(b, x.width, memory.width, place=place)
+        return x
+
+    def _self_attention(self, b: Data, x: Edge, place: Place) -> None:
+        self.say("FX0202", when=b["mask"] is None)
+        causal = b["mask"] is not None and b["mask"]["kind"] == "causal"
+        if causal and len(x.axis) == 1:
+            self.found.stateful.add(x.axis[0])
+        window = b["mask"]["window"] if b["mask"] is not None else None
+        late = [reach for reach in x.tables if window is not None and window >= reach]
+        if late and len(late) < len(x.tables):
+            self.found.doubtful.add("FX0509")
+        self.say("FX0509", when=late and len(late) == len(x.tables))
+        head_dim = b["head_dim"] or x.width // b["n_heads"]
+        if b["rotary"] is not None:
+            dim = b["rotary"]["dim"] or head_dim
+            self.say("FX0405", when=dim % 2 or dim > head_dim)
+        own = b["scores"]["bias"]
+        self.say("FX0503", when=own is not None and place.shared is not None)
+        if own is not None:
+            self.t5(own, two_sided=not causal)
+            self.param(place, "score_bias.weight", "score_bias", own["n_buckets"], b["n_heads"])
+        if place.shared is not None:
+            place.shared.readers.add((b["n_heads"], causal))
+
+    def t5(self, bias: Data, *, two_sided: bool) -> None:
+        """The buckets that are one distance each must be fewer than ``max_distance``."""
+        sided = two_sided if bias["two_sided"] is None else bias["two_sided"]
+        buckets = bias["n_buckets"]
+        self.say("FX0507", when=sided and (buckets % 2 or buckets < 4))
+        self.say("FX0507", when=bias["max_distance"] <= (buckets // 2 if sided else buckets) // 2)
+
+    def _attention_params(self, b: Data, width: int, memory: int, *, place: Place) -> None:
+        heads, groups = b["n_heads"], b["n_kv_heads"] or b["n_heads"]
+        head_dim = b["head_dim"] or width // heads
+        v_dim = b["v_head_dim"] or head_dim
+        bias = b["bias"] if isinstance(b["bias"], dict) else dict.fromkeys("qkvo", b["bias"])
+        self.linear(place, "q_proj", (width, heads * head_dim), bias=bias["q"], role="query_projection")
+        self.linear(place, "k_proj", (memory, groups * head_dim), bias=bias["k"])
+        self.linear(place, "v_proj", (memory, groups * v_dim), bias=bias["v"])
+        self.linear(place, "o_proj", (heads * v_dim, width), bias=bias["o"], role="residual_projection")
+        whole = b["qk"]["over"] == "all"
+        self.norm(b["qk"]["norm"], heads * head_dim if whole else head_dim, place.at("q_norm"))
+        self.norm(b["qk"]["norm"], groups * head_dim if whole else head_dim, place.at("k_norm"))
+
+    def short_conv(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        if x is None:
+            return None
+        if len(x.axis) == 1:
+            self.found.stateful.add(x.axis[0])
+        self.linear(place, "in_proj", (x.width, 3 * x.width), bias=b["bias"])
+        self.param(place, "conv.weight", "conv", x.width, 1, b["kernel"])
+        if b["bias"]:
+            self.param(place, "conv.bias", "bias", x.width)
+        self.linear(place, "out_proj", (x.width, x.width), bias=b["bias"], role="residual_projection")
+        return x
+
+    # ---- feed-forwards
+
+    def mlp(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        self.norm(b["norm"], b["d_ff"], place.at("norm"))
+        if x is None:
+            return None
+        bias = b["bias"] if isinstance(b["bias"], dict) else {"in": b["bias"], "out": b["bias"]}
+        for name in ("up_proj", "gate_proj") if b["kind"] == "gated_mlp" else ("up_proj",):
+            self.linear(place, name, (x.width, b["d_ff"]), bias=bias["in"])
+        self.linear(place, "down_proj", (b["d_ff"], x.width), bias=bias["out"], role="residual_projection")
+        return x
+
+    gated_mlp = mlp
+
+    def moe(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        self.say("FX0404", when=b["top_k"] > b["n_experts"])
+        self.say("FX0204", when=b["expert"]["kind"] not in ("mlp", "gated_mlp"))
+        if x is not None:
+            self.linear(place, "router", (x.width, b["n_experts"]), bias=b["router"]["bias"], role="router")
+        self.block(b["expert"], {"x": x}, place.at("experts"))
+        for path, param in self.found.below(place.at("experts").path).items():
+            self.param(place, f"experts.{path}", param.role, b["n_experts"], *param.shape)
+        return x
+
+    # ---- small blocks
+
+    def linear_block(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        if x is None:
+            return None
+        self.linear(place, "", (x.width, b["d_out"]), bias=b["bias"])
+        return x.of(b["d_out"])
+
+    def same(self, b: Data, ports: Outputs, place: Place) -> Any:
+        return ports.get("x")
+
+    dropout = same
+
+    def add(self, b: Data, ports: Outputs, place: Place) -> Any:
+        edges = ports.get("x") or []
+        if not isinstance(edges, list):
+            self.say("FX0305")
+            return None
+        if not edges or None in edges:
+            return None
+        first = edges[0]
+        if any(edge.type != first.type for edge in edges):
+            self.say("FX0302")
+            return None
+        self.say("FX0401", when=any(edge.width != first.width for edge in edges))
+        self.say("FX0402", when=any(edge.axis != first.axis for edge in edges))
+        if b["kind"] == "weighted_sum":
+            self.say("FX0511", when=b["initial"] is not None and len(b["initial"]) != len(edges))
+            self.param(place, "weights", "", len(edges), first.width if b["weights"] == "channel" else 1)
+        tables = frozenset[int]().union(*(edge.tables for edge in edges))
+        return Edge(first.type, first.width, first.axis, tables)
+
+    weighted_sum = add
+
+    def downsample(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        return x and Edge("sequence", x.width, (*x.axis, b["factor"]), x.tables)
+
+    def upsample(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x, like = ports.get("x"), ports.get("like")
+        if x is None or like is None:
+            return None
+        self.say("FX0402", when=x.axis != (*like.axis, b["factor"]))
+        return Edge("sequence", x.width, like.axis, x.tables)
+
+    # ---- pools and heads
+
+    def dense(self, dense: Data | None, width: int | None, place: Place) -> int | None:
+        if dense is None or width is None:
+            return width
+        out = dense["dim"] or width
+        self.linear(place, "dense", (width, out), bias=dense["bias"])
+        self.norm(dense["norm"], out, place.at("dense_norm"))
+        return out
+
+    def pool(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        width = self.dense(b["dense"], x.width if x else None, place)
+        return width and Edge("vector", width)
+
+    def sequence_classifier(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        if x is None:
+            return None
+        self.say("FX0511", when=(x.type == "sequence") != (b["pool"] is not None))
+        self.linear(
+            place, "out", (self.dense(b["dense"], x.width, place) or 0, b["n_labels"]), bias=b["bias"], role="head"
+        )
+        return Edge("logits", b["n_labels"])
+
+    def lm_head(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x, tied = ports.get("x"), b["tied_to"]
+        tables = self.found.tables
+        self.say("FX0701", when=tied is not None and tied not in tables)
+        self.say("FX0704", when=tied is None and b["vocab_size"] is None and len(tables) != 1)
+        rows = b["vocab_size"] or (tables[tied][0] if tied in tables else next(iter(tables.values()), (None,))[0])
+        if x is None or rows is None:
+            return None
+        if tied in tables:
+            self.say("FX0702", when=tables[tied][1] != x.width or rows != tables[tied][0])
+            if b["vocab_size"] == tables[tied][0]:
+                self.found.doubtful.add("FX0702")
+        elif tied is None:
+            self.param(place, "table.weight", "head", rows, x.width)
+        if b["bias"]:
+            self.param(place, "bias", "bias", rows)
+        return Edge("logits", rows, x.axis)

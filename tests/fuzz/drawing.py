@@ -1,0 +1,132 @@
+"""Random values for the fields of flexit's classes, as ``annotations`` describes them. No kind or field is listed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flexit.ir.annotations import (
+    Entry,
+    Flag,
+    GroupOf,
+    KindOf,
+    ListOf,
+    MapOf,
+    Number,
+    Option,
+    Text,
+    Unchecked,
+    Words,
+    as_slot,
+    fields,
+)
+from flexit.ir.block import Block
+from flexit.ir.initialisation import ROLES, Init
+from flexit.ir.language import Group, Kind
+from flexit.ir.registry import names
+
+Data = dict[str, Any]
+SIZES = (1, 2, 2, 2, 3, 4, 4, 4, 4, 5, 6, 8, 8, 12, 16, 40)
+FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.9, 1.0, 1.5, 2.0, 4.0, 1e-3)
+WIDTHS = ("d_model", "d_out", "width")
+"""Wiring: fields that say the width of an edge, which should often be that of the others."""
+OPTIONAL = 0.18
+"""How often a field that could be left out is written."""
+
+
+class Drawing:
+    """Draws values.
+
+    Attributes:
+        width: the width that edges of the document usually have.
+        nested: draws a block for a field, by the field's name and the trait it asks for.
+    """
+
+    def __init__(self, rng: random.Random, width: int) -> None:
+        self.rng = rng
+        self.width = width
+        self.nested: Callable[[str, type[Kind]], Any] = lambda _, trait: self.kind(trait)
+
+    def fields_of(self, cls: type[Group], known: Mapping[str, Entry], start: Data) -> Data:
+        """``start`` with some fields drawn anew; required ones are there in any case."""
+        drawn = dict(start)
+        often = OPTIONAL if len(known) > 4 else 2.5 * OPTIONAL
+        for name, entry in known.items():
+            if (entry.required and name not in drawn) or self.rng.random() < (0.08 if name == "init" else often):
+                drawn[name] = self.field(entry)
+        return drawn
+
+    def field(self, entry: Entry) -> Any:
+        """A value that the field's type takes."""
+        if entry.type.nullable and self.rng.random() < 0.15:
+            return None
+        if entry.attribute == "init":
+            return self.init()
+        return self.option(entry.name, self.rng.choice(entry.type.options))
+
+    def option(self, name: str, option: Option) -> Any:
+        match option:
+            case Number():
+                return self.number(name, option)
+            case Flag() | Words():
+                return self.rng.choice(option.words if isinstance(option, Words) else (False, True))
+            case Text():
+                return "other"
+            case GroupOf():
+                return self.fields_of(option.cls, fields(option.cls), {})
+            case KindOf():
+                return self.nested(name, option.trait)
+            case ListOf():
+                return [self.option(name, self.rng.choice(option.item.options)) for _ in range(self.rng.randint(1, 3))]
+            case MapOf():
+                return {"a": self.option(name, self.rng.choice(option.value.options))}
+            case Unchecked():
+                return "x"
+
+    def number(self, name: str, option: Number) -> float:
+        pool = SIZES if option.integer else FRACTIONS
+        if name in WIDTHS and self.rng.random() < 0.85:
+            return self.width
+        legal = [
+            number for number in pool
+            if (option.low is None or number > option.low or (number == option.low and not option.low_strict))
+            and (option.high is None or number < option.high or (number == option.high and not option.high_strict))
+        ]  # fmt: skip
+        return self.rng.choice(legal or [option.low or 0])
+
+    def kind(self, trait: type[Kind], *, among: list[str] | None = None) -> Any:
+        """A kind of a family or trait: one of its examples if it has any, with some fields drawn anew."""
+        chosen = self.rng.choice(among or names(trait, trait))
+        cls = next(cls for cls in subclasses(trait) if cls.kind == chosen)
+        examples = getattr(cls, "examples", ())
+        start = dict(self.rng.choice(examples)) if examples and self.rng.random() < 0.7 else {}
+        start.pop("kind", None)
+        known = as_slot(cls)
+        data = self.fields_of(cls, known, start)
+        if not data and self.rng.random() < 0.6:
+            return chosen
+        return {"kind": chosen, **data}
+
+    def init(self) -> Data:
+        roles = self.rng.sample(ROLES, self.rng.randint(1, 2))
+        return {role: self.kind(Init) for role in roles}
+
+
+def subclasses(cls: type[Kind]) -> list[type[Kind]]:
+    """Every kind below a family or trait that has been imported."""
+    found = [below for sub in cls.__subclasses__() for below in subclasses(sub)]
+    return [cls, *found] if cls.kind else found
+
+
+def block_class(kind: str) -> type[Block]:
+    from flexit.ir.registry import find
+
+    cls = find(Block, kind)
+    assert cls is not None and issubclass(cls, Block)
+    return cls
+
+
+def is_varied(cls: type[Block]) -> bool:
+    """Whether a block repeats a layer with variants."""
+    return {"n_layers", "layer", "variants", "pattern", "layers"} <= set(cls.model_fields)

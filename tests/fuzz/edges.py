@@ -1,0 +1,95 @@
+"""What runs along an edge, as far as legality goes, and what is found out about a document on the way through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An edge.
+
+    Attributes:
+        type: tokens, sequence, vector or logits.
+        axis: its length: a graph input and the factors it was divided by.
+        tables: ``max_len`` of the position tables on its main path.
+    """
+
+    type: str
+    width: int = 0
+    axis: tuple[Any, ...] = ()
+    tables: frozenset[int] = frozenset()
+
+    def of(self, width: int) -> Edge:
+        return replace(self, width=width)
+
+
+@dataclass(frozen=True)
+class Each:
+    """A layer of one stack for each layer of another."""
+
+    edges: tuple[Edge | None, ...]
+
+
+Wired = Edge | Each | list["Edge | None"] | None
+Outputs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Param:
+    role: str
+    shape: tuple[int, ...]
+    layered: bool
+
+
+@dataclass
+class SharedBias:
+    """A stack's bias and who reads it: (heads, causal)."""
+
+    bias: dict[str, Any]
+    readers: set[tuple[int, bool]] = field(default_factory=set)
+
+
+@dataclass
+class Findings:
+    """What is wrong with a document, and what it consists of.
+
+    Attributes:
+        schema: codes of fields in merged layers.
+        graph: all other codes that may be reported.
+        doubtful: codes about which the reference can be read either way.
+        params: parameters by path.
+        stateful: graph inputs along which something is cached.
+        tables: rows and width of token tables by the name of their owner.
+    """
+
+    schema: set[str] = field(default_factory=set)
+    graph: set[str] = field(default_factory=set)
+    doubtful: set[str] = field(default_factory=set)
+    params: dict[str, Param] = field(default_factory=dict)
+    stateful: set[str] = field(default_factory=set)
+    tables: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def below(self, path: str) -> dict[str, Param]:
+        """Parameters of a block, by their path below it."""
+        start = f"{path}." if path else ""
+        return {name[len(start) :]: param for name, param in self.params.items() if name.startswith(start)}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a block stands.
+
+    Attributes:
+        path: of its parameters.
+        layered: whether in a layer that is repeated.
+        shared: the score bias that the stack around it lends.
+    """
+
+    path: str = ""
+    layered: bool = False
+    shared: SharedBias | None = None
+
+    def at(self, name: str) -> Place:
+        return replace(self, path=f"{self.path}.{name}" if self.path else name)

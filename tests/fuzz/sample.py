@@ -1,0 +1,81 @@
+"""The documents that the tests go through: how many and from which seed, and what flexit says of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.compat import StringIO
+
+from flexit.ir.annotations import FieldType, GroupOf, class_of
+from flexit.ir.io.load import Checked, check_tree
+from flexit.ir.spec import Spec
+from flexit.ir.written import Node
+from tests.fuzz.damage import mappings
+from tests.fuzz.drawing import Data
+from tests.fuzz.generator import document
+
+SEED = int(os.environ.get("FLEXIT_FUZZ_SEED", "0"))
+COUNT = int(os.environ.get("FLEXIT_FUZZ_DOCUMENTS", "1000"))
+"""For a long run: ``FLEXIT_FUZZ_DOCUMENTS=20000 FLEXIT_FUZZ_SEED=1000000 pytest tests/fuzz``."""
+FEW = range(SEED, SEED + 40)
+MANY = range(SEED, SEED + COUNT)
+DOCUMENT = FieldType((GroupOf(Spec),))
+
+
+@cache
+def drawn(seed: int) -> Data:
+    """The document of a seed; not to be changed."""
+    return document(seed)
+
+
+@cache
+def checked(seed: int) -> Checked:
+    """What flexit says of it."""
+    return check(drawn(seed))
+
+
+def check(data: Data) -> Checked:
+    return check_tree(Node.of(data))
+
+
+def accepted(seeds: range) -> Iterator[int]:
+    """Seeds of documents that flexit accepts."""
+    return (seed for seed in seeds if checked(seed).valid)
+
+
+def codes(result: Checked) -> set[str]:
+    return {problem.code for problem in result.problems if not problem.warning}
+
+
+def as_yaml(data: Data) -> str:
+    stream = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.default_flow_style = False
+    yaml.dump(data, stream)
+    return stream.getvalue()
+
+
+def shown(seed: int, data: Data, what: object) -> str:
+    """A failure with everything needed to see it again."""
+    return f"seed {seed}: {what}\n{as_yaml(data)}"
+
+
+def features(data: Data) -> set[str]:
+    """Kinds, and fields of classes, that a document writes."""
+    found: set[str] = set()
+    for mapping, type_ in mappings(data, DOCUMENT):
+        kind = Node(mapping["kind"]) if "kind" in mapping else None
+        for option in type_.options:
+            cls: Any = class_of(option, kind)
+            if cls is not None:
+                name = f"{cls.family}.{cls.kind}" if getattr(cls, "kind", "") else cls.__name__
+                found |= {name, *(f"{name}.{field}" for field in mapping if field != "kind")}
+        for key, value in mapping.items():
+            if isinstance(value, str):
+                found.add(f"{key}: {value}")
+    return found

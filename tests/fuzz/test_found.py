@@ -1,0 +1,160 @@
+"""What fuzzing has found, each as the smallest document that showed it."""
+
+import numpy as np
+import pytest
+
+from flexit.ir.cost import position_limit
+from flexit.ir.io.load import check_tree
+from flexit.ir.written import Node
+from flexit.lower.torch.module import to_torch
+from flexit.runtime.bundle import open_bundle
+from flexit.runtime.export import export
+from flexit.runtime.generate import generate
+from flexit.runtime.proof.grid import cases, inputs_for
+from flexit.runtime.proof.stress import stress_weights
+from flexit.runtime.torch_session import TorchSession
+from tests.fuzz.legality import judge
+
+EMBED = {"kind": "embedding", "vocab_size": 31, "d_model": 8}
+CAUSAL = {"kind": "multi_head", "n_heads": 2, "mask": "causal"}
+SELF = {"kind": "multi_head", "n_heads": 2, "mask": "full"}
+MLP = {"kind": "mlp", "d_ff": 12}
+SHORTER = {"kind": "downsample", "factor": 2}
+LAYER = {
+    "kind": "transformer_layer",
+    "norm": "rms_norm",
+    "norm_placement": "post",
+    "attention": CAUSAL,
+    "feed_forward": MLP,
+}
+ZERO = {"kind": "rms_norm", "init": {"gain": "zeros"}}
+
+
+def stack(layer, **more):
+    return {"kind": "stack", "n_layers": 2, "layer": layer, **more}
+
+
+def document(**blocks):
+    return {"flexit": 1, "name": "found", "blocks": {"embed": EMBED, **blocks}}
+
+
+LEGAL = {
+    "a graph that shortens, before what reads positions": document(
+        short={"kind": "graph", "blocks": {"shorter": SHORTER}}, mixed=SELF
+    ),
+    "two ways to one length": document(
+        mean=SHORTER, first={**SHORTER, "method": "first", "from": "embed"},
+        both={"kind": "add", "from": ["mean", "first"]},
+    ),
+    "a stack with a score bias inside another region": document(
+        outer={"kind": "residual", "body": stack(CAUSAL, score_bias="t5")}
+    ),
+    "a score bias read through a stack in the stack": document(outer=stack(stack(CAUSAL), score_bias="t5")),
+    "a port that one layer reads and the residual in the others does not": document(
+        other={"kind": "rms_norm"},
+        layers=stack(
+            {"kind": "residual", "body": MLP}, variants={"odd": {"body": SELF}}, pattern=["default", "odd"],
+            **{"from": {"x": "embed", "memory": "other"}},
+        ),
+    ),
+}  # fmt: skip
+
+LEGAL["a mixture that shares its experts and chooses fewer"] = document(
+    first={"kind": "moe", "n_experts": 3, "top_k": 2, "expert": MLP},
+    second={"kind": "moe", "shares": "first", "top_k": 1},
+)
+
+LEGAL["token types that the tokens have the length of"] = {
+    **document(embed={**EMBED, "token_types": 2, "from": {"tokens": "words", "token_types": "kinds"}}),
+    "inputs": {"words": {"kind": "tokens", "like": "kinds"}, "kinds": "tokens"},
+}
+
+ILLEGAL = {
+    "a graph of no blocks": ("FX0202", document(graph={"kind": "graph", "blocks": {}})),
+    "init in a block without parameters": (
+        "FX0510", document(drop={"kind": "dropout", "p": 0.1, "init": {"head": "ones"}}),
+    ),
+    "init of what its own field says": (
+        "FX0510",
+        document(
+            near={"kind": "rms_norm"},
+            sum={"kind": "weighted_sum", "from": ["embed", "near"], "init": {"default": "ones"}},
+        ),
+    ),
+    "two score biases, one around the other": (
+        "FX0503", document(outer=stack(stack(CAUSAL, score_bias="t5"), score_bias="t5")),
+    ),
+    "a skip after an input norm that is not there": (
+        "FX0501", document(layer={**LAYER, "residual": {"kind": "sequential", "skip_from": "normed"}}),
+    ),
+    "an inert field of a norm in a group": (
+        "FX0501", document(mixed={**SELF, "qk": {"norm": {"kind": "rms_norm", "gain": False, "gain_offset": 1.0}}}),
+    ),
+    "an unread memory of a layer": (
+        "FX0306", document(other={"kind": "rms_norm"}, layer={**LAYER, "from": {"x": "embed", "memory": "other"}}),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEGAL)
+def test_is_legal(name):
+    checked = check_tree(Node.of(LEGAL[name]))
+    assert checked.valid, [str(problem) for problem in checked.problems]
+    assert not judge(LEGAL[name]).codes
+
+
+@pytest.mark.parametrize("name", ILLEGAL)
+def test_is_refused(name):
+    code, written = ILLEGAL[name]
+    assert {problem.code for problem in check_tree(Node.of(written)).problems} == {code}
+    assert judge(written).codes == {code}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "parameter"),
+    [
+        (
+            {"m": {"kind": "moe", "n_experts": 2, "top_k": 1, "expert": {**MLP, "init": {"projection": "ones"}}}},
+            "m.experts.up_proj.weight",
+        ),
+        ({"l": {**LAYER, "norm": ZERO}}, "l.attention_residual_norm.weight"),
+        ({"r": {"kind": "residual", "body": MLP, "norm": ZERO, "norm_placement": "pre"}}, "r.input_norm.weight"),
+        ({"a": {**SELF, "qk": {"norm": ZERO}}}, "a.k_norm.weight"),
+        ({"s": stack({**LAYER, "norm": ZERO}, final_norm=True)}, "s.final_norm.weight"),
+        ({"p": {"kind": "pool", "method": "mean", "dense": {"norm": ZERO}}}, "p.dense_norm.weight"),
+    ],
+    ids=["expert", "layer", "residual", "qk", "final", "dense"],
+)  # fmt: skip
+def test_init_reaches_the_block_it_is_written_in(blocks, parameter):
+    checked = check_tree(Node.of(document(**blocks)))
+    assert checked.valid, [str(problem) for problem in checked.problems]
+    assert checked.spec is not None
+    values = dict(to_torch(checked.spec).named_parameters())[parameter].detach().numpy()
+    assert np.unique(values).tolist() in ([0.0], [1.0])
+    assert (values == (1.0 if "experts" in parameter else 0.0)).all()
+
+
+@pytest.mark.ort
+def test_a_vector_beside_decoded_tokens_stays_what_it_is(tmp_path):
+    written = document(mixed=CAUSAL, head={"kind": "lm_head"}, other={"kind": "rms_norm", "from": "given"})
+    written |= {"inputs": {"input_ids": "tokens", "given": {"kind": "vector", "width": 8}}}
+    written |= {"outputs": {"logits": "head", "other": "other"}}
+    written["blocks"]["embed"] = {**EMBED, "from": "input_ids"}
+    spec = check_tree(Node.of(written)).spec
+    assert spec is not None
+    module = to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+    export(module, tmp_path / "bundle")
+    sessions = (TorchSession(module), open_bundle(tmp_path / "bundle"))
+    others = {"given": np.ones((2, 8), np.float32)}
+    texts = [generate(session, [[1, 2], [3]], max_new_tokens=4, others=others) for session in sessions]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(("rows", "offset", "limit"), [(4, 0, 4), (4, 2, 4), (1, 8, 1)])
+def test_the_longest_sequence_is_max_len_whatever_the_offset(rows, offset, limit):
+    position = {"kind": "learned", "max_len": rows, "offset": offset}
+    program = check_tree(Node.of(document(embed={**EMBED, "position": position}))).program
+    assert program is not None
+    assert position_limit(program) == limit
+    for case in cases(program):
+        assert all(array.shape[1] <= limit for array in inputs_for(program, case, np.random.default_rng(0)).values())
