@@ -109,7 +109,7 @@ class _Written:
         interface = interface_of(self.module.program)
         return Subject(
             name=name, weights=self.weights, reference=TorchSession(self.module), margins=margins_of(self.module),
-            session=lambda optimise: OrtSession(files, interface, optimise=optimise),
+            session=lambda optimise: OrtSession(files, interface, optimise=optimise, spin=False),
         )  # fmt: skip
 
 

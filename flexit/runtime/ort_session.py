@@ -23,14 +23,24 @@ class ModelFile:
 
 
 class OrtSession:
-    """Runs ``model.onnx``, or ``encoder.onnx`` once and ``decoder.onnx`` step by step."""
+    """Runs ``model.onnx``, or ``encoder.onnx`` once and ``decoder.onnx`` step by step.
+
+    Args:
+        files: the models.
+        interface: what of the program a session needs.
+        optimise: whether ONNX Runtime may rewrite the graph.
+        threads: threads of one operator; 0 takes all cores.
+        spin: whether idle threads wait busily, which answers sooner and takes the cores from everyone else.
+    """
 
     def __init__(
-        self, files: Sequence[ModelFile], interface: Interface, *, optimise: bool = True, threads: int = 0
-    ) -> None:
+        self, files: Sequence[ModelFile], interface: Interface, *, optimise: bool = True, threads: int = 0,
+        spin: bool = True,
+    ) -> None:  # fmt: skip
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         self.interface = interface
