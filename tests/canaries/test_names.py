@@ -1,6 +1,7 @@
 """Names of a spec never become code: a legal name is a path and nothing else; those that would collide are refused."""
 
 import ast
+import inspect
 import json
 import keyword
 import re
@@ -11,8 +12,10 @@ from torch import nn
 
 from flexit.ir.io.load import check_text, parse_spec
 from flexit.ir.names import PATTERN, RESERVED
-from flexit.lower.torch.module import to_torch
+from flexit.ir.passes import cut
+from flexit.lower.torch.module import build, to_torch
 from flexit.lower.torch.regions import RegionModule
+from flexit.runtime.export import export
 
 HOSTILE = [
     "getattr", "exec", "print", "import_os", "none", "true_", "class_", "x__init__", "a__class__", "dict", "self_",
@@ -84,3 +87,29 @@ def test_what_a_model_has_is_reserved():
 def test_what_would_collide_is_refused(name):
     for text in (document(name), document("plain", source=name)):
         assert {problem.code for problem in check_text(text).problems} == {"FX0209"}
+
+
+TWINS = """
+flexit: 1
+name: twins
+inputs: {input_ids: tokens, decoder_input_ids: tokens}
+blocks:
+  src: {kind: embedding, from: input_ids, vocab_size: 30, d_model: 16}
+  tgt: {kind: embedding, from: decoder_input_ids, vocab_size: 30, d_model: 16, position: sinusoidal}
+  a: {kind: graph, from: {x: tgt, memory: src}, blocks: {b_c: LAYER}}
+  a_b: {kind: graph, from: {x: a, memory: src}, blocks: {c: LAYER}}
+  head: {kind: lm_head, tied_to: tgt}
+""".replace(
+    "LAYER",
+    "{kind: transformer_layer, from: {x: x, memory: memory}, norm: null, feed_forward: null,"
+    " attention: {kind: multi_head, n_heads: 2, mask: causal}, cross_attention: {kind: multi_head, n_heads: 2}}",
+)
+
+
+@pytest.mark.ort
+def test_paths_that_differ_in_their_dots_alone(tmp_path):
+    module = to_torch(parse_spec(TWINS))
+    assert export(module, tmp_path / "bundle").manifest["evidence"]["error"] < 1e-5
+    decoder = to_torch(parse_spec(TWINS)).program
+    keys = [name for name in inspect.signature(build(cut.decode(decoder)).forward).parameters if "_key" in name]
+    assert keys == ["a_b_c_cross_attention_key", "a_b_c_cross_attention_key_2"]

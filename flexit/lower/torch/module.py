@@ -98,7 +98,7 @@ class FlexitModule(RegionModule):
         Raises:
             TaskError: the model cannot be decoded.
         """
-        reference = next(self.parameters())
+        reference = next(self.parameters(), torch.empty(0))
         return [
             empty_state(state, batch, dtype=reference.dtype, device=reference.device) for state in self.program.states
         ]
@@ -161,7 +161,8 @@ def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
 
     Static states of a decoder on its own are inputs too; what is a path in the program has no dots there.
     """
-    paths = {entry.name.replace(".", "_"): entry.name for entry in program.inputs}
+    arguments = _arguments(program)
+    paths = {argument: name for name, argument in arguments.items()}
 
     def forward(self: FlexitModule, *args: Tensor, **inputs: Any) -> dict[str, Any]:
         return FlexitModule.forward(self, *args, **{paths.get(name, name): value for name, value in inputs.items()})
@@ -170,7 +171,7 @@ def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
     names = sorted(program.inputs, key=lambda entry: entry.optional)
     parameters = [kind("self", kind.POSITIONAL_OR_KEYWORD)]
     parameters += [
-        kind(entry.name.replace(".", "_"), kind.POSITIONAL_OR_KEYWORD, default=None if entry.optional else kind.empty)
+        kind(arguments[entry.name], kind.POSITIONAL_OR_KEYWORD, default=None if entry.optional else kind.empty)
         for entry in names
     ]
     parameters += [kind("cache", kind.KEYWORD_ONLY, default=None), kind("aux", kind.KEYWORD_ONLY, default=False)]
@@ -178,6 +179,19 @@ def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
     described.__signature__ = inspect.Signature(parameters)
     described.__doc__ = FlexitModule.forward.__doc__
     return forward
+
+
+def _arguments(program: Program) -> dict[str, str]:
+    """An identifier for each input. Paths of states may differ in their dots alone; then the later one is numbered."""
+    names: dict[str, str] = {}
+    for entry in program.inputs:
+        name = plain = entry.name.replace(".", "_")
+        number = 1
+        while name in names.values():
+            number += 1
+            name = f"{plain}_{number}"
+        names[entry.name] = name
+    return names
 
 
 def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype, device: torch.device) -> None:
