@@ -8,7 +8,7 @@ from typing import Any
 
 from flexit.errors import UserError
 from flexit.ir.cost import cost
-from flexit.ir.io.load import load_spec
+from flexit.ir.io.load import load_spec, presets
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.export import CURE
@@ -44,10 +44,10 @@ def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool)
             "FX1504", "the weights of a checkpoint fix its spec", expected="no --set", found=sets[0],
             cure="leave --set out, or export a spec", path="set",
         )  # fmt: skip
-    if checkpoint is None and Path(path).is_dir():
-        raise _no_model(path)
     if checkpoint is not None:
         return checkpoint
+    if Path(path).is_dir() or not (Path(path).is_file() or path in presets()):
+        raise _no_model(path, "a run folder, a checkpoint folder, a spec or a preset")
     spec = load_spec(path, sets=sets)
     require_memory(cost(spec).export_peak, what="exporting", cure=CURE, allow=allow_memory)
     return to_torch(spec, seed=seed, allow_memory=True)
@@ -61,7 +61,7 @@ def module_at(path: str) -> tuple[FlexitModule, Path]:
     """
     checkpoint = checkpoint_at(path)
     if checkpoint is None:
-        raise _no_model(path)
+        raise _no_model(path, "a bundle, a run folder or a checkpoint folder")
     return to_torch(read_spec(checkpoint), read_weights(checkpoint)), checkpoint
 
 
@@ -76,8 +76,8 @@ def evidence_rows(manifest: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _no_model(path: str) -> UserError:
+def _no_model(path: str, legal: str) -> UserError:
+    found = "none of these" if Path(path).exists() else "nothing of this name"
     return UserError.of(
-        "FX1201", f"{path} holds no model", expected="a run folder with a checkpoint, or a checkpoint folder",
-        found="neither", cure="give the folder that flexit train wrote, such as runs/tiny", path=path,
+        "FX1201", f"{path} holds no model", expected=legal, found=found, cure="give the folder that flexit train wrote, such as runs/tiny", path=path,
     )  # fmt: skip
