@@ -79,5 +79,6 @@ def evidence_rows(manifest: Mapping[str, Any]) -> list[list[str]]:
 def _no_model(path: str, legal: str) -> UserError:
     found = "none of these" if Path(path).exists() else "nothing of this name"
     return UserError.of(
-        "FX1201", f"{path} holds no model", expected=legal, found=found, cure="give the folder that flexit train wrote, such as runs/tiny", path=path,
+        "FX1201", f"{path} holds no model", expected=legal, found=found, path=path,
+        cure="give the folder that flexit train wrote, such as runs/tiny",
     )  # fmt: skip
