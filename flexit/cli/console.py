@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,6 +18,11 @@ from flexit.errors import Problem, printable
 def say(text: str = "", *, bold: bool = False) -> None:
     """A line on standard output."""
     typer.secho(printable(text), bold=bold or None)
+
+
+def near(path: Path) -> Path:
+    """A path as seen from the current folder, if it lies in there."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def complain(problems: Iterable[Problem]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flexit.cli.console import emit, say, table, working
+from flexit.cli.console import emit, near, say, table, working
 from flexit.cli.specs import Json, Plugins, Sets, load_plugins
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
@@ -37,7 +37,7 @@ def train(
     loss = "" if result.loss is None else f", loss {result.loss:.3f}"
     say(f"step {result.step}, {result.tokens:,} tokens{loss}{held_out}")
     if result.checkpoint is not None:
-        say(f"checkpoint {result.checkpoint}")
+        say(f"checkpoint {near(result.checkpoint)}")
     if result.stopped_by is not None:
         say(f"stopped by {result.stopped_by}; the same command goes on")
         raise typer.Exit(130)
