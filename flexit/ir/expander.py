@@ -68,12 +68,12 @@ class Expander(Refusals):
     # ---- blocks
 
     def block(self, block: Block, name: str, *, weights: str | None = None, **ports: Any) -> dict[str, Any]:
-        """Expand a nested block at ``name``, as a region of its own if its class says so.
+        """Expand a nested block at ``name``, as a region of its own if its class says so or its parameters are shared.
 
         Args:
             block: the block.
             name: its path below the current one.
-            weights: path below the current one whose parameters it uses; ``name`` unless layers share.
+            weights: path below the current one whose parameters it uses, where layers share; its own else.
             ports: its wired edges.
 
         Returns:
@@ -86,7 +86,7 @@ class Expander(Refusals):
         if found:
             self.faults += [(block, join(self.absolute, name), fault) for fault in found]
             raise Unexpanded
-        if block.region:
+        if block.region or weights is not None:
             return self._call(block, name, ports, weights=weights or name)
         with self.inside(name, width_of(ports)):
             return self._outputs(block, ports)
@@ -95,6 +95,12 @@ class Expander(Refusals):
         """Like :meth:`block`, the main output only, of a block that stands in a field of the current one."""
         self.require_ports(block, name, ports)
         return next(iter(self.block(block, name, weights=weights, **ports).values()))
+
+    def parameters(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters of the region at ``name``, by their path in it."""
+        path = self.draft.path(name)
+        region = next(node.region for node in self.draft.nodes if isinstance(node, Call) and node.path == path)
+        return {join(at, param.path): param.shape for at, inner in walk(region) for param in inner.params}
 
     @contextmanager
     def inside(self, name: str, width: int) -> Generator[None]:

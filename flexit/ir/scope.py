@@ -105,6 +105,7 @@ def _wires_of(
             yield _nothing_to_chain(main, main_port, ports)
         else:
             yield main, (Source(before),)
+            yield from _unwired(block, (main,))
         return
     named = isinstance(written, dict)
     by_port: Mapping[str, Any] = written if isinstance(written, dict) else {main: written}
@@ -120,12 +121,17 @@ def _wires_of(
         yield from wrong
         if not wrong:
             yield port, tuple(source for source in sources if isinstance(source, Source))
+    yield from _unwired(block, tuple(by_port))
+
+
+def _unwired(block: Block, wired: Sequence[str]) -> Iterator[Fault]:
+    """Required ports that nothing is wired to."""
     for port, declared in block.inputs.items():
-        if port not in by_port and not declared.optional:
+        if port not in wired and not declared.optional:
             yield Fault(
                 code="FX0305", field="from", message=f"the port {port} of {block.kind} is not wired",
                 expected=f"an edge for each of {', '.join(p for p, d in block.inputs.items() if not d.optional)}",
-                found=f"{several(by_port)} alone" if by_port else "none",
+                found=f"{several(wired)} alone" if wired else "none",
                 cure=f"add {port} to from, as {{{port}: ...}}",
             )  # fmt: skip
 

@@ -16,6 +16,7 @@ from flexit.ir.language import Group, PositiveInt
 from flexit.ir.layers import LayerPlan, check_variation
 from flexit.ir.score_bias.base import Bias, SharedBias
 from flexit.ir.template import Template
+from flexit.ir.variation import Choice
 
 
 class Share(Group):
@@ -101,19 +102,36 @@ class Stack(Block, kind="stack"):
                 layer = self.plan.layer(index)
                 ports = {n: edge.edges[index] if isinstance(edge, Each) else edge for n, edge in others.items()}
                 taken = {name: edge for name, edge in ports.items() if layer.takes_extra_ports or name in layer.inputs}
-                owner = self._owner(index)
-                x = e.main(layer, f"layers.{index}", weights=f"layers.{owner}", x=x, **taken)
+                weights = f"layers.{self._owner(index)}" if self.share is not None else None
+                x = e.main(layer, f"layers.{index}", weights=weights, x=x, **taken)
                 e.require_like(self, "layer", x, x=start)
                 outputs.append(x)
+        self._check_sets(e)
         self._check_shared(e, shared)
         final = self._final_norm(e)
         y = x if final is None else x.of(final.apply(e, x.x, "final_norm"))
         return {"last_hidden_state": y, "layers": outputs}
 
+    def _check_sets(self, e: Expander) -> None:
+        """Layers with one set of parameters have the same ones, in the same shapes."""
+        known: dict[tuple[int, Choice], int] = {}
+        for index in range(self.n_layers if self.share is not None else 0):
+            owner = self._owner(index)
+            if owner == index or known.setdefault((owner, self.plan.choices[index]), index) != index:
+                continue
+            first, other = e.parameters(f"layers.{owner}"), e.parameters(f"layers.{index}")
+            path = next((path for path in (*first, *other) if first.get(path) != other.get(path)), None)
+            if path is not None:
+                e.refuse(self, Fault(
+                    code="FX0608", field="share", message=f"layers {owner} and {index} share, but differ in {path}",
+                    expected=f"{list(first[path])}, as layer {owner} has it" if path in first else "no such parameter",
+                    found=str(list(other[path])) if path in other else "no such parameter",
+                    cure="change share.groups, or give these layers the same parameters",
+                ))  # fmt: skip
+
     def _owner(self, index: int) -> int:
         """The first layer with the parameter set of layer ``index``."""
-        if self.share is None:
-            return index
+        assert self.share is not None
         groups = self.share.groups
         if self.share.order == "cyclic":
             return index % groups

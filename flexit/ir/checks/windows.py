@@ -28,12 +28,15 @@ def check(walk: Walk) -> Iterator[Problem]:
 def _table(walk: Walk, site: Site) -> Block | None:
     """The block with a position table that the main edge of a site comes from."""
     path = site.path.split(".")
+    reached: set[str] | None = None
     for scope in reversed([scope for scope in walk.scopes if _holds(scope.path, site.path)]):
         name = path[len(scope.path.split(".")) if scope.path else 0]
-        if name in scope.blocks:
-            found = _upstream(scope.blocks, scope.resolved, name)
-            if found is not None:
-                return found
+        if name not in scope.blocks:
+            continue
+        ports = {next(iter(scope.blocks[name].inputs))} if reached is None else reached
+        found, reached = _upstream(scope.blocks, scope.resolved, name, ports=ports)
+        if found is not None:
+            return found
     return None
 
 
@@ -41,17 +44,23 @@ def _holds(scope: str, path: str) -> bool:
     return not scope or path.startswith(f"{scope}.")
 
 
-def _upstream(blocks: Mapping[str, Block], resolved: Scope, name: str) -> Block | None:
+def _upstream(
+    blocks: Mapping[str, Block], resolved: Scope, name: str, *, ports: set[str]
+) -> tuple[Block | None, set[str]]:
+    """The nearest block with a table before these ports of a block, or the ports of the scope that they come from."""
+    if blocks[name].max_len is not None:
+        return blocks[name], set()
+    waiting = [source.name for port in ports for source in resolved.wires.get(name, {}).get(port, ())]
     seen: set[str] = set()
-    open_names = [name]
-    while open_names:
-        current = open_names.pop(0)
-        if current in seen or current not in blocks:
+    while waiting:
+        current = waiting.pop(0)
+        if current in seen:
             continue
         seen.add(current)
-        if blocks[current].max_len is not None:
-            return blocks[current]
-        wires = resolved.wires.get(current, {})
-        main = next(iter(blocks[current].inputs))
-        open_names += [source.name for source in wires.get(main, ())]
-    return None
+        block = blocks.get(current)
+        if block is None:
+            continue
+        if block.max_len is not None:
+            return block, set()
+        waiting += [source.name for source in resolved.wires.get(current, {}).get(next(iter(block.inputs)), ())]
+    return None, seen - set(blocks)
