@@ -66,6 +66,17 @@ class Draft:
         homes = (next(draft for draft in reversed(around) if draft.knows(value)) for value in values)
         return max(homes, key=depth.__getitem__, default=around[-1])
 
+    def home_of(self, path: str) -> Draft:
+        """The innermost region around this one that a block or parameter at an absolute path lies in."""
+        home: Draft = self
+        while home.parent is not None and not path.startswith(f"{home.absolute}."):
+            home = home.parent
+        return home
+
+    def local(self, path: str) -> str:
+        """An absolute path as seen in here."""
+        return path.removeprefix(f"{self.absolute}.") if self.absolute else path
+
     def use(self, value: Value) -> Value:
         """The value as seen in here: itself, or the input that brings it in from an outer region."""
         if value in self._known:

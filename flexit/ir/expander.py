@@ -161,17 +161,18 @@ class Expander(Refusals):
             path: scope there, for parameters.
             make: writes it.
         """
-        current = self.draft
-        home = current.outermost_seeing(anchors)
-        full_key = (key, tuple(anchors))
-        if full_key not in home.memo:
-            scope, width, self.draft = home.scope, home.width, home
-            home.scope = path
+        return self._once(self.draft.outermost_seeing(anchors), (key, tuple(anchors)), path, make=make)
+
+    def _once(self, home: Draft, key: object, path: tuple[str, ...], *, make: Callable[[], Any]) -> Any:
+        """What ``make`` writes in a region around the current one, written there once."""
+        if key not in home.memo:
+            current, scope, width = self.draft, home.scope, home.width
+            self.draft, home.scope = home, path
             try:
-                home.memo[full_key] = make()
+                home.memo[key] = make()
             finally:
                 home.scope, home.width, self.draft = scope, width, current
-        return home.memo[full_key]
+        return home.memo[key]
 
     # ---- parameters of other blocks
 
@@ -187,7 +188,8 @@ class Expander(Refusals):
                 known = self._owned(owner)[theirs]
                 if known.shape != shape:
                     self._clash(prefix, owner, known=at_path(known, theirs), shape=shape)
-                return at_path(known, theirs) if self.draft.parent is None else self.borrow(theirs, shape, role)
+                home = self.draft.home_of(theirs)
+                return at_path(known, home.local(theirs)) if self.draft is home else self.borrow(theirs, shape, role)
         return own
 
     def _clash(self, path: str, owner: str, *, known: Param, shape: tuple[int, ...]) -> None:
@@ -202,11 +204,11 @@ class Expander(Refusals):
         self.faults.append((None, path, fault))
 
     def borrow(self, path: str, shape: tuple[int, ...], role: Role) -> Value:
-        """The parameter at an absolute path, read in the outermost region."""
-        key = ("borrow", path)
-        params = {"value": Param(path=path, shape=shape, role=role)}
+        """The parameter at an absolute path, read in the innermost region that it lies in."""
+        home = self.draft.home_of(path)
+        params = {"value": Param(path=home.local(path), shape=shape, role=role)}
         op = Parameter(shape=shape, borrowed=True)
-        value = self.hoist(key, [], (), make=lambda: self.write(op, name="borrowed", params=params))
+        value = self._once(home, ("borrow", path), (), make=lambda: self.write(op, name="borrowed", params=params))
         return self.draft.use(value)
 
     def table(self, block: Block, name: str) -> Table:
@@ -285,19 +287,18 @@ class Expander(Refusals):
         return self.write(Rotate(dim=dim, style=style), x, *table, name="rotate")
 
     def _owned(self, owner: str) -> dict[str, Param]:
-        """Parameters below an absolute path that are written already."""
+        """Parameters of the block at an absolute path that are written already, by their absolute path."""
         if owner in self._owners:
             return self._owners[owner]
-        root = self.draft
-        while root.parent is not None:
-            root = root.parent
+        home = self.draft.home_of(owner)
+        local = home.local(owner)
         found: dict[str, Param] = {}
-        for node in root.nodes:
+        for node in home.nodes:
             if isinstance(node, Node):
                 found |= {p.path: p for p in node.params.values() if isinstance(p, Param)}
-            elif f"{node.weights}.".startswith(f"{owner}.") or owner.startswith(f"{node.weights}."):
+            elif f"{node.weights}.".startswith(f"{local}.") or local.startswith(f"{node.weights}."):
                 found |= {join(at, p.path): p for at, region in walk(node.region, node.weights) for p in region.params}
-        found = {path: param for path, param in found.items() if path.startswith(f"{owner}.")}
+        found = {join(home.absolute, path): p for path, p in found.items() if path.startswith(f"{local}.")}
         if found:
             self._owners[owner] = found
         return found
@@ -312,7 +313,8 @@ class Expander(Refusals):
         if borrowing is not None:
             owner = self._borrowed[borrowing] + path[len(borrowing) :]
             plain = self._without_borrowing(key, block, path, ports=ports)
-            reuse = owner if self.draft.parent is None and self._is_like(owner, plain[0]) else None
+            near = self.draft.home_of(owner) is self.draft
+            reuse = self.draft.local(owner) if near and self._is_like(owner, plain[0]) else None
             written = plain if reuse else self._written(block, path, ports)
         elif key in self._regions:
             written = self._regions[key]

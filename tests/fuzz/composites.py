@@ -151,7 +151,15 @@ class CompositeRules(BlockRules):
         for index in range(count):
             group = index % groups if b["share"]["order"] == "cyclic" else index * groups // count
             params = {name: p.shape for name, p in self.found.below(place.at(f"layers.{index}").path).items()}
-            self.say("FX0608", when=owners.setdefault(group, params) != params)
+            if group in owners:
+                self.say("FX0608", when=owners[group] != params)
+                self.forget(place.at(f"layers.{index}"), set(params))
+            owners.setdefault(group, params)
+
+    def forget(self, place: Place, names: set[str]) -> None:
+        """Parameters that are those of another block."""
+        for name in names:
+            del self.found.params[place.at(name).path]
 
     def _bias(self, bias: SharedBias | None, place: Place, *, known: bool) -> None:
         if bias is None or not known:

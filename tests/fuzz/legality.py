@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from tests.fuzz.blocks import Data
 from tests.fuzz.edges import Edge, Param, Place
@@ -28,10 +29,14 @@ class Verdict:
     Attributes:
         codes: what may be reported; empty if it is legal.
         doubtful: codes about which the reference can be read either way.
+        parameters: trained numbers of a legal one, shared ones counted once.
+        unread: those of them in norms after stacks, which a graph that reads only the layers does not have.
     """
 
     codes: frozenset[str]
     doubtful: frozenset[str] = frozenset()
+    parameters: int = 0
+    unread: int = 0
 
     def allows(self, reported: set[str]) -> bool:
         """Whether refusing with these codes, or accepting (none), agrees with it."""
@@ -57,7 +62,9 @@ def judge(document: Data) -> Verdict:
         return Verdict(frozenset(wrong | lent | rules.found.schema))
     rules.document(document)
     found = rules.found
-    return Verdict(frozenset(found.schema or found.graph), frozenset(found.doubtful))
+    sizes = {path: prod(param.shape) for path, param in found.params.items()}
+    unread = sum(size for path, size in sizes.items() if ".final_norm." in path) if ".layers" in str(document) else 0
+    return Verdict(frozenset(found.schema or found.graph), frozenset(found.doubtful), sum(sizes.values()), unread)
 
 
 class Rules(ScopeRules):
@@ -84,7 +91,7 @@ class Rules(ScopeRules):
         likes = {name: one["like"] for name, one in inputs.items() if one.get("like") is not None}
         sized = [name for name, one in inputs.items() if "like" in one]
         for name, like in likes.items():
-            self.say("FX0301", when=like not in inputs)
+            self.say("FX0301", when=like not in inputs or like == name)
             self.say("FX0305", when=like in likes or like == name or (like in inputs and like not in sized))
         for name in [name for name in sized if name not in likes]:
             partners = set(token_types_of(name, blocks))

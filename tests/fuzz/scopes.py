@@ -101,7 +101,7 @@ class ScopeRules(CompositeRules):
             elif not isinstance(written, dict):
                 written = {entry.main: written}
             missing = {port for port, declared in entry.ports.items() if not declared.optional} - set(written)
-            self.say("FX0305", when=missing and b.get("from") is not None)
+            self.say("FX0305", when=missing - {entry.main} or (missing and b.get("from") is not None))
             self.say("FX0305", when=set(written) - set(entry.ports) and not entry.takes_others)
             for port in set(written) - {"x"} if entry.takes_others else ():
                 self.say("FX0306", when=not reads_port(b, port))
@@ -236,6 +236,7 @@ class ScopeRules(CompositeRules):
             self.say("FX0703", when=any(own[path] != lent[path] for path in own.keys() & lent.keys()))
             self.say("FX0703", when=lent.keys() - own.keys())
             self.say("FX0701", when=not lent and own.keys() <= lent.keys())
+            self.forget(place.at(name), own.keys() & lent.keys())
             if name in reachable(owner, reads):
                 self.found.doubtful |= {"FX0701"}
 

@@ -1,9 +1,12 @@
 """What fuzzing has found, each as the smallest document that showed it."""
 
+from math import erf
+
 import numpy as np
 import pytest
+import torch
 
-from flexit.ir.cost import position_limit
+from flexit.ir.cost import count_parameters, position_limit
 from flexit.ir.io.load import check_tree
 from flexit.ir.written import Node
 from flexit.lower.torch.module import to_torch
@@ -69,7 +72,23 @@ LEGAL["token types that the tokens have the length of"] = {
     "inputs": {"words": {"kind": "tokens", "like": "kinds"}, "kinds": "tokens"},
 }
 
+LEGAL["a window beside the path of a position table"] = {
+    **document(
+        embed={**EMBED, "from": "input_ids"},
+        placed={**EMBED, "position": {"kind": "learned", "max_len": 2}, "from": "more"},
+        both={
+            "kind": "graph", "from": {"x": "placed", "other": "embed"},
+            "blocks": {
+                "near": {**CAUSAL, "mask": {"kind": "causal", "window": 3}, "from": "other"},
+                "sum": {"kind": "add", "from": ["x", "near"]},
+            },
+        },
+    ),
+    "inputs": {"input_ids": "tokens", "more": {"kind": "tokens", "like": "input_ids"}},
+}  # fmt: skip
+
 ILLEGAL = {
+    "a second port of a block that chains": ("FX0305", document(longer={"kind": "upsample", "factor": 2})),
     "a graph of no blocks": ("FX0202", document(graph={"kind": "graph", "blocks": {}})),
     "init in a block without parameters": (
         "FX0510", document(drop={"kind": "dropout", "p": 0.1, "init": {"head": "ones"}}),
@@ -80,6 +99,10 @@ ILLEGAL = {
             near={"kind": "rms_norm"},
             sum={"kind": "weighted_sum", "from": ["embed", "near"], "init": {"default": "ones"}},
         ),
+    ),
+    "layers that share but differ": (
+        "FX0608",
+        document(s=stack(MLP, share={"groups": 1}, variants={"w": {"d_ff": 16}}, pattern=["default", "w"])),
     ),
     "two score biases, one around the other": (
         "FX0503", document(outer=stack(stack(CAUSAL, score_bias="t5"), score_bias="t5")),
@@ -136,7 +159,8 @@ def test_init_reaches_the_block_it_is_written_in(blocks, parameter):
 
 @pytest.mark.ort
 def test_a_vector_beside_decoded_tokens_stays_what_it_is(tmp_path):
-    written = document(mixed=CAUSAL, head={"kind": "lm_head"}, other={"kind": "rms_norm", "from": "given"})
+    mixed = {"kind": "residual", "body": CAUSAL, "norm": "rms_norm", "norm_placement": "post"}
+    written = document(mixed=mixed, head={"kind": "lm_head"}, other={"kind": "rms_norm", "from": "given"})
     written |= {"inputs": {"input_ids": "tokens", "given": {"kind": "vector", "width": 8}}}
     written |= {"outputs": {"logits": "head", "other": "other"}}
     written["blocks"]["embed"] = {**EMBED, "from": "input_ids"}
@@ -158,3 +182,33 @@ def test_the_longest_sequence_is_max_len_whatever_the_offset(rows, offset, limit
     assert position_limit(program) == limit
     for case in cases(program):
         assert all(array.shape[1] <= limit for array in inputs_for(program, case, np.random.default_rng(0)).values())
+
+
+@pytest.mark.parametrize("layer", ["rms_norm", {"kind": "linear", "d_out": 8}, stack(MLP), MLP], ids=str)
+def test_layers_of_any_kind_share(layer):
+    whole = document(layers=stack(layer, share={"groups": 1}))
+    alone = document(layers=stack(layer) | {"n_layers": 1})
+    programs = [check_tree(Node.of(written)).program for written in (whole, alone)]
+    counts = {count_parameters(program) for program in programs if program is not None}
+    assert len(programs) == 2 and len(counts) == 1
+
+
+@pytest.mark.parametrize("more", [{}, {"dropout": 0.5}], ids=["alike", "another region"])
+def test_a_block_in_a_repeated_graph_shares_with_its_own_sibling(more):
+    blocks = {"first": MLP, "second": {"kind": "mlp", "shares": "first", **more}}
+    spec = check_tree(Node.of(document(layers=stack({"kind": "graph", "blocks": blocks})))).spec
+    assert spec is not None
+    module = to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+    weights = {name: value.detach().numpy().astype(np.float64) for name, value in module.named_parameters()}
+    assert not [name for name in weights if ".second." in name]
+    ids = np.array([[0, 1, 2]])
+    x = weights["embed.tokens.weight"][ids]
+    for layer in ("layers.layers.0.first", "layers.layers.1.first"):
+        for _ in range(2):
+            x = gelu(x @ weights[f"{layer}.up_proj.weight"].T) @ weights[f"{layer}.down_proj.weight"].T
+    found = module(input_ids=torch.from_numpy(ids))["last_hidden_state"].detach().numpy()
+    assert np.abs(found - x).max() <= 1e-5 * np.abs(x).max()
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.vectorize(erf)(x / np.sqrt(2)))

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from flexit.ir.annotations import fields
+from flexit.ir.cost import count_parameters
 from flexit.ir.language import families
 from flexit.ir.registry import find, names
 from flexit.ir.spec import Spec
@@ -21,9 +22,13 @@ def disagrees(data):
     """Whether flexit and the reference disagree about a document; a crash is a disagreement too."""
     verdict = judge(data)
     try:
-        reported = codes(check(data))
+        result = check(data)
+        reported, program = codes(result), result.program
+        counted = verdict.parameters if program is None else count_parameters(program)
     except Exception as error:
         return type(error).__name__
+    if verdict.allows(reported) and not verdict.parameters - verdict.unread <= counted <= verdict.parameters:
+        return f"flexit counts {counted} parameters, the reference {verdict.parameters}"
     return "" if verdict.allows(reported) else f"flexit {sorted(reported)}, reference {sorted(verdict.codes)}"
 
 
