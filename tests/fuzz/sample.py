@@ -10,8 +10,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 
-from flexit.ir.annotations import FieldType, GroupOf, class_of
+from flexit.ir.annotations import FieldType, GroupOf, KindOf, ListOf, MapOf, Option, class_of, fields
 from flexit.ir.io.load import Checked, check_tree
+from flexit.ir.language import Group, Kind, families
+from flexit.ir.registry import find, names
 from flexit.ir.spec import Spec
 from flexit.ir.written import Node
 from tests.fuzz.damage import mappings
@@ -79,3 +81,32 @@ def features(data: Data) -> set[str]:
             if isinstance(value, str):
                 found.add(f"{key}: {value}")
     return found
+
+
+def spec_families() -> list[type[Kind]]:
+    """The families that a spec can name; those of run configs are registered in the same way."""
+    found: dict[str, type[Kind]] = {}
+    seen: set[type[Group]] = set()
+    waiting: list[type[Group]] = [Spec]
+    while waiting:
+        cls = waiting.pop()
+        if cls in seen:
+            continue
+        seen.add(cls)
+        for option in (option for entry in fields(cls).values() for option in _leaves(entry.type)):
+            if isinstance(option, GroupOf):
+                waiting.append(option.cls)
+            elif isinstance(option, KindOf):
+                family = next(one for one in families() if issubclass(option.trait, one))
+                found[family.family] = family
+                kinds = (find(family, kind) for kind in names(family))
+                waiting += [kind for kind in kinds if kind is not None]
+    return [found[name] for name in sorted(found)]
+
+
+def _leaves(type_: FieldType) -> Iterator[Option]:
+    for option in type_.options:
+        if isinstance(option, ListOf | MapOf):
+            yield from _leaves(option.item if isinstance(option, ListOf) else option.value)
+        else:
+            yield option

@@ -9,13 +9,12 @@ import pytest
 
 from flexit.ir.annotations import fields
 from flexit.ir.cost import count_parameters
-from flexit.ir.language import families
 from flexit.ir.registry import find, names
 from flexit.ir.spec import Spec
 from tests.fuzz import rulebook
 from tests.fuzz.damage import shrink
 from tests.fuzz.legality import judge
-from tests.fuzz.sample import FEW, MANY, accepted, as_yaml, check, checked, codes, drawn, features, shown
+from tests.fuzz.sample import FEW, MANY, accepted, as_yaml, check, checked, codes, drawn, features, shown, spec_families
 
 
 def disagrees(data):
@@ -72,7 +71,7 @@ def test_every_kind_and_field_is_in_an_accepted_document():
     written = set().union(*(features(drawn(seed)) for seed in accepted(MANY)))
     missing = [
         name
-        for family in families()
+        for family in spec_families()
         for kind in names(family)
         for cls in [find(family, kind)]
         for name in [f"{cls.family}.{kind}", *(f"{cls.family}.{kind}.{field}" for field in fields(cls))]
@@ -85,7 +84,7 @@ def test_every_kind_and_field_is_in_an_accepted_document():
 
 def test_the_rulebook_has_what_the_registry_has():
     """A new kind or field needs its row in the rulebook, and its rule in the predicate if it can be wrong."""
-    for family in families():
+    for family in spec_families():
         assert names(family) == sorted(rulebook.kinds_of(family.family)), family.family
         for kind in names(family):
             cls = find(family, kind)
