@@ -4,6 +4,7 @@ with nothing of flexit imported: the second opinion that the checks of flexit ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -63,7 +64,11 @@ def judge(document: Data) -> Verdict:
     rules.document(document)
     found = rules.found
     sizes = {path: prod(param.shape) for path, param in found.params.items()}
-    unread = sum(size for path, size in sizes.items() if ".final_norm." in path) if ".layers" in str(document) else 0
+    unread = (
+        sum(size for path, size in sizes.items() if ".final_norm." in path)
+        if re.search(r"\.layers|'each'", str(document))
+        else 0
+    )
     return Verdict(frozenset(found.schema or found.graph), frozenset(found.doubtful), sum(sizes.values()), unread)
 
 
