@@ -17,6 +17,7 @@ class Draft:
         absolute: path of the (first) call, for messages and for parameters of other blocks.
         scope: path of the block being expanded, inside the region.
         width: width of that block's input.
+        owners: path of a block that shares -> path of the one whose parameters it uses.
         captures: values of outer regions that became inputs, in order of first use.
     """
 
@@ -31,6 +32,7 @@ class Draft:
     side: dict[str, Value] = field(default_factory=dict[str, Value])
     marks: dict[str, Value] = field(default_factory=dict[str, Value])
     memo: dict[object, object] = field(default_factory=dict[object, object])
+    owners: dict[str, str] = field(default_factory=dict[str, str])
     branches: int = 0
     _known: set[Value] = field(default_factory=set[Value])
     _names: dict[str, int] = field(default_factory=dict[str, int])

@@ -76,6 +76,7 @@ class _Document:
         only = next(iter(ports)) if len(ports) == 1 else None
         results = expand_scope(self.e, spec.blocks, ports, chain_from=only)
         self.outputs = {} if self.e.faults else self._outputs(results)
+        self.root = self.e.seal(tuple(self.outputs.values()))
 
     def _ports(self, likes: Mapping[str, str]) -> dict[str, Any]:
         ports: dict[str, Any] = {}
@@ -132,7 +133,7 @@ class _Document:
         """The program as written, before any pass."""
         group = next((group for group in self.groups if group.name == decoded), None)
         return Program(
-            name=self.spec.name, root=self.e.draft.seal(tuple(self.outputs.values())), inputs=tuple(self.inputs),
+            name=self.spec.name, root=self.root, inputs=tuple(self.inputs),
             outputs=self.outputs, groups=tuple(self.groups), decoded=group, why_not_decoded=reason,
         )  # fmt: skip
 
@@ -144,7 +145,7 @@ def output_edges(spec: Spec) -> dict[str, str]:
 
 def _decoded(probe: _Document) -> tuple[str | None, str, list[tuple[Block | None, str, Fault]]]:
     """The group that is fed step by step, or why there is none."""
-    root = probe.e.draft.seal(tuple(probe.outputs.values()))
+    root = probe.root
     scores = {name: value for name, value in probe.outputs.items() if name == "logits"} or probe.outputs
     lengths = {name for value in scores.values() for dim in value.dims for name in symbols(dim)}
     stateful = {

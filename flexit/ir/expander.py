@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from flexit.ir.block import Block, Fault
+from flexit.ir.borrowing import Clash, join_shared
 from flexit.ir.dims import symbol
 from flexit.ir.drafts import Draft
 from flexit.ir.edge_values import rebound, region_key, values_of, width_of
@@ -20,9 +21,8 @@ from flexit.ir.ops.experts import Experts
 from flexit.ir.ops.linear import Linear
 from flexit.ir.ops.parameter import Parameter
 from flexit.ir.ops.rotate import Rotate
-from flexit.ir.program import Call, Node, Param, Region, Role, Value, at_path, join, walk
+from flexit.ir.program import Call, Node, Param, Region, Role, Value, join, walk
 from flexit.ir.refusals import Refusals, Unexpanded
-from flexit.ir.structure import Structures
 from flexit.ir.types import Type
 
 
@@ -57,23 +57,17 @@ class Expander(Refusals):
     faults: list[tuple[Block | None, str, Fault]] = field(default_factory=list[tuple[Block | None, str, Fault]])
     replaced: set[str] = field(default_factory=set[str])
     _regions: dict[object, tuple[Region, tuple[Value, ...], Any]] = field(default_factory=dict[object, Any])
-    _expanded: dict[str, Region] = field(default_factory=dict[str, Region])
     _provided: dict[str, Any] = field(default_factory=dict[str, Any])
-    _borrowed: dict[str, str] = field(default_factory=dict[str, str])
     _alive: list[object] = field(default_factory=list[object])
-    _plain: dict[object, tuple[Region, tuple[Value, ...], Any]] = field(default_factory=dict[object, Any])
-    _owners: dict[str, dict[str, Param]] = field(default_factory=dict[str, dict[str, Param]])
-    _structures: Structures = field(default_factory=Structures)
 
     # ---- blocks
 
-    def block(self, block: Block, name: str, *, weights: str | None = None, **ports: Any) -> dict[str, Any]:
-        """Expand a nested block at ``name``, as a region of its own if its class says so or its parameters are shared.
+    def block(self, block: Block, name: str, **ports: Any) -> dict[str, Any]:
+        """Expand a nested block at ``name``, as a region of its own if its class says so.
 
         Args:
             block: the block.
             name: its path below the current one.
-            weights: path below the current one whose parameters it uses, where layers share; its own else.
             ports: its wired edges.
 
         Returns:
@@ -86,21 +80,31 @@ class Expander(Refusals):
         if found:
             self.faults += [(block, join(self.absolute, name), fault) for fault in found]
             raise Unexpanded
-        if block.region or weights is not None:
-            return self._call(block, name, ports, weights=weights or name)
+        if block.region:
+            return self._call(block, name, ports)
         with self.inside(name, width_of(ports)):
             return self._outputs(block, ports)
 
-    def main(self, block: Block, name: str, *, weights: str | None = None, **ports: Any) -> Any:
+    def main(self, block: Block, name: str, **ports: Any) -> Any:
         """Like :meth:`block`, the main output only, of a block that stands in a field of the current one."""
         self.require_ports(block, name, ports)
-        return next(iter(self.block(block, name, weights=weights, **ports).values()))
+        return next(iter(self.block(block, name, **ports).values()))
 
     def parameters(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters of the region at ``name``, by their path in it."""
-        path = self.draft.path(name)
-        region = next(node.region for node in self.draft.nodes if isinstance(node, Call) and node.path == path)
-        return {join(at, param.path): param.shape for at, inner in walk(region) for param in inner.params}
+        """Shapes of the parameters of the block that was expanded at ``name``, by their path in it."""
+        prefix = f"{self.draft.path(name)}."
+        found: dict[str, tuple[int, ...]] = {}
+        for node in self.draft.nodes:
+            if isinstance(node, Node):
+                found |= {param.path: param.shape for param in node.params.values() if isinstance(param, Param)}
+            elif f"{node.weights}.".startswith(prefix):
+                inside = walk(node.region, node.weights)
+                found |= {join(at, param.path): param.shape for at, region in inside for param in region.params}
+        return {path.removeprefix(prefix): shape for path, shape in found.items() if path.startswith(prefix)}
+
+    def share(self, name: str, owner: str) -> None:
+        """Let the block at ``name`` use the parameters of the one at ``owner``, both below the current path."""
+        self.draft.owners[self.draft.path(name)] = self.draft.path(owner)
 
     @contextmanager
     def inside(self, name: str, width: int) -> Generator[None]:
@@ -112,21 +116,6 @@ class Expander(Refusals):
             yield
         finally:
             draft.scope, draft.width = before
-
-    @contextmanager
-    def sharing(self, name: str, owner: str) -> Generator[None]:
-        """What is expanded at ``name`` uses the parameters of the block at the absolute path ``owner``."""
-        path = join(self.absolute, name)
-        self._borrowed[path] = owner
-        try:
-            yield
-        finally:
-            del self._borrowed[path]
-
-    def owner_path(self, name: str) -> str:
-        """Absolute path of the block that ``tied_to`` or ``shares`` names here: a sibling, or one at the top."""
-        sibling = join(self.absolute, name)
-        return sibling if sibling in self.tables or sibling in self._expanded or not self.draft.path() else name
 
     def side(self, name: str, value: Value) -> None:
         """Expose an auxiliary value (router logits) under the current path."""
@@ -175,33 +164,6 @@ class Expander(Refusals):
         return home.memo[key]
 
     # ---- parameters of other blocks
-
-    def param(self, name: str, shape: tuple[int, ...], role: Role, **more: Any) -> Param | Value:
-        own = super().param(name, shape, role, **more)
-        assert isinstance(own, Param)
-        path = join(self.draft.absolute, own.path)
-        for prefix, owner in self._borrowed.items():
-            if not path.startswith(f"{prefix}."):
-                continue
-            theirs = owner + path[len(prefix) :]
-            if theirs in self._owned(owner):
-                known = self._owned(owner)[theirs]
-                if known.shape != shape:
-                    self._clash(prefix, owner, known=at_path(known, theirs), shape=shape)
-                home = self.draft.home_of(theirs)
-                return at_path(known, home.local(theirs)) if self.draft is home else self.borrow(theirs, shape, role)
-        return own
-
-    def _clash(self, path: str, owner: str, *, known: Param, shape: tuple[int, ...]) -> None:
-        """Record that a block would give a parameter it shares another shape; once per block."""
-        if any(at == path and fault.code == "FX0703" for _, at, fault in self.faults):
-            return
-        fault = Fault(
-            code="FX0703", field="shares", message=f"{known.path} would have another shape than in {owner}",
-            expected=f"{list(known.shape)}, as {owner} has it", found=f"{list(shape)}",
-            cure="delete the field that changes it, or delete shares",
-        )  # fmt: skip
-        self.faults.append((None, path, fault))
 
     def borrow(self, path: str, shape: tuple[int, ...], role: Role) -> Value:
         """The parameter at an absolute path, read in the innermost region that it lies in."""
@@ -264,8 +226,7 @@ class Expander(Refusals):
             weights: what each of their results counts.
         """
         tokens = Type("f32", (symbol("tokens"), x.width))
-        outer, borrowed = self.draft, self._borrowed
-        self._borrowed = {}  # the stacked parameters are what is shared
+        outer = self.draft
         self.draft = Draft("expert", absolute=join(self.absolute, name), parent=outer, width=x.width)
         try:
             inner = self.draft.input("x", tokens)
@@ -274,7 +235,7 @@ class Expander(Refusals):
             body = self.draft.seal((result.x,))
             assert not self.draft.captures and not body.side, "an expert reads nothing but its tokens"
         finally:
-            self.draft, self._borrowed = outer, borrowed
+            self.draft = outer
         params = {
             param.path: self.param(join(name, param.path), (n_experts, *param.shape), param.role)
             for param in body.params
@@ -286,43 +247,14 @@ class Expander(Refusals):
         """``x [batch, heads, seq, head_dim]`` with its first ``dim`` channels turned by a rotary table."""
         return self.write(Rotate(dim=dim, style=style), x, *table, name="rotate")
 
-    def _owned(self, owner: str) -> dict[str, Param]:
-        """Parameters of the block at an absolute path that are written already, by their absolute path."""
-        if owner in self._owners:
-            return self._owners[owner]
-        home = self.draft.home_of(owner)
-        local = home.local(owner)
-        found: dict[str, Param] = {}
-        for node in home.nodes:
-            if isinstance(node, Node):
-                found |= {p.path: p for p in node.params.values() if isinstance(p, Param)}
-            elif f"{node.weights}.".startswith(f"{local}.") or local.startswith(f"{node.weights}."):
-                found |= {join(at, p.path): p for at, region in walk(node.region, node.weights) for p in region.params}
-        found = {join(home.absolute, path): p for path, p in found.items() if path.startswith(f"{local}.")}
-        if found:
-            self._owners[owner] = found
-        return found
-
     # ---- regions
 
-    def _call(self, block: Block, name: str, ports: dict[str, Any], *, weights: str) -> dict[str, Any]:
-        path = join(self.absolute, name)
-        reuse: str | None = None
-        borrowing = next((p for p in self._borrowed if path == p or path.startswith(f"{p}.")), None)
+    def _call(self, block: Block, name: str, ports: dict[str, Any]) -> dict[str, Any]:
         key = region_key(block, ports, self.draft, provided=self._provided)
-        if borrowing is not None:
-            owner = self._borrowed[borrowing] + path[len(borrowing) :]
-            plain = self._without_borrowing(key, block, path, ports=ports)
-            near = self.draft.home_of(owner) is self.draft
-            reuse = self.draft.local(owner) if near and self._is_like(owner, plain[0]) else None
-            written = plain if reuse else self._written(block, path, ports)
-        elif key in self._regions:
-            written = self._regions[key]
-        else:
-            written = self._regions[key] = self._written(block, path, ports)
-            self._alive.append((block, ports))
-        region, captures, result = written
-        self._expanded.setdefault(path, region)
+        if key not in self._regions:
+            self._regions[key] = self._written(block, join(self.absolute, name), ports)
+            self._alive.append((block, ports, self.draft, self._provided))
+        region, captures, result = self._regions[key]
         inputs = [value for edge in ports.values() for value in values_of(edge)]
         call = Call(
             region=region,
@@ -332,32 +264,20 @@ class Expander(Refusals):
                 for value in (*region.outputs, *region.side.values())
             ),
             path=self.draft.path(name),
-            weights=reuse or self.draft.path(weights),
+            weights=self.draft.path(name),
         )
         self.draft.nodes.append(call)
-        for path_, value in zip(region.side, call.outputs[len(region.outputs) :], strict=True):
-            self.draft.side[join(call.path, path_)] = value
+        for path, value in zip(region.side, call.outputs[len(region.outputs) :], strict=True):
+            self.draft.side[join(call.path, path)] = value
         outputs = rebound(result, iter(call.outputs))
         self.draft.marks[call.path] = call.outputs[0]
         return outputs
 
-    def _without_borrowing(
-        self, key: object, block: Block, path: str, *, ports: dict[str, Any]
-    ) -> tuple[Region, tuple[Value, ...], Any]:
-        """The region with parameters of its own, which the owner's may turn out to be; written once."""
-        if key not in self._plain:
-            self._borrowed, kept = {}, self._borrowed
-            try:
-                self._plain[key] = self._written(block, path, ports)
-            finally:
-                self._borrowed = kept
-            self._alive.append((block, ports))
-        return self._plain[key]
-
-    def _is_like(self, owner: str, region: Region) -> bool:
-        """Whether the block at an absolute path has become a region of the same structure."""
-        theirs = self._expanded.get(owner)
-        return theirs is not None and self._structures.of(theirs) == self._structures.of(region)
+    def seal(self, outputs: tuple[Value, ...]) -> Region:
+        """The region that was written, with what shares in it joined."""
+        region, clashes = join_shared(self.draft.seal(outputs), self.draft.owners)
+        self.faults += [(None, join(self.draft.absolute, clash.borrower), _clash(clash)) for clash in clashes]
+        return region
 
     def _written(self, block: Block, path: str, ports: dict[str, Any]) -> tuple[Region, tuple[Value, ...], Any]:
         """A new region of one block: it, the outer values it reads, and its outputs by port."""
@@ -368,7 +288,7 @@ class Expander(Refusals):
         try:
             inner = {port: rebound(edge, iter(self._formals(port, edge))) for port, edge in ports.items()}
             result = self._outputs(block, inner)
-            region = self.draft.seal(tuple(value for edge in result.values() for value in values_of(edge)))
+            region = self.seal(tuple(value for edge in result.values() for value in values_of(edge)))
             return region, tuple(self.draft.captures), result
         finally:
             self.draft = outer
@@ -384,3 +304,11 @@ class Expander(Refusals):
         if not isinstance(first, list):
             self.draft.marks[self.draft.path()] = values_of(first)[0]
         return cast("dict[str, Any]", result)
+
+
+def _clash(clash: Clash) -> Fault:
+    return Fault(
+        code="FX0703", field="shares", message=f"{clash.path} would have another shape than {clash.known.path}",
+        expected=f"{list(clash.known.shape)}, as the owner has it", found=f"{list(clash.shape)}",
+        cure="delete the field that changes it, or delete shares",
+    )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,8 +29,9 @@ def expand_scope(
         wiring = _Wiring(e, name, block, ports, results)
         try:
             edges = {port: wiring.edge(port, sources) for port, sources in scope.wires[name].items()}
-            with e.sharing(name, e.owner_path(block.shares)) if block.shares else nullcontext():
-                results[name] = e.block(block, name, **edges)
+            results[name] = e.block(block, name, **edges)
+            if block.shares is not None:
+                e.share(name, block.shares)
         except Unexpanded:
             continue
     return results

@@ -102,21 +102,22 @@ class Stack(Block, kind="stack"):
                 layer = self.plan.layer(index)
                 ports = {n: edge.edges[index] if isinstance(edge, Each) else edge for n, edge in others.items()}
                 taken = {name: edge for name, edge in ports.items() if layer.takes_extra_ports or name in layer.inputs}
-                weights = f"layers.{self._owner(index)}" if self.share is not None else None
-                x = e.main(layer, f"layers.{index}", weights=weights, x=x, **taken)
+                x = e.main(layer, f"layers.{index}", x=x, **taken)
                 e.require_like(self, "layer", x, x=start)
                 outputs.append(x)
-        self._check_sets(e)
+        self._share_sets(e)
         self._check_shared(e, shared)
         final = self._final_norm(e)
         y = x if final is None else x.of(final.apply(e, x.x, "final_norm"))
         return {"last_hidden_state": y, "layers": outputs}
 
-    def _check_sets(self, e: Expander) -> None:
-        """Layers with one set of parameters have the same ones, in the same shapes."""
+    def _share_sets(self, e: Expander) -> None:
+        """Layers with one set of parameters have the same ones, in the same shapes, and use those of the first."""
         known: dict[tuple[int, Choice], int] = {}
         for index in range(self.n_layers if self.share is not None else 0):
             owner = self._owner(index)
+            if owner != index:
+                e.share(f"layers.{index}", f"layers.{owner}")
             if owner == index or known.setdefault((owner, self.plan.choices[index]), index) != index:
                 continue
             first, other = e.parameters(f"layers.{owner}"), e.parameters(f"layers.{index}")

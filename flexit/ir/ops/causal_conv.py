@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from flexit.ir.dims import symbols
 from flexit.ir.ops.op import Dependence, Measure, Op, product
 from flexit.ir.program import Node
 from flexit.ir.types import Type, require
@@ -31,5 +32,6 @@ class CausalConv(Op):
         return 2 * product(node.output.dims, measure) * self.kernel
 
     def dependence(self, node: Node, seq: str) -> Dependence:
-        del node, seq
-        return Dependence.CAUSAL
+        x = node.inputs[0]
+        assert x is not None
+        return Dependence.CAUSAL if seq in symbols(x.dims[1]) else Dependence.POINTWISE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from flexit.ir.dims import ceil_div
+from flexit.ir.dims import ceil_div, symbols
 from flexit.ir.ops.op import Dependence, Op
 from flexit.ir.program import Node
 from flexit.ir.types import Type, require
@@ -30,5 +30,6 @@ class Downsample(Op):
         return (x.with_dims((x.dims[0], length, x.dims[2])), mask.with_dims((x.dims[0], length)))
 
     def dependence(self, node: Node, seq: str) -> Dependence:
-        del node, seq
-        return Dependence.GLOBAL
+        x = node.inputs[0]
+        assert x is not None
+        return Dependence.GLOBAL if seq in symbols(x.dims[1]) else Dependence.POINTWISE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flexit.ir.dims import ceil_div
+from flexit.ir.dims import ceil_div, symbols
 from flexit.ir.ops.op import Dependence, Op
 from flexit.ir.program import Node
 from flexit.ir.types import Type, require
@@ -25,5 +25,5 @@ class Upsample(Op):
         return (x.with_dims((x.dims[0], like.dims[1], x.dims[2])),)
 
     def dependence(self, node: Node, seq: str) -> Dependence:
-        del node, seq
-        return Dependence.GLOBAL
+        mixes = any(value is not None and seq in symbols(value.dims[1]) for value in node.inputs)
+        return Dependence.GLOBAL if mixes else Dependence.POINTWISE

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flexit.ir.program import Call, Node, Program, Region
+from flexit.ir.program import Call, Program, Region
 from flexit.ir.structure import Structures
 
 
@@ -42,6 +42,6 @@ def _first_values(region: Region) -> str:
     """What of a region's parameters only initialisation sees; regions that differ in it stay apart."""
     return repr(
         [(param.role, param.width, param.first_value, param.offset) for param in region.params]
-        + [node.region.branches for node in region.nodes if not isinstance(node, Node)]
+        + [id(node.region) for node in region.nodes if isinstance(node, Call)]
         + [region.branches, tuple(region.marks)]
     )

@@ -152,9 +152,11 @@ def _entries(value: Any) -> Iterator[object]:
 
 
 def module_path(node: Node) -> str | None:
-    """Path of the stock module that holds an op's parameters: that of its weight, without the last part."""
+    """Path of the stock module that can hold an op's parameters: where its weight lies, and all others with it."""
     weight = node.params.get("weight")
-    return weight.path.rpartition(".")[0] if isinstance(weight, Param) else None
+    path = weight.path.rpartition(".")[0] if isinstance(weight, Param) else None
+    together = all(isinstance(p, Param) and p.path.rpartition(".")[0] == path for p in node.params.values())
+    return path if together else None
 
 
 Made = list[tuple[str, nn.Module]]
