@@ -7,26 +7,18 @@ handed in as values. Owner and borrower always lie in one scope, so all of it ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from flexit.ir.block import Fault
 from flexit.ir.ops.parameter import Parameter
 from flexit.ir.program import Call, Node, Param, Region, Value, at_path, join, walk
 from flexit.ir.structure import Structures
 from flexit.ir.types import Type
 
 
-@dataclass(frozen=True, slots=True)
-class Clash:
-    """A parameter that the borrower would have in another shape than the owner; paths are relative to the region."""
-
-    borrower: str
-    path: str
-    shape: tuple[int, ...]
-    known: Param
-
-
-def join_shared(region: Region, owners: Mapping[str, str]) -> tuple[Region, list[Clash]]:
+def join_shared(region: Region, owners: Mapping[str, str]) -> tuple[Region, list[tuple[str, Fault]]]:
     """The same region without the parameters of blocks that share.
 
     Args:
@@ -34,36 +26,56 @@ def join_shared(region: Region, owners: Mapping[str, str]) -> tuple[Region, list
         owners: path of a block in it -> path of the block whose parameters it uses.
 
     Returns:
-        The region, and shapes that do not fit, of each block the first.
+        The region, and what does not fit, each with the path of the block that shares.
     """
     if not owners:
         return region, []
-    targets, clashes = _targets(region, owners)
-    return (region, clashes) if clashes or not targets else (_Joiner(region, targets).joined(), clashes)
-
-
-def _targets(region: Region, owners: Mapping[str, str]) -> tuple[dict[str, str], list[Clash]]:
-    """Path of a parameter -> path of the parameter that takes its place."""
     params = _params(region)
+    paths = sorted(params)
+    faults = [(name, fault) for name, owner in owners.items() if (fault := _unfit(name, owner, paths, params=params))]
+    targets = {} if faults else _targets(params, owners)
+    return (_Joiner(region, targets).joined() if targets else region), faults
+
+
+def _unfit(borrower: str, owner: str, paths: Sequence[str], *, params: Mapping[str, Param]) -> Fault | None:
+    """What stands against using an owner's parameters: there are none, one has no place, or another shape there."""
+    start, end = (bisect_left(paths, owner + after) for after in (".", "/"))  # all that begins with "owner."
+    if start == end:
+        return Fault(
+            code="FX0701", field="shares", message=f"{owner} has no parameters", expected="a block that has some",
+            found=owner, cure="delete shares",
+        )  # fmt: skip
+    for path in paths[start:end]:
+        own = params.get(borrower + path[len(owner) :])
+        if own is None or own.shape != params[path].shape:
+            how = "would have no place" if own is None else "would have another shape"
+            return Fault(
+                code="FX0703", field="shares", message=f"{path} {how} in {borrower}",
+                expected=f"{list(params[path].shape)}, as {owner} has it",
+                found="nothing" if own is None else f"{list(own.shape)}",
+                cure="delete the field that changes it, or delete shares",
+            )  # fmt: skip
+    return None
+
+
+def _targets(params: Mapping[str, Param], owners: Mapping[str, str]) -> dict[str, str]:
+    """Path of a parameter -> path of the parameter that takes its place."""
     targets: dict[str, str] = {}
-    clashes: dict[str, Clash] = {}
-    for path, param in params.items():
+    for path in params:
         found = path
         while (step := _step(found, owners, params)) is not None:
-            borrower, found = step
-            if params[found].shape != param.shape:
-                clashes.setdefault(borrower, Clash(borrower, path, param.shape, at_path(params[found], found)))
+            found = step
         if found != path:
             targets[path] = found
-    return targets, list(clashes.values())
+    return targets
 
 
-def _step(path: str, owners: Mapping[str, str], params: Mapping[str, Param]) -> tuple[str, str] | None:
-    """The block around a parameter that shares, and the parameter of its owner; None where the owner has none."""
+def _step(path: str, owners: Mapping[str, str], params: Mapping[str, Param]) -> str | None:
+    """The parameter that an owner has in place of this one, if a block around it shares."""
     for borrower in _prefixes(path):
         owner = owners.get(borrower)
         if owner is not None and owner + path[len(borrower) :] in params:
-            return borrower, owner + path[len(borrower) :]
+            return owner + path[len(borrower) :]
     return None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from flexit.ir.block import Block, Fault
-from flexit.ir.borrowing import Clash, join_shared
+from flexit.ir.borrowing import join_shared
 from flexit.ir.dims import symbol
 from flexit.ir.drafts import Draft
 from flexit.ir.edge_values import rebound, region_key, values_of, width_of
@@ -275,8 +275,8 @@ class Expander(Refusals):
 
     def seal(self, outputs: tuple[Value, ...]) -> Region:
         """The region that was written, with what shares in it joined."""
-        region, clashes = join_shared(self.draft.seal(outputs), self.draft.owners)
-        self.faults += [(None, join(self.draft.absolute, clash.borrower), _clash(clash)) for clash in clashes]
+        region, faults = join_shared(self.draft.seal(outputs), self.draft.owners)
+        self.faults += [(None, join(self.draft.absolute, name), fault) for name, fault in faults]
         return region
 
     def _written(self, block: Block, path: str, ports: dict[str, Any]) -> tuple[Region, tuple[Value, ...], Any]:
@@ -304,11 +304,3 @@ class Expander(Refusals):
         if not isinstance(first, list):
             self.draft.marks[self.draft.path()] = values_of(first)[0]
         return cast("dict[str, Any]", result)
-
-
-def _clash(clash: Clash) -> Fault:
-    return Fault(
-        code="FX0703", field="shares", message=f"{clash.path} would have another shape than {clash.known.path}",
-        expected=f"{list(clash.known.shape)}, as the owner has it", found=f"{list(clash.shape)}",
-        cure="delete the field that changes it, or delete shares",
-    )  # fmt: skip

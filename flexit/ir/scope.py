@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from flexit.ir.block import Block, Fault, Port
 from flexit.ir.edges import MAIN_OUTPUT
 from flexit.ir.names import check_name
-from flexit.ir.ordering import in_dependence_order, reaches
+from flexit.ir.ordering import in_dependence_order
 from flexit.ir.wording import nearest, several, shown
 
 Name = Annotated[str, AfterValidator(check_name)]
@@ -259,9 +259,6 @@ def _ordered(
     sources = {
         name: {source.name for found in wires.get(name, {}).values() for source in found} & inside for name in blocks
     }
-    for name, block in blocks.items():
-        if block.shares is not None and block.shares in blocks and not reaches(sources, block.shares, name):
-            sources[name].add(block.shares)
     order, cycles = in_dependence_order(sources)
     return order, [(cycle[0], _cycle(cycle, blocks)) for cycle in cycles]
 

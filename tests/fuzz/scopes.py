@@ -73,7 +73,7 @@ class ScopeRules(CompositeRules):
             results[name] = self.named(name, blocks, wires[name], results=results, ports=ports, place=place)
         for name in [name for name in blocks if name not in results]:  # in a cycle
             self.block(blocks[name], dict.fromkeys(KINDS[kind_of(blocks[name])].ports), place.at(name))
-        self.lenders(blocks, reads, place)
+        self.lenders(blocks, place)
         return results
 
     def in_order(self, reads: dict[str, set[str]]) -> list[str]:
@@ -225,8 +225,8 @@ class ScopeRules(CompositeRules):
             if not list(kind_faults("Block", right, named=True)):
                 self.block(right, dict.fromkeys(KINDS[block["kind"]].ports), Place())
 
-    def lenders(self, blocks: Data, reads: dict[str, set[str]], place: Place) -> None:
-        """Shapes of what is shared; an owner that reads the block which shares with it is an open question."""
+    def lenders(self, blocks: Data, place: Place) -> None:
+        """Shapes of what is shared."""
         for name, block in blocks.items():
             owner = block.get("shares") if isinstance(block, dict) else None
             if owner is None or owner not in blocks or owner == name:
@@ -235,10 +235,8 @@ class ScopeRules(CompositeRules):
             own = {path: p.shape for path, p in self.found.below(place.at(name).path).items()}
             self.say("FX0703", when=any(own[path] != lent[path] for path in own.keys() & lent.keys()))
             self.say("FX0703", when=lent.keys() - own.keys())
-            self.say("FX0701", when=not lent and own.keys() <= lent.keys())
+            self.say("FX0701", when=not lent)
             self.forget(place.at(name), own.keys() & lent.keys())
-            if name in reachable(owner, reads):
-                self.found.doubtful |= {"FX0701"}
 
 
 def kind_of(block: Any) -> str:

@@ -113,22 +113,33 @@ class Stack(Block, kind="stack"):
 
     def _share_sets(self, e: Expander) -> None:
         """Layers with one set of parameters have the same ones, in the same shapes, and use those of the first."""
-        known: dict[tuple[int, Choice], int] = {}
+        known: dict[tuple[int, Choice], bool] = {}
         for index in range(self.n_layers if self.share is not None else 0):
             owner = self._owner(index)
-            if owner != index:
-                e.share(f"layers.{index}", f"layers.{owner}")
-            if owner == index or known.setdefault((owner, self.plan.choices[index]), index) != index:
+            if owner == index:
                 continue
-            first, other = e.parameters(f"layers.{owner}"), e.parameters(f"layers.{index}")
-            path = next((path for path in (*first, *other) if first.get(path) != other.get(path)), None)
-            if path is not None:
-                e.refuse(self, Fault(
-                    code="FX0608", field="share", message=f"layers {owner} and {index} share, but differ in {path}",
-                    expected=f"{list(first[path])}, as layer {owner} has it" if path in first else "no such parameter",
-                    found=str(list(other[path])) if path in other else "no such parameter",
-                    cure="change share.groups, or give these layers the same parameters",
-                ))  # fmt: skip
+            key = (owner, self.plan.choices[index])
+            if key not in known:
+                known[key] = self._have_one_set(e, owner, index)
+            if known[key]:
+                e.share(f"layers.{index}", f"layers.{owner}")
+
+    def _have_one_set(self, e: Expander, owner: int, index: int) -> bool:
+        """Whether there are parameters to share.
+
+        Raises:
+            Unexpanded: the two layers have different ones.
+        """
+        first, other = e.parameters(f"layers.{owner}"), e.parameters(f"layers.{index}")
+        path = next((path for path in (*first, *other) if first.get(path) != other.get(path)), None)
+        if path is not None:
+            e.refuse(self, Fault(
+                code="FX0608", field="share", message=f"layers {owner} and {index} share, but differ in {path}",
+                expected=f"{list(first[path])}, as layer {owner} has it" if path in first else "no such parameter",
+                found=str(list(other[path])) if path in other else "no such parameter",
+                cure="change share.groups, or give these layers the same parameters",
+            ))  # fmt: skip
+        return bool(first)
 
     def _owner(self, index: int) -> int:
         """The first layer with the parameter set of layer ``index``."""

@@ -6,33 +6,14 @@ from collections.abc import Iterator
 
 from flexit.errors import Problem
 from flexit.ir.block import Fault
-from flexit.ir.checks.walk import Named, Walk
+from flexit.ir.checks.walk import Walk
 from flexit.ir.expand import tables
-from flexit.ir.ordering import reaches
 from flexit.ir.wording import nearest, shown
 
 
 def check(walk: Walk) -> Iterator[Problem]:
     """FX0701."""
     yield from _tied(walk)
-    for scope in walk.scopes:
-        yield from _shared(scope)
-
-
-def _shared(scope: Named) -> Iterator[Problem]:
-    """Owners that read the block which shares with them; who names no owner at all was found before."""
-    sources = {
-        name: {source.name for found in wires.values() for source in found if source.name in scope.blocks}
-        for name, wires in scope.resolved.wires.items()
-    }
-    for name, block in scope.blocks.items():
-        owner = (block.shares or "").partition(".")[0]
-        if owner in sources and reaches(sources, owner, name):
-            yield scope.problem(name, Fault(
-                code="FX0701", field="shares", message=f"{owner} comes after this block, and cannot lend it parameters",
-                expected="a block that does not read this one", found=shown(block.shares),
-                cure=f"let {owner} share the parameters of {name} instead",
-            ))  # fmt: skip
 
 
 def _tied(walk: Walk) -> Iterator[Problem]:
