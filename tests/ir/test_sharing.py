@@ -35,7 +35,8 @@ SHARED = {
     "experts": (f"a: {{{MOE}}}\n  b: {{kind: stack, shares: a}}", {"b": "a"}),
     "stack whose layers share": (
         f"a: {{{GROUPED}}}\n  b: {{kind: stack, shares: a}}",
-        {"b.layers.2": "a.layers.0", "b.layers.3": "a.layers.1", "b": "a", "a.layers.2": "a.layers.0", "a.layers.3": "a.layers.1"},
+        {"b.layers.2": "a.layers.0", "b.layers.3": "a.layers.1", "b": "a", "a.layers.2": "a.layers.0",
+         "a.layers.3": "a.layers.1"},
     ),
     "inside a graph": (
         f"t: {{kind: graph, blocks: {{a: {{{BIASED}}}, l: {{kind: linear, d_out: 8}}, b: {{kind: stack, shares: a}}, "
@@ -43,7 +44,8 @@ SHARED = {
         {"t.b": "t.a", "t.u": "t.l"},
     ),
     "a block inside a graph that comes later": (
-        f"b: {{kind: stack, shares: t.a, from: words}}\n  t: {{kind: graph, from: {{x: words}}, blocks: {{a: {{{STACK}}}}}}}\n"
+        f"b: {{kind: stack, shares: t.a, from: words}}\n  t: {{kind: graph, from: {{x: words}}, "
+        f"blocks: {{a: {{{STACK}}}}}}}\n"
         "  s: {kind: add, from: [b, t]}",
         {"b": "t.a"},
     ),
@@ -152,7 +154,8 @@ def test_first_values_of_variants_stay_apart(body):
     if body == "graph":
         layer, change = f"{{kind: graph, blocks: {{a: {layer}}}}}", "{blocks: {a: {layer_scale: 0.5}}}"
     spec = parse_spec(document(
-        f"s: {{kind: stack, n_layers: 2, final_norm: rms_norm, layer: {layer}, variants: {{v: {change}}}, layers: {{1: v}}}}"
+        f"s: {{kind: stack, n_layers: 2, final_norm: rms_norm, layer: {layer}, variants: {{v: {change}}}, "
+        "layers: {1: v}}"
     ))  # fmt: skip
     first = [value.mean().item() for name, value in to_torch(spec).named_parameters() if name.endswith("layer_scale")]
     assert first == pytest.approx([0.1, 0.5])
