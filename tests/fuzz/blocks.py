@@ -51,7 +51,7 @@ class BlockRules:
             self.param(place, "weight", "gain", 1 if norm["gain"] == "scalar" else width)
         if norm.get("bias") and width is not None:
             self.param(place, "bias", "bias", width)
-        if width is not None:
+        if width is not None and not norm.get("shares"):
             self.init(norm["init"], self.found.below(place.path))
 
     def layer_norm(self, b: Data, ports: Outputs, place: Place) -> Any:
