@@ -203,6 +203,7 @@ class ScopeRules(CompositeRules):
             lent = {"kind": lent}
         if owner == name or not isinstance(lent, dict) or lent.get("shares") or lent.get("tied_to"):
             self.say("FX0701")
+            self.say("FX0703", when=owner in blocks and not isinstance(lent, dict))
             return block
         if lent.get("kind") != block.get("kind"):
             self.say("FX0703" if "kind" in block else "FX0202")
