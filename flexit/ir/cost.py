@@ -11,7 +11,8 @@ from flexit.ir.compile import compile_spec
 from flexit.ir.measure import NOTHING, Amount, Measures, distinct
 from flexit.ir.ops.binary import Binary
 from flexit.ir.ops.embedding import Embedding
-from flexit.ir.program import Call, Node, Param, Program, Region, join
+from flexit.ir.ops.parameter import Parameter
+from flexit.ir.program import Call, Node, Param, Program, Region, Value, join
 from flexit.ir.spec import Spec
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
@@ -134,11 +135,16 @@ def _position_limits(region: Region) -> Iterator[int]:
         for node in nodes
         if isinstance(node.op, Binary) and node.op.fn == "add" and node.op.scalar is not None
     }
+    lent = {node.output for node in nodes if isinstance(node.op, Parameter) and _is_position(node.params["value"])}
     for node in nodes:
-        if any(isinstance(param, Param) and param.role == "position" for param in node.params.values()):
+        if isinstance(node.op, Embedding) and (node.params["weight"] in lent or _is_position(node.params["weight"])):
             ids = node.inputs[0]
-            assert isinstance(node.op, Embedding) and ids is not None
+            assert ids is not None
             yield node.op.rows - added.get(ids, 0)
+
+
+def _is_position(weight: Param | Value) -> bool:
+    return isinstance(weight, Param) and weight.role == "position"
 
 
 def _lengths(program: Program, batch: int, seq: int | Mapping[str, int] | None) -> dict[str, int]:

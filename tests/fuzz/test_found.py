@@ -212,3 +212,13 @@ def test_a_block_in_a_repeated_graph_shares_with_its_own_sibling(more):
 
 def gelu(x):
     return 0.5 * x * (1 + np.vectorize(erf)(x / np.sqrt(2)))
+
+
+def test_a_shared_position_table_limits_too():
+    owner = {**EMBED, "position": {"kind": "learned", "max_len": 4, "offset": 2}}
+    lent = {"kind": "embedding", "shares": "embed", "dropout": 0.5, "from": "input_ids"}
+    program = check_tree(
+        Node.of(document(embed=owner, again=lent, both={"kind": "add", "from": ["embed", "again"]}))
+    ).program
+    assert program is not None
+    assert position_limit(program) == 4
