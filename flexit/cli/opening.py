@@ -20,13 +20,14 @@ def checkpoint_at(path: str) -> Path | None:
     """The checkpoint that a folder is, or the newest one of the run that it is; None if it is neither.
 
     Raises:
-        CheckpointError: a run whose checkpoints are all damaged.
+        CheckpointError: a damaged checkpoint, or a run whose checkpoints are all damaged.
     """
-    from flexit.runtime.train.checkpoint import newest_whole
+    from flexit.runtime.train.checkpoint import newest_whole, require_whole
 
     folder = Path(path)
     recover(folder)
     if (folder / WEIGHTS).is_file():
+        require_whole(folder)
         return folder
     newest = newest_whole(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
     return None if newest is None else newest[0]

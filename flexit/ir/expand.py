@@ -146,8 +146,9 @@ def output_edges(spec: Spec) -> dict[str, str]:
 def _decoded(probe: _Document) -> tuple[str | None, str, list[tuple[Block | None, str, Fault]]]:
     """The group that is fed step by step, or why there is none."""
     root = probe.root
-    scores = {name: value for name, value in probe.outputs.items() if name == "logits"} or probe.outputs
-    lengths = {name for value in scores.values() for dim in value.dims for name in symbols(dim)}
+    if "logits" not in probe.outputs:
+        return None, "no output is called logits", []
+    lengths = {name for dim in probe.outputs["logits"].dims for name in symbols(dim)}
     stateful = {
         name for state in root.states for dim in state.type.dims if isinstance(dim, Dim) for name in symbols(dim)
     }

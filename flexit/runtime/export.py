@@ -16,6 +16,7 @@ import onnxruntime
 import torch
 
 import flexit
+from flexit.errors import UserError
 from flexit.ir.cost import cost
 from flexit.ir.layers import as_written
 from flexit.ir.program import Program
@@ -34,6 +35,7 @@ from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.saved import read_spec, read_weights
 from flexit.runtime.session import Array
 from flexit.runtime.torch_session import TorchSession, interface_of
+from flexit.runtime.train.checkpoint import require_whole
 
 CURE = "export a smaller model"
 CARRIED = ("tokenizer.json", "generation_config.json")
@@ -60,7 +62,7 @@ def export(
         ResourceError: FX1703, the predicted memory is not there.
     """
     if isinstance(model, FlexitModule):
-        module, carried = model, {}
+        module, carried = _in_fp32(model), {}
         needed = cost(module.program).export_peak - sum(value.nbytes for value in module.parameters())
         require_memory(needed, what="exporting", cure=CURE, allow=allow_memory)
     else:
@@ -76,8 +78,16 @@ def export(
     return read_bundle(out_dir)
 
 
+def _in_fp32(module: FlexitModule) -> FlexitModule:
+    """The module, or one in fp32 with the same weights: bundles are fp32, and are compared with that."""
+    if all(value.dtype == torch.float32 for value in module.parameters()):
+        return module
+    return to_torch(module.spec, {name: value.float() for name, value in module.named_parameters()}, allow_memory=True)
+
+
 def _from_checkpoint(folder: Path, *, allow_memory: bool) -> tuple[FlexitModule, dict[str, Path]]:
     spec = read_spec(folder)
+    require_whole(folder)
     require_memory(cost(spec).export_peak, what="exporting", cure=CURE, allow=allow_memory)
     carried = {name: folder / name for name in CARRIED if (folder / name).is_file()}
     return to_torch(spec, read_weights(folder), allow_memory=True), carried
@@ -96,6 +106,13 @@ class _Written:
     def of(cls, module: FlexitModule, folder: Path) -> _Written:
         """Emit the models of a module into a folder; arrays are on the module's memory where they can be."""
         weights = {name: value.detach().float().cpu().numpy() for name, value in module.named_parameters()}
+        bad = [name for name, array in weights.items() if not np.isfinite(array).all()]
+        if bad:
+            raise UserError.of(
+                "FX2005", "weights are not finite", path=bad[0], expected="numbers",
+                found=f"NaN or infinity in {len(bad)} of {len(weights)} arrays",
+                cure="export a checkpoint from before the training diverged",
+            )  # fmt: skip
         emitted = emit_models(module.program, weights)
         for one in emitted:
             save(one, folder)

@@ -9,6 +9,9 @@ import numpy as np
 from flexit.errors import TaskError
 from flexit.runtime.session import Array
 
+COLDEST = 1e-6
+"""Below, scores divided by the temperature overflow or say no more than the best token does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -25,8 +28,10 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.temperature >= 0 and np.isfinite(self.temperature)):
-            raise _refused("temperature", "a number of at least 0", self.temperature)
+        if not (self.temperature == 0 or (self.temperature >= COLDEST and np.isfinite(self.temperature))):
+            raise _refused("temperature", f"0, or a number of at least {COLDEST}", self.temperature)
+        if self.seed < 0:
+            raise _refused("seed", "an integer of at least 0", self.seed)
         if self.top_k is not None and self.top_k < 1:
             raise _refused("top_k", "at least 1", self.top_k)
 

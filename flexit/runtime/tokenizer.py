@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer as _Tokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from flexit.errors import UserError
+from flexit.errors import TaskError, UserError
 
 SEPARATOR = "<|endoftext|>"
 
@@ -80,7 +80,18 @@ class Tokenizer:
         return self._separator_id
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text; nothing is added."""
+        """Ids of a text; nothing is added.
+
+        Raises:
+            TaskError: FX2003, the text has halves of surrogate pairs, as bytes that are no UTF-8 become.
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise TaskError.of(
+                "FX2003", "the text is not UTF-8", expected="characters",
+                found=f"{text[error.start]!a} at {error.start}", cure="give the text in UTF-8",
+            ) from error  # fmt: skip
         return self._inner.encode(text, add_special_tokens=False).ids
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:

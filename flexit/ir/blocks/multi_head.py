@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import isqrt
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -118,7 +119,7 @@ class MultiHead(Mixer, kind="multi_head"):
     def check(self) -> Iterator[Fault]:
         groups = self.n_kv_heads
         if groups is not None and self.n_heads % groups:
-            divisors = [n for n in range(1, self.n_heads + 1) if self.n_heads % n == 0]
+            divisors = _divisors(self.n_heads)
             near = [n for n in divisors if n < groups][-1:] + [n for n in divisors if n > groups][:1]
             yield Fault(
                 code="FX0404", field="n_kv_heads", message="does not divide n_heads",
@@ -142,8 +143,7 @@ class MultiHead(Mixer, kind="multi_head"):
         x: Sequence = ports["x"]
         memory: Sequence = ports.get("memory", x)
         if self.head_dim is None and x.width % self.n_heads:
-            near = [n for n in range(1, x.width + 1) if x.width % n == 0]
-            near = sorted(near, key=lambda n: abs(n - self.n_heads))[:3]
+            near = sorted(_divisors(x.width), key=lambda n: abs(n - self.n_heads))[:3]
             yield Fault(
                 code="FX0403", field="n_heads", message="does not divide the width of x",
                 expected=f"a divisor of {x.width}, or head_dim written", found=str(self.n_heads),
@@ -283,6 +283,12 @@ class MultiHead(Mixer, kind="multi_head"):
 
 def _split(e: Expander, h: Value, heads: int, *, dim: int) -> Value:
     return e.permute(e.reshape(h, "=0", "=1", heads, dim), 0, 2, 1, 3)
+
+
+def _divisors(number: int) -> list[int]:
+    """All of them, in order."""
+    small = [n for n in range(1, isqrt(number) + 1) if number % n == 0]
+    return sorted({*small, *(number // n for n in small)})
 
 
 def _listed(numbers: list[int]) -> str:

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flexit.errors import Problem
-from flexit.ir.block import Fault
+from flexit.ir.block import Block, Fault
 from flexit.ir.checks.walk import Walk
 from flexit.ir.cost import count_parameters
+from flexit.ir.layers import LayerPlan, Varied
 
 if TYPE_CHECKING:
     from flexit.ir.program import Program
 
 MOST_PARAMETERS = 10**14
+MOST_LAYERS = 100_000
+
+
+def check_layers(walk: Walk) -> Iterator[Problem]:
+    """FX0109, for stacks inside stacks that have more layers together than one may have."""
+    for name, block in walk.spec.blocks.items():
+        count = _layers(block)
+        if count > MOST_LAYERS:
+            yield walk.document.problem(name, Fault(
+                code="FX0109", field="", message="more layers than the limit, those inside layers counted",
+                expected=f"at most {MOST_LAYERS:,}", found=f"{count:,}", cure="make the stacks inside it shorter",
+            ))  # fmt: skip
+
+
+def _layers(block: Block) -> int:
+    if not isinstance(block, Varied):
+        return sum(_layers(inner) for _, inner in block.inside())
+    plan = LayerPlan.of(block)
+    counts = Counter(plan.choices)
+    return sum(counts[choice] * (1 + _layers(layer)) for choice, layer, _ in plan.distinct())
 
 
 def check_size(walk: Walk, program: Program) -> Iterator[Problem]:

@@ -37,6 +37,9 @@ def errors(found: Walk) -> list[Problem]:
 
 def expanded(found: Walk) -> tuple[Program | None, list[Problem]]:
     """The program, or everything wrong with widths, lengths and types."""
+    too_many = list(limits.check_layers(found))
+    if too_many:
+        return None, too_many
     expansion = expand(found.spec)
     by_block = {id(site.block): site for site in found.sites}
     by_path = {site.path: site for site in found.sites}

@@ -87,6 +87,16 @@ def read_state(folder: Path) -> dict[str, Any]:
     return state
 
 
+def require_whole(folder: Path) -> None:
+    """Refuse a checkpoint of a run whose files do not fit their hashes; a folder of weights alone has none.
+
+    Raises:
+        CheckpointError: FX1201, a file is missing or has changed.
+    """
+    if (folder / MARKER).is_file():
+        read_state(folder)
+
+
 def read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Optimizer and random states."""
     return load_file(folder / "training" / "optimizer.safetensors"), load_file(

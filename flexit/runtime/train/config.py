@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from flexit.ir.language import INFERRED, Group, InferredInt, Kind, PositiveFloat, PositiveInt
+from flexit.ir.language import INFERRED, Group, Kind, PositiveFloat, PositiveInt
 
 NotNegativeInt = Annotated[int, Field(ge=0)]
 NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -75,7 +75,7 @@ class Batch(Group):
 
     size: PositiveInt = 16
     """Rows per forward."""
-    accumulate: PositiveInt = 1
+    accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1
     """Forwards per update; the gradient is that of the mean over all their tokens."""
 
 
@@ -184,7 +184,7 @@ class RunConfig(Group):
     """Of the arithmetic in forward and backward."""
     device: Device = "auto"
     """Where it runs; ``auto`` takes cuda, else mps, else cpu."""
-    threads: InferredInt = None
+    threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, INFERRED] = None
     """CPU threads; inferred: what PyTorch takes."""
     evaluate: Evaluate | None = None
     """When the held-out text is looked at."""

@@ -22,6 +22,7 @@ from flexit.runtime.train.callbacks.progress import ProgressBar
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.data.feed import Feed
 from flexit.runtime.train.device import autocast, pick_device
+from flexit.runtime.train.identity import MARKER as RUN
 from flexit.runtime.train.loss import labelled
 from flexit.runtime.train.schedule import factor, require_room
 from flexit.runtime.train.signals import Signals
@@ -239,6 +240,7 @@ class Trainer:
         """Take the folder, and start the random numbers of a new run."""
         if self.out is not None:
             folder = self._folder()
+            self._require_own(self.out)
             stack.enter_context(locked(self.out))
             if self.step == 0 and not self._resumed and checkpoint.checkpoints(folder):
                 raise _argument(
@@ -249,6 +251,15 @@ class Trainer:
         stack.callback(self._tell, "close")
         if self.step == 0:
             random_state.seed_all(self.config.seed)
+
+    def _require_own(self, out: Path) -> None:
+        """A folder with something in it that is no run belongs to somebody else."""
+        holds = {path.name for path in out.iterdir()} if out.is_dir() else set()
+        if (out.exists() and not out.is_dir()) or (holds and not holds & {RUN, "checkpoints"}):
+            raise _argument(
+                "FX1302", "config.out", expected="a new or empty folder, or a run", found=f"{out}, which is neither",
+                cure="choose another folder",
+            )  # fmt: skip
 
     def _standard(self, own: Sequence[Callback]) -> Iterable[Callback]:
         """The callbacks of the config around those of the user, in the order that :class:`Callback` tells."""
@@ -291,6 +302,14 @@ class Trainer:
                 cure="give one",
             )  # fmt: skip
         if steps is not None:
+            if type(steps) is not int or steps < 1:
+                raise _argument(
+                    "FX1704",
+                    "fit.steps",
+                    expected="an integer of at least 1",
+                    found=repr(steps),
+                    cure="give more steps",
+                )
             return steps
         length = getattr(self._feed.loader, "__len__", None)
         if length is None:
@@ -298,7 +317,14 @@ class Trainer:
                 "FX1704", "fit.epochs", expected="a loader with a length", found="one without",
                 cure="use fit(steps=...)",
             )  # fmt: skip
-        return epochs * (length() // self.config.accumulate) if epochs is not None else 0
+        updates = length() // self.config.accumulate
+        if type(epochs) is not int or epochs < 1 or updates < 1:
+            raise _argument(
+                "FX1704", "fit.epochs",
+                expected=f"at least 1, and a loader of {self.config.accumulate} or more batches",
+                found=f"{epochs!r}, and a loader of {length()}", cure="give more epochs or data, or accumulate less",
+            )  # fmt: skip
+        return epochs * updates
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
