@@ -19,14 +19,14 @@ Margins = Callable[[Mapping[str, Array]], Array]
 
 
 def margins_of(module: FlexitModule) -> Margins:
-    """A function from inputs to the smallest relative margin of any top-k edge in each row, ``float64[batch]``."""
+    """A function from inputs to the margins of all top-k choices, ``float64[batch, choices]``; infinite at pads."""
     flat = inline(module.program)
     edges: dict[str, tuple[Value, int]] = {}
     for node in flat.root.nodes:
         if isinstance(node, Node) and isinstance(node.op, TopK) and node.inputs[0] is not None:
             edges[node.path] = (node.inputs[0], node.op.k)
     if not edges:
-        return lambda inputs: np.full(len(next(iter(inputs.values()))), np.inf)
+        return lambda inputs: np.zeros((len(next(iter(inputs.values()))), 0))
     outputs = {path: value for path, (value, _) in edges.items()}
     root = replace(flat.root, outputs=tuple(outputs.values()), side={})
     probed = replace(flat, outputs=outputs, decoded=None, root=root)
@@ -35,17 +35,17 @@ def margins_of(module: FlexitModule) -> Margins:
     def margins(inputs: Mapping[str, Array]) -> Array:
         scores = session.run(inputs)
         found = [_margin(scores[path], k, validity(probed, path, inputs)) for path, (_, k) in edges.items()]
-        return np.minimum.reduce(found)
+        return np.concatenate(found, axis=1)
 
     return margins
 
 
 def _margin(scores: Array, k: int, valid: Array | None) -> Array:
-    """The smallest margin of each row of ``[batch, ..., choices]``, relative to the best score; pads do not count."""
+    """The margins of each row of ``[batch, ..., candidates]``, relative to the best score."""
     if k == scores.shape[-1]:
-        return np.full(len(scores), np.inf)
+        return np.zeros((len(scores), 0))
     ordered = np.sort(scores.astype(np.float64), axis=-1)[..., ::-1]
     margins = (ordered[..., k - 1] - ordered[..., k]) / np.abs(ordered[..., 0])
     if valid is not None:
         margins = np.where(valid, margins, np.inf)
-    return margins.reshape(len(scores), -1).min(axis=1)
+    return margins.reshape(len(scores), -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from flexit.runtime.session import Array, Session
 TOLERANCE = {"fp32": 1e-4}
 """Largest relative error by precision."""
 MOST_INCONCLUSIVE = 0.01
+"""Of greedy tokens, and of routing choices."""
+MOST_LEFT_OUT = 0.5
+"""Of sequences, because of one routing choice or more."""
 REDRAWS = 8
 
 Progress = Callable[[str], None]
@@ -44,6 +47,7 @@ class Evidence:
         sequences: rows of inputs that were drawn for the cases, each for every session.
         redrawn: those drawn again because a routing choice (top-k) was too close to call.
         undecided: those left out because it still was after the last draw.
+        choices, close: routing choices that were looked at in all draws, and those too close to call.
     """
 
     precision: str
@@ -52,6 +56,8 @@ class Evidence:
     sequences: int = 0
     redrawn: int = 0
     undecided: int = 0
+    choices: int = 0
+    close: int = 0
     scope: str = (
         "two lowerings of one program (PyTorch and ONNX Runtime) compared; whether the program says what the spec's "
         "author meant is not part of it"
@@ -70,7 +76,7 @@ class Subject:
     Attributes:
         reference: PyTorch.
         session: opens ONNX Runtime with graph optimisation on or off.
-        margins: for inputs, the smallest relative margin of a top-k choice in each row, in the reference.
+        margins: for inputs, the relative margins of the top-k choices of each row, in the reference.
     """
 
     name: str
@@ -111,14 +117,21 @@ def _compared(program: Program, subject: Subject, optimised: bool, *, seed: int)
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Rows of inputs drawn for a session, those of them drawn again, and those left out."""
+    """What was drawn for a session.
+
+    Attributes:
+        sequences: rows of inputs. redrawn: those drawn again. undecided: those left out.
+        choices: routing choices looked at. close: those too close to call.
+    """
 
     sequences: int = 0
     redrawn: int = 0
     undecided: int = 0
+    choices: int = 0
+    close: int = 0
 
     def __add__(self, other: Draws) -> Draws:
-        return Draws(self.sequences + other.sequences, self.redrawn + other.redrawn, self.undecided + other.undecided)
+        return Draws(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(slots=True)
@@ -157,7 +170,7 @@ class _Run:
         left out where that does not help.
         """
         inputs = inputs_for(self.program, case, self.rng)
-        close = self.subject.margins(inputs) < self.tolerance
+        close = self._close(inputs)
         redrawn = 0
         for _ in range(REDRAWS):
             if not close.any():
@@ -165,9 +178,16 @@ class _Run:
             redrawn += int(close.sum())
             fresh = inputs_for(self.program, case, self.rng)
             inputs = {name: _by_rows(close, fresh[name], array) for name, array in inputs.items()}
-            close = self.subject.margins(inputs) < self.tolerance
-        self.draws += Draws(len(close), redrawn, int(close.sum()))
+            close = self._close(inputs)
+        self.draws += Draws(sequences=len(close), redrawn=redrawn, undecided=int(close.sum()))
         return inputs, ~close
+
+    def _close(self, inputs: Mapping[str, Array]) -> Array:
+        """Rows with a routing choice too close to call; the choices are counted."""
+        margins = self.subject.margins(inputs)
+        close = margins < self.tolerance
+        self.draws += Draws(choices=int(np.isfinite(margins).sum()), close=int(close.sum()))
+        return np.asarray(close.any(axis=1))
 
     def _require(self, error: float, what: str, inputs: Mapping[str, Array]) -> None:
         if error <= self.tolerance:
@@ -189,10 +209,12 @@ def _by_rows(chosen: Array, fresh: Array, old: Array) -> Array:
 
 
 def _require_conclusive(evidence: Evidence) -> None:
-    if evidence.undecided > MOST_INCONCLUSIVE * evidence.sequences:
+    flat = evidence.close > MOST_INCONCLUSIVE * evidence.choices
+    if flat or evidence.undecided > MOST_LEFT_OUT * evidence.sequences:
         raise ProofError(
-            f"{evidence.undecided} of {evidence.sequences} sequences have a routing choice too close to call, more "
-            "than 1 %: the router's scores are nearly flat. Nothing was written."
+            f"{evidence.close} of {evidence.choices} routing choices are too close to call (1 % may be), for which "
+            f"{evidence.undecided} of {evidence.sequences} sequences were left out (half may be): the router's scores "
+            "are nearly flat. Nothing was written."
         )
     tokens = sum((row.tokens for row in evidence.rows), Tokens())
     if tokens.different:
