@@ -141,7 +141,7 @@ def speaker_at(path: str) -> Speaker:
     if not (folder / "tokenizer.json").is_file():
         raise UserError.of(
             "FX1106", f"{folder} has no tokenizer", expected="the tokenizer.json of a trained model", found="none",
-            cure="export a checkpoint of flexit train, or put the tokenizer.json of the model there", path=path,
+            cure="export a checkpoint of flexit train, which carries its tokenizer into the bundle", path=path,
         )  # fmt: skip
     return Speaker(session, Tokenizer.load(folder / "tokenizer.json"), _settings(folder / "generation_config.json"))
 

@@ -111,3 +111,20 @@ blocks:
     assert program.why_not_decoded == "no output is called logits"
     named = compile_spec(parse_spec(text + "outputs: {logits: mixed}\n"))
     assert named.decoded is not None
+
+
+def test_a_mask_covers_cached_and_new_tokens():
+    module = to_torch(load_spec("tiny-llama")).eval()
+    ids = torch.tensor([[3, 4, 5, 6]])
+    with torch.no_grad():
+        first = module(ids[:, :3], cache=module.empty_cache(1))
+        whole = module(ids)["logits"][:, 3]
+        for mask in (None, torch.ones(1, 4, dtype=torch.int64)):
+            step = module(ids[:, 3:], attention_mask=mask, cache=first["cache"])["logits"][:, 0]
+            assert torch.allclose(step, whole, atol=1e-5)
+        with pytest.raises(UserError, match=r"expected \[1, 4\]"):
+            module(ids[:, 3:], attention_mask=torch.ones(1, 1, dtype=torch.int64), cache=first["cache"])
+        with pytest.raises(UserError, match=r"expected \[1, 4\]"):
+            module(ids, attention_mask=torch.ones(1, 3, dtype=torch.int64))
+        with pytest.raises(UserError, match="input_ids twice"):
+            module(ids, input_ids=ids)

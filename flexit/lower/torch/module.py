@@ -71,26 +71,38 @@ class FlexitModule(RegionModule):
         given: dict[str, Tensor | None] = {**dict(zip(required, args, strict=False)), **inputs}
         missing = [name for name in required if given.get(name) is None]
         unknown = [name for name in given if name not in {entry.name for entry in declared}]
-        if missing or unknown or len(args) > len(required):
+        twice = [name for name in required[: len(args)] if name in inputs]
+        if missing or unknown or twice or len(args) > len(required):
             raise UserError.of(
                 "FX2001", "these are not the inputs of the model",
                 expected=", ".join(f"{e.name}{' (optional)' if e.optional else ''}" for e in declared),
-                found=", ".join(given) or "nothing", cure="pass the graph inputs by name",
+                found=f"{twice[0]} twice" if twice else ", ".join(given) or "nothing",
+                cure="pass the graph inputs by name",
             )  # fmt: skip
         for entry in declared:
-            if entry.role == "mask" and given.get(entry.name) is None:
-                given[entry.name] = self._ones(entry.group, given, cache)
+            if entry.role == "mask":
+                ids = self._read_in(entry.group, given)
+                past = self._past(entry.group, cache)
+                mask = given.get(entry.name)
+                if mask is None:
+                    shape = (ids.shape[0], (past or 0) + ids.shape[1])
+                    given[entry.name] = torch.ones(shape, dtype=torch.int64, device=ids.device)
+                elif past is not None and not torch.compiler.is_compiling():
+                    _require_mask(entry.name, mask, ids, past=past)
         return [given.get(entry.name) for entry in declared]
 
-    def _ones(self, group: str, given: Mapping[str, Tensor | None], cache: Sequence[Tensor] | None) -> Tensor:
-        """The mask of a group without padding."""
+    def _read_in(self, group: str, given: Mapping[str, Tensor | None]) -> Tensor:
+        """The ids or values of a group."""
         ids = next(given[e.name] for e in self.program.inputs if e.group == group and e.role in ("ids", "values"))
         assert ids is not None
-        past = 0
+        return ids
+
+    def _past(self, group: str, cache: Sequence[Tensor] | None) -> int | None:
+        """Tokens of a group that a cache holds; None where no state tells."""
         decoded = self.program.decoded
-        if cache is not None and decoded is not None and decoded.name == group:
-            past = next((t.shape[s.axis] for s, t in zip(self.program.states, cache, strict=True) if s.axis), 0)
-        return torch.ones(ids.shape[0], past + ids.shape[1], dtype=torch.int64, device=ids.device)
+        if cache is None or decoded is None or decoded.name != group:
+            return 0
+        return next((t.shape[s.axis] for s, t in zip(self.program.states, cache, strict=True) if s.axis), None)
 
     def empty_cache(self, batch: int) -> list[Tensor]:
         """States before the first token, for a model without static states.
@@ -179,6 +191,15 @@ def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
     described.__signature__ = inspect.Signature(parameters)
     described.__doc__ = FlexitModule.forward.__doc__
     return forward
+
+
+def _require_mask(name: str, mask: Tensor, ids: Tensor, *, past: int) -> None:
+    expected = (ids.shape[0], past + ids.shape[1])
+    if tuple(mask.shape) != expected:
+        raise UserError.of(
+            "FX2001", f"{name} does not fit", path=name, found=str(list(mask.shape)),
+            expected=f"{list(expected)}: cached and new tokens of each row", cure="give a mask over all tokens so far, or none",
+        )  # fmt: skip
 
 
 def _arguments(program: Program) -> dict[str, str]:
