@@ -198,7 +198,8 @@ def _require_mask(name: str, mask: Tensor, ids: Tensor, *, past: int) -> None:
     if tuple(mask.shape) != expected:
         raise UserError.of(
             "FX2001", f"{name} does not fit", path=name, found=str(list(mask.shape)),
-            expected=f"{list(expected)}: cached and new tokens of each row", cure="give a mask over all tokens so far, or none",
+            expected=f"{list(expected)}: cached and new tokens of each row",
+            cure="give a mask over all tokens so far, or none",
         )  # fmt: skip
 
 
