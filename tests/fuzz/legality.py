@@ -114,8 +114,8 @@ class Rules(ScopeRules):
         }
 
     def decoded(self, ends: dict[str, Edge]) -> None:
-        """Only one input may reach the outputs through what is cached."""
-        scores = [end for name, end in ends.items() if name.startswith("logits.")] or list(ends.values())
+        """Only one input may reach logits through what is cached."""
+        scores = [end for name, end in ends.items() if name.startswith("logits.")]
         lengths = {end.axis[0] for end in scores if end.axis}
         self.say("FX0801", when=len(lengths & self.found.stateful) > 1)
 

@@ -37,7 +37,7 @@ def kinds():
     for family in families():
         for name in registry.names(family):
             cls = registry.find(family, name)
-            if ":" not in name and cls is not None and cls.__module__.startswith("flexit."):
+            if ":" not in name and cls is not None and cls.__module__.startswith("flexit.ir."):
                 yield f"{family.family}.{name}", cls
 
 
