@@ -80,8 +80,8 @@ class FlexitModule(RegionModule):
                 cure="pass the graph inputs by name",
             )  # fmt: skip
         for entry in declared:
-            if entry.role == "mask":
-                ids = self._read_in(entry.group, given)
+            ids = self._read_in(entry.group, given) if entry.role == "mask" else None
+            if ids is not None:  # the encoder's are no input of a decoder on its own
                 past = self._past(entry.group, cache)
                 mask = given.get(entry.name)
                 if mask is None:
@@ -91,11 +91,10 @@ class FlexitModule(RegionModule):
                     _require_mask(entry.name, mask, ids, past=past)
         return [given.get(entry.name) for entry in declared]
 
-    def _read_in(self, group: str, given: Mapping[str, Tensor | None]) -> Tensor:
-        """The ids or values of a group."""
-        ids = next(given[e.name] for e in self.program.inputs if e.group == group and e.role in ("ids", "values"))
-        assert ids is not None
-        return ids
+    def _read_in(self, group: str, given: Mapping[str, Tensor | None]) -> Tensor | None:
+        """The ids or values of a group, if it has any here."""
+        names = (e.name for e in self.program.inputs if e.group == group and e.role in ("ids", "values"))
+        return next((given[name] for name in names), None)
 
     def _past(self, group: str, cache: Sequence[Tensor] | None) -> int | None:
         """Tokens of a group that a cache holds; None where no state tells."""
