@@ -10,11 +10,16 @@ from dataclasses import dataclass
 
 WRAPPER = """
 import json, resource, sys, time
+from pathlib import Path
 began = time.perf_counter()
 exec(sys.argv[1])
-used = resource.getrusage(resource.RUSAGE_SELF)
-peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-print(json.dumps({"wall": time.perf_counter() - began, "peak": peak, "notes": globals().get("notes", {})}))
+wall = time.perf_counter() - began
+status = Path("/proc/self/status")
+if status.is_file():  # what getrusage says there includes the parent's memory at the fork
+    peak = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps({"wall": wall, "peak": peak, "notes": globals().get("notes", {})}))
 """
 
 
