@@ -1,4 +1,4 @@
-"""``causal_conv``: one causal filter per channel, whose state is the last inputs that were no padding."""
+"""``causal_conv``: one causal filter per channel over the tokens that are no padding; its state is the last of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from flexit.ir.types import Type, require
 class CausalConv(Op):
     """``x[B, S, C], new_mask i64[B, S] -> same``. Slots: ``weight [C, 1, kernel]``, ``bias [C]``.
 
-    Padded inputs count as zero, as do taps before the row's first token. State ``replace`` ``[B, kernel - 1, C]``:
-    the inputs up to the row's last unpadded slot.
+    Taps go by rank: pads are left out wherever they stand, so a row gives the same with and without them; taps before
+    the row's first token count as zero. State ``replace`` ``[B, kernel - 1, C]``: the last unpadded inputs.
     """
 
     name: ClassVar[str] = "causal_conv"

@@ -127,7 +127,7 @@ def bias_table(run, bias, path, *, mask, n_heads):
 
 
 def short_conv(run, f, path, ports):
-    """out(c * conv(b * v)) with [b, c, v] = in(x); padding counts as zero."""
+    """out(c * conv(b * v)) with [b, c, v] = in(x); taps go by unpadded tokens."""
     x, kernel, bias = ports["x"], f.get("kernel"), f.get("bias", False)
     f.aside("init")
     width = x.x.shape[-1]
@@ -138,8 +138,7 @@ def short_conv(run, f, path, ports):
     mixed = np.zeros_like(x.x)
     for row, slot in np.ndindex(mixed.shape[:2]):
         mixed[row, slot] = offset
-        for back in range(kernel):
-            at = slot - back
-            if at >= 0 and x.axis.mask[row, at]:
-                mixed[row, slot] += taps[:, 0, kernel - 1 - back] * b[row, at] * v[row, at]
+        tokens = [at for at in range(slot + 1) if x.axis.mask[row, at]]
+        for back, at in enumerate(reversed(tokens[-kernel:])):
+            mixed[row, slot] += taps[:, 0, kernel - 1 - back] * b[row, at] * v[row, at]
     return {"last_hidden_state": Sequence(linear(run, f"{path}.out_proj", c * mixed, d_out=width, bias=bias), x.axis)}

@@ -1,4 +1,4 @@
-"""``causal_conv``: ``nn.Conv1d`` holds the parameters; the convolution runs on past ++ masked input."""
+"""``causal_conv``: ``nn.Conv1d`` holds the parameters; the convolution runs on past ++ the unpadded input."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ def module(node: Node) -> nn.Module | None:
 
 
 def causal_conv(x: Tensor, mask: Tensor, weight: Tensor, *rest: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The result, and the last ``kernel - 1`` inputs up to each row's last unpadded slot."""
+    """The result, and the last ``kernel - 1`` unpadded inputs of each row."""
     bias, past = rest
     kept = weight.shape[-1] - 1
-    x = x * mask[:, :, None].to(x.dtype)
+    place = places(mask)[:, :, None].expand_as(x)
+    packed = torch.zeros_like(x).scatter(1, place, x * mask[:, :, None].to(x.dtype))
     before = x.new_zeros(x.shape[0], kept, x.shape[2]) if past is None else past
-    full = torch.cat([before, x], 1)
+    full = torch.cat([before, packed], 1)
     y = F.conv1d(full.transpose(1, 2), weight, bias, groups=weight.shape[0]).transpose(1, 2)
-    slots = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    start = (mask * slots).amax(1)
-    index = start[:, None] + torch.arange(kept, device=mask.device)
-    return y, full.gather(1, index[:, :, None].expand(-1, -1, full.shape[2]))
+    last = mask.sum(1)[:, None] + torch.arange(kept, device=mask.device)
+    return y.gather(1, place), full.gather(1, last[:, :, None].expand(-1, -1, full.shape[2]))
+
+
+def places(mask: Tensor) -> Tensor:
+    """Where each slot goes when a row's unpadded slots are moved before the others, in their order."""
+    count = mask.cumsum(1)
+    slots = torch.arange(mask.shape[1], device=mask.device)
+    return torch.where(mask != 0, count - 1, mask.sum(1, keepdim=True) + slots - count)
 
 
 def lower(node: Node, code: Code, past: Ref) -> Ref:
