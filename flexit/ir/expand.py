@@ -18,7 +18,7 @@ from flexit.ir.inputs import Vector as VectorInput
 from flexit.ir.ops.op import Dependence
 from flexit.ir.passes.merge import merge
 from flexit.ir.passes.prune import prune
-from flexit.ir.program import Group, Input, InputRole, Program, Value, join
+from flexit.ir.program import Group, Input, InputRole, Program, Value
 from flexit.ir.scope import EDGE
 from flexit.ir.spec import Spec, walk_blocks
 from flexit.ir.types import Type
@@ -44,9 +44,7 @@ def expand(spec: Spec) -> Expansion:
     probe = _Document(spec, lambda _: True)
     if probe.e.faults or not probe.outputs:
         return Expansion(None, tuple(probe.e.faults))
-    decoded, reason, faults = _decoded(probe)
-    if faults:
-        return Expansion(None, tuple(faults))
+    decoded, reason = _decoded(probe)
     final = _Document(spec, lambda group: group == decoded)
     return Expansion(merge(prune(final.program(decoded, reason))), ())
 
@@ -143,39 +141,23 @@ def output_edges(spec: Spec) -> dict[str, str]:
     return spec.outputs or {"last": next(reversed(spec.blocks))}
 
 
-def _decoded(probe: _Document) -> tuple[str | None, str, list[tuple[Block | None, str, Fault]]]:
+def _decoded(probe: _Document) -> tuple[str | None, str]:
     """The group that is fed step by step, or why there is none."""
     root = probe.root
     if "logits" not in probe.outputs:
-        return None, "no output is called logits", []
+        return None, "no output is called logits"
     lengths = {name for dim in probe.outputs["logits"].dims for name in symbols(dim)}
     stateful = {
         name for state in root.states for dim in state.type.dims if isinstance(dim, Dim) for name in symbols(dim)
     }
     stateful |= probe.e.replaced
     candidates = [group for group in probe.groups if group.seq in lengths and stateful & {group.seq, group.total}]
-    if len(candidates) > 1:
-        return None, "", [(None, "outputs", _two_decoded(candidates))]
-    if not candidates:
-        return None, "no output depends on an input through a causal state", []
+    if len(candidates) != 1:
+        return None, "the logits do not depend on one input through a causal state"
     group = candidates[0]
     found = dependences(root, group.seq)
     for name, value in probe.outputs.items():
         finding = found[value]
         if finding.level is Dependence.GLOBAL:
-            return None, f"{finding.culprit or name} looks at positions after its own", []
-    return group.name, "", []
-
-
-def _two_decoded(groups: list[Group]) -> Fault:
-    names = ", ".join(companions_name(group) for group in groups)
-    return Fault(
-        code="FX0801", field="", message="two inputs could be decoded", found=names,
-        expected="one input that reaches logits causally",
-        cure="give the graph one causal path to logits, or name another output logits",
-    )  # fmt: skip
-
-
-def companions_name(group: Group) -> str:
-    """How a group of inputs is called in messages."""
-    return join(group.name, "input_ids").replace(".", "_")
+            return None, f"{finding.culprit or name} looks at positions after its own"
+    return group.name, ""

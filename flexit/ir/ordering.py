@@ -42,11 +42,6 @@ def reachable(sources: Mapping[str, Set[str]], name: str) -> set[str]:
     return seen - {name}
 
 
-def reaches(sources: Mapping[str, Set[str]], name: str, target: str) -> bool:
-    """Whether ``name`` depends on ``target``, directly or not."""
-    return target in reachable(sources, name)
-
-
 def _cycles(sources: Mapping[str, Set[str]], rank: Mapping[str, int]) -> list[list[str]]:
     import networkx as nx  # slow to import, and graphs have cycles rarely
 

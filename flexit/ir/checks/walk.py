@@ -151,8 +151,3 @@ def _first_uses(plan: LayerPlan) -> dict[Choice, int]:
     for index, choice in enumerate(plan.choices):
         first.setdefault(choice, index)
     return first
-
-
-def in_layers(site: Site) -> bool:
-    """Whether the block stands in a layer that is repeated."""
-    return any(isinstance(block, Varied) for block in site.outer)

@@ -9,8 +9,6 @@ from flexit.ir.passes.inline import inline
 from flexit.ir.passes.prune import prune
 from flexit.ir.program import Input, Node, Program, Region, Value
 
-KEPT = "values"
-
 
 def has_static_states(program: Program) -> bool:
     """Whether there is anything to compute once."""

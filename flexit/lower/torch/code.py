@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
-from torch import nn
-
 from flexit.errors import LoweringError
 from flexit.ir.dims import Dim, Division, Size
 from flexit.ir.program import Node, Param, Region, Value
@@ -157,6 +155,3 @@ def module_path(node: Node) -> str | None:
     path = weight.path.rpartition(".")[0] if isinstance(weight, Param) else None
     together = all(isinstance(p, Param) and p.path.rpartition(".")[0] == path for p in node.params.values())
     return path if together else None
-
-
-Made = list[tuple[str, nn.Module]]
