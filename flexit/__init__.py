@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from flexit.ir.builder import Graph
     from flexit.ir.cost import cost
     from flexit.ir.io.load import load_spec
+    from flexit.ir.shrink import shrink
     from flexit.ir.spec import Spec
     from flexit.lower.onnx.model import to_onnx
     from flexit.lower.torch.module import to_torch
@@ -28,6 +29,7 @@ __all__ = [
     "export",
     "load_spec",
     "open_bundle",
+    "shrink",
     "to_onnx",
     "to_torch",
 ]
@@ -37,6 +39,7 @@ _HOMES = {
     "Spec": "flexit.ir.spec",
     "Graph": "flexit.ir.builder",
     "cost": "flexit.ir.cost",
+    "shrink": "flexit.ir.shrink",
     "to_torch": "flexit.lower.torch.module",
     "to_onnx": "flexit.lower.onnx.model",
     "export": "flexit.runtime.export",
