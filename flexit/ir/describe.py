@@ -93,24 +93,42 @@ def legal_kinds(trait: type[Kind]) -> list[str]:
 
 
 def example(cls: type[Group], name: str, type_: FieldType) -> Any:
-    """A value that the field could have, from the examples of the class if it has any."""
+    """A value that the field could have, from the examples of the class if it has any; None where none is known."""
     for instance in getattr(cls, "examples", ()):
         if name in instance:
             return instance[name]
     for option in type_.options:
-        match option:
-            case Number(integer=True):
-                return max(1, int(option.low or 1))
-            case Number():
-                return 1.0 if option.high is None or option.high > 1 else 0.1
-            case Flag():
-                return True
-            case Words(words=words):
-                return words[0]
-            case KindOf(trait=trait):
-                return legal_kinds(trait)[0]
-            case GroupOf():
-                return {}
-            case _:
-                continue
+        found = _example(option)
+        if found is not None:
+            return found
     return None
+
+
+def _example(option: Option) -> Any:
+    match option:
+        case Number(integer=True):
+            return max(1, int(option.low or 1))
+        case Number():
+            return 1.0 if option.high is None or option.high > 1 else 0.1
+        case Flag():
+            return True
+        case Words(words=words):
+            return words[0]
+        case KindOf(trait=trait):
+            kind = legal_kinds(trait)[0]
+            found = registry.find(trait, kind)
+            needed = None if found is None else _required(found)
+            return None if needed is None else {"kind": kind, **needed} if needed else kind
+        case GroupOf(cls=cls):
+            return _required(cls)
+        case ListOf(item=item):
+            item_ = next((found for inner in item.options if (found := _example(inner)) is not None), None)
+            return None if item_ is None else [item_]
+        case _:
+            return None
+
+
+def _required(cls: type[Group]) -> dict[str, Any] | None:
+    """The fields that must be written, with examples; None where one of them has none."""
+    needed = {name: example(cls, name, entry.type) for name, entry in as_slot(cls).items() if entry.required}
+    return None if None in needed.values() else needed

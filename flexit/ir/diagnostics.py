@@ -15,6 +15,7 @@ TITLES: dict[str, str] = {
     "FX0107": "empty, or not a mapping",
     "FX0108": "language version",
     "FX0109": "a model beyond the limits",
+    "FX0110": "a run config in place of a spec, or the reverse",
     "FX0201": "unknown field",
     "FX0202": "required field missing",
     "FX0203": "unknown kind, or one for later",

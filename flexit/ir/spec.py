@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
@@ -34,6 +34,7 @@ def _one_line(text: str) -> str:
 class Spec(Group):
     """One model, written down once."""
 
+    examples: ClassVar = ({"name": "tiny"},)
     flexit: Literal[1]
     """Language version; defaults are frozen per version."""
     name: Annotated[str, AfterValidator(_model_name)]

@@ -10,8 +10,8 @@ from flexit.ir.block import Block, Surroundings, TokenTable
 from flexit.ir.compile import compile_spec
 from flexit.ir.cost import Cost, cost
 from flexit.ir.expand import output_edges
-from flexit.ir.language import Group, Kind
-from flexit.ir.layers import LayerPlan, Template
+from flexit.ir.io.flow import flow
+from flexit.ir.layers import LayerPlan, Template, as_written
 from flexit.ir.measure import Measures
 from flexit.ir.program import Call, Program, Region, Value, join
 from flexit.ir.scope import resolve
@@ -226,26 +226,7 @@ def _step(region: Region, path: str, *, by_weights: bool) -> tuple[Call | None, 
 
 def written(value: object) -> str:
     """A field's value in flow style, without what was left out."""
-    match value:
-        case Group():
-            fields = type(value).model_fields.items()
-            data = {
-                entry.alias or name: getattr(value, name) for name, entry in fields if name in value.model_fields_set
-            }
-            if isinstance(value, Kind):
-                return written({"kind": value.kind, **data} if data else value.kind)
-            return written(data)
-        case Template():
-            return written(value.data)
-        case dict():
-            entries = cast("dict[str, object]", value)
-            return f"{{{', '.join(f'{name}: {written(entry)}' for name, entry in entries.items())}}}"
-        case list() | tuple():
-            return f"[{', '.join(map(written, cast('list[object]', value)))}]"
-        case bool() | None:
-            return {True: "true", False: "false", None: "null"}[value]
-        case _:
-            return str(value)
+    return flow(as_written(value))
 
 
 def _holds(value: object, kind: type) -> bool:

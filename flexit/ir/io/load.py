@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flexit.errors import Problem, SpecError
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import in_order
+from flexit.ir.io.languages import SPEC, mistaken
 from flexit.ir.io.migrate import migrate
 from flexit.ir.io.overrides import override
 from flexit.ir.io.source import MAX_BYTES, read_bytes
@@ -98,7 +99,7 @@ def check_text(
 
 def check_tree(root: Node) -> Checked:
     """The phases after reading: version, fields and kinds, graph, shapes."""
-    current = migrate(root)
+    current = mistaken(root, SPEC) or migrate(root)
     if isinstance(current, Problem):
         return Checked(None, None, (current,))
     written, unshared = write_out(current)

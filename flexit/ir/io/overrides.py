@@ -8,11 +8,12 @@ from dataclasses import replace
 from flexit.errors import Problem, SpecError
 from flexit.ir.annotations import FieldType, GroupOf
 from flexit.ir.diagnostics import problem
+from flexit.ir.io.flow import flow
 from flexit.ir.io.yaml import read_value
 from flexit.ir.schema.phase import merge_problem
 from flexit.ir.spec import Spec
 from flexit.ir.variation import MergeRefused, merge
-from flexit.ir.wording import nearest, shown
+from flexit.ir.wording import nearest, shown, typed
 from flexit.ir.written import Mark, Node
 
 DOCUMENT = FieldType((GroupOf(Spec),))
@@ -60,10 +61,26 @@ def _node(text: str, root: Node) -> Node:
             )
     mark = Mark(file, 0, 0)
     leaf = read_value(value, file)
+    if keys == ["blocks"] and not isinstance(leaf.value, dict):
+        raise SpecError([_refused_blocks(file, leaf, root)])
     node = _marked(leaf.at(tuple(keys)), mark)
     for depth in range(len(keys) - 1, -1, -1):
         node = Node({keys[depth]: node}, tuple(keys[:depth]), mark, {keys[depth]: mark}, touched=True, key=mark)
     return node
+
+
+def _refused_blocks(file: str, leaf: Node, root: Node) -> Problem:
+    """All blocks at once given a value; the cure sets a field that is there."""
+    blocks = root.entries["blocks"].entries if "blocks" in root.entries else {}
+    fields = ((name, key, node) for name, block in blocks.items() for key, node in block.entries.items())
+    example = next(
+        (f"blocks.{name}.{key}={flow(node.value)}" for name, key, node in fields if isinstance(node.value, int)),
+        "blocks.NAME.FIELD=VALUE",
+    )
+    return problem(
+        "FX0205", path="blocks", message="wrong type", expected="a field of a block, or a mapping of blocks",
+        found=typed(leaf.plain()), cure=f"write one field at a time, such as --set {example}",
+    ).at(file, None, None)  # fmt: skip
 
 
 def _marked(node: Node, mark: Mark) -> Node:

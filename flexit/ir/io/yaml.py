@@ -13,24 +13,27 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from flexit.errors import Problem, SpecError
 from flexit.ir.diagnostics import problem
+from flexit.ir.io.languages import SPEC, Language
 from flexit.ir.io.scalars import BadNumber, resolve
 from flexit.ir.io.source import MAX_BYTES, decode
-from flexit.ir.wording import cut
+from flexit.ir.wording import cut, several
 from flexit.ir.written import Mark, Node, dotted
 
 MAX_NESTING = 64
 MAX_NODES = 10_000
-MINIMAL = "flexit: 1, name: tiny, and blocks: with at least one block"
 Path = tuple[str | int, ...]
 
 
-def read(data: str | bytes, file: str = "<text>", *, max_bytes: int = MAX_BYTES) -> Node:
+def read(
+    data: str | bytes, file: str = "<text>", *, max_bytes: int = MAX_BYTES, wanted: Language = SPEC
+) -> Node:  # fmt: skip
     """The tree of a document.
 
     Args:
         data: YAML or JSON.
         file: how messages call it.
         max_bytes: size above which it is not even looked at.
+        wanted: what it should be written in.
 
     Raises:
         SpecError: it is no document; every problem that can be told apart is in it.
@@ -38,7 +41,7 @@ def read(data: str | bytes, file: str = "<text>", *, max_bytes: int = MAX_BYTES)
     text = decode(data, file, max_bytes)
     if isinstance(text, Problem):
         raise SpecError([text])
-    return _Reader(text, file).document()
+    return _Reader(text, file).document(wanted)
 
 
 def read_value(text: str, file: str) -> Node:
@@ -69,7 +72,7 @@ class _Reader:
         self.last: Any = None
         self.events = self._parsed(text)
 
-    def document(self) -> Node:
+    def document(self, wanted: Language) -> Node:
         """The one document of the text, a mapping.
 
         Raises:
@@ -80,9 +83,9 @@ class _Reader:
             empty = root.value is None
             self._add(
                 "FX0107", root.mark, message="the document is empty" if empty else "the document is not a mapping",
-                expected=f"a mapping such as {MINIMAL}",
+                expected=f"a mapping such as {wanted.smallest}",
                 found="nothing" if empty else "a list" if isinstance(root.value, list) else "a single value",
-                cure="write the keys flexit, name and blocks",
+                cure=f"write the keys {several(('flexit', *wanted.keys))}",
             )  # fmt: skip
             raise SpecError(self.problems)
         return root

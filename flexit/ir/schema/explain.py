@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from flexit.errors import Problem
 from flexit.ir.activations import LATER, SYNONYMS, Activation
-from flexit.ir.annotations import FieldType, Flag, GroupOf, KindOf, Number, Words, as_slot, fields
+from flexit.ir.annotations import FieldType, Flag, GroupOf, KindOf, Number, Text, Words, as_slot, fields
 from flexit.ir.describe import bounds, describe, example, family_name, legal_kinds
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
+from flexit.ir.io.flow import flow
 from flexit.ir.io.scalars import resolve
 from flexit.ir.language import Group
 from flexit.ir.names import PATTERN, free_name
@@ -19,6 +21,8 @@ from flexit.ir.wording import article, cut, either, nearest, shown, typed
 from flexit.ir.written import Mark, Node, dotted
 
 YES_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+OVERRIDE = "--set "
+"""Begins the place of a value that was given on the command line."""
 BAD_NAMES = "[a-z][a-z0-9_]{0,63}, no Python keyword and nothing that a PyTorch module has"
 
 
@@ -69,12 +73,14 @@ def missing_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
     """A required field that is not written."""
     del context
     assert spot.owner is not None
-    field = f"{spot.name}: {shown(example(spot.owner, str(spot.name), spot.type))}"
+    sample = example(spot.owner, str(spot.name), spot.type)
+    field = f"{spot.name}: {'...' if sample is None else flow(sample)}"
     bare = isinstance(spot.parent.value, str)
+    cure = f"add {field}" if sample is not None else f"add {spot.name}, {describe(spot.type)}"
     return at(
         spot, "FX0202", spot.mark, message="required field is missing",
         expected=f"{describe(spot.type)} (there is no default)",
-        found="nothing", cure=f"write {{kind: {spot.parent.value}, {field}}}" if bare else f"add {field}",
+        found="nothing", cure=f"write {{kind: {spot.parent.value}, {field}}}" if bare else cure,
     )  # fmt: skip
 
 
@@ -196,7 +202,6 @@ def _is_such(value: float, number: Number) -> bool:
 
 
 def _type_cure(spot: Spot, value: Any, number: Number | None) -> str:
-    name = spot.name if isinstance(spot.name, str) and spot.name else "a value"
     flag = any(isinstance(option, Flag) for option in spot.type.options)
     if isinstance(value, str) and number is not None and _is_number(value):
         return f"write {value} without quotes"
@@ -205,11 +210,23 @@ def _type_cure(spot: Spot, value: Any, number: Number | None) -> str:
     if flag and isinstance(value, str) and value.lower() in YES_NO:
         return f"write {YES_NO[value.lower()]}"
     if any(isinstance(option, KindOf) for option in spot.type.options):
-        return f"write {name}: {{kind: ...}}" if spot.owner is not None else "write a mapping with its kind"
-    if isinstance(value, int | float) and not number and not flag:
-        return f'write "{shown(value)}" in quotes if it is meant as text'
+        return _write_example(spot) or "write a mapping with its kind"
+    text = any(isinstance(option, Text) for option in spot.type.options)
+    if isinstance(value, int | float) and text and not flag:
+        return f"{_write(spot, shown(value))}, in quotes, if it is meant as text"
+    return _write_example(spot) or f"write {describe(spot.type)}"
+
+
+def _write_example(spot: Spot) -> str | None:
+    """A value to write, in the document or on the command line, wherever the wrong one is."""
     sample = example(spot.owner, str(spot.name), spot.type) if spot.owner is not None else None
-    return f"write {name}: {shown(sample)}" if sample is not None else f"write {describe(spot.type)}"
+    return None if sample is None else _write(spot, sample)
+
+
+def _write(spot: Spot, value: Any) -> str:
+    if spot.mark is not None and spot.mark.file.startswith(OVERRIDE):
+        return f"write {OVERRIDE}{shlex.quote(f'{dotted(spot.path)}={flow(value)}')}"
+    return f"write {spot.name}: {flow(value)}" if isinstance(spot.name, str) and spot.name else f"write {flow(value)}"
 
 
 def _is_number(text: str) -> bool:
@@ -222,7 +239,7 @@ def _is_number(text: str) -> bool:
 def _without_null(spot: Spot) -> str:
     entry = spot.entry
     if entry is None or entry.required:
-        return "write a value"
+        return _write_example(spot) or "write a value"
     if entry.inferred:
         return f"leave {entry.name} out; its value is then inferred"
     return f"leave {entry.name} out for its default, {shown(_plain(entry.default))}"

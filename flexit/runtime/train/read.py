@@ -10,15 +10,20 @@ from pydantic import ValidationError
 
 from flexit.errors import Problem, RunConfigError, SpecError
 from flexit.ir.annotations import FieldType, GroupOf
+from flexit.ir.diagnostics import problem
 from flexit.ir.faults import in_order, placed
+from flexit.ir.io.languages import RUN_CONFIG, cure_for_spec, mistaken
+from flexit.ir.io.load import presets
 from flexit.ir.io.migrate import migrate
 from flexit.ir.io.source import read_bytes
 from flexit.ir.io.yaml import read, read_value
 from flexit.ir.schema.explain import explain
 from flexit.ir.schema.locate import locate
 from flexit.ir.variation import MergeRefused, merge
+from flexit.ir.wording import several
 from flexit.ir.written import Mark, Node, dotted
 from flexit.runtime.train.config import RunConfig
+from flexit.runtime.train.identity import MARKER
 
 DOCUMENT = FieldType((GroupOf(RunConfig),))
 
@@ -34,6 +39,7 @@ def read_config(path: str | Path, *, sets: Sequence[str] = ()) -> tuple[RunConfi
         RunConfigError: it is not valid; every problem of the phase that failed is in it.
     """
     try:
+        _require_file(str(path))
         data = read_bytes(Path(path))
     except SpecError as error:
         raise RunConfigError(error.problems) from None
@@ -43,12 +49,12 @@ def read_config(path: str | Path, *, sets: Sequence[str] = ()) -> tuple[RunConfi
 def parse_config(data: str | bytes, file: str = "<text>", *, sets: Sequence[str] = ()) -> tuple[RunConfig, Node]:
     """Like :func:`read_config`, of a text."""
     try:
-        root = read(data, file)
+        root = read(data, file, wanted=RUN_CONFIG)
         for text in sets:
             root = _merged(root, text)
     except SpecError as error:
         raise RunConfigError(error.problems) from None
-    current = migrate(root)
+    current = mistaken(root, RUN_CONFIG) or migrate(root)
     if isinstance(current, Problem):
         raise RunConfigError([current])
     try:
@@ -118,6 +124,24 @@ def _best(config: RunConfig, root: Node) -> Iterator[Problem]:
             expected=f"checkpoint.every a multiple of evaluate.every, {evaluate.every}", found=str(keep.every),
             cure=f"set checkpoint.every to {max(1, keep.every // evaluate.every) * evaluate.every}",
         )  # fmt: skip
+
+
+def _require_file(name: str) -> None:
+    """Say what to do with a preset and with a run folder, where a run config is asked for."""
+    if name in presets() and not Path(name).exists():
+        refused = problem(
+            "FX0110", path="", message="this is a preset, not a run config", found=f"the spec {name}",
+            expected=f"a file with {several(RUN_CONFIG.keys)}", cure=cure_for_spec(name),
+        )  # fmt: skip
+    elif Path(name, MARKER).is_file():
+        refused = problem(
+            "FX0110", path="", message="this is a run folder, not a run config", found=f"a folder with {MARKER}",
+            expected=f"a file with {several(RUN_CONFIG.keys)}",
+            cure="give the run config that the run began with, whose out is this folder",
+        )  # fmt: skip
+    else:
+        return
+    raise RunConfigError([refused.at(name, None, None)])
 
 
 def _explained(error: ValidationError, root: Node) -> Iterator[Problem]:
