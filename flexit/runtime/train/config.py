@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class Source(Kind, family="Source"):
 class Text(Source, kind="text"):
     """UTF-8 files, each one document."""
 
+    examples: ClassVar = ({"files": ["corpus/*.txt"]},)
     files: list[str]
     """Names or patterns, relative to the run config; each must match a file."""
 
@@ -44,6 +45,7 @@ class Bpe(Tokenizer, kind="bpe"):
 class File(Tokenizer, kind="file"):
     """A tokenizer that exists."""
 
+    examples: ClassVar = ({"path": "tokenizer.json"},)
     path: str
     """A ``tokenizer.json``, relative to the run config."""
     separator: str | None = None
@@ -60,6 +62,7 @@ class Validation(Group):
 class Data(Group):
     """What is learned from."""
 
+    examples: ClassVar = ({"seq_len": 128},)
     train: Source
     """The text."""
     validation: Validation | None = None
@@ -158,6 +161,7 @@ class Log(Group):
 class RunConfig(Group):
     """How a model is trained."""
 
+    examples: ClassVar = ({"model": "tiny.yaml", "out": "runs/first"},)
     flexit: Literal[1]
     """Version of the run config language; defaults are frozen per version."""
     model: str
