@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from flexit.ir.language import INFERRED, Group
+from flexit.ir.block import Fault
+from flexit.ir.language import INFERRED, Group, PositiveFloat
 
 
 class Rotary(Group):
@@ -14,9 +16,22 @@ class Rotary(Group):
 
     later: ClassVar[tuple[str, ...]] = ("scaling", "xpos_base", "on_value")
 
-    theta: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 10000.0
-    """Base of the frequencies."""
+    theta: PositiveFloat = 10000.0
+    """Base of the frequencies, over 1."""
     style: Literal["half", "interleaved"] = "half"
     """Pairs (i, i + dim/2) (Llama, NeoX), or (2i, 2i+1) (GPT-J, Cohere)."""
     dim: Annotated[Annotated[int, Field(ge=2)] | None, INFERRED] = None
     """Channels that turn; inferred: all of the head."""
+
+    def check(self) -> Iterator[Fault]:
+        """Faults of the group, in its own fields."""
+        yield from check_theta(self.theta)
+
+
+def check_theta(theta: float) -> Iterator[Fault]:
+    """A base of frequencies must be over 1, or they do not fall."""
+    if theta <= 1:
+        yield Fault(
+            code="FX0406", field="theta", message="is no base of falling frequencies", expected="a number over 1",
+            found=str(theta), cure="write 10000.0, or leave theta out",
+        )  # fmt: skip

@@ -288,6 +288,11 @@ def _nothing_to_chain(main: str, port: Port, ports: Sequence[str]) -> Fault:
             code="FX0307", field="from", message=f"the port {main} does not chain",
             expected="from: with its edges", found="no from:", cure=f"add from: {'[a, b]' if port.variadic else main}",
         )  # fmt: skip
+    if not ports:
+        return Fault(
+            code="FX0307", field="from", message="nothing to chain from", expected="a graph input to read",
+            found="no from:, and no graph input", cure="leave inputs out, or declare one under it",
+        )  # fmt: skip
     return Fault(
         code="FX0307", field="from", message="nothing to chain from", expected=f"from: with one of {', '.join(ports)}",
         found="no from:, and several graph inputs", cure=f"add from: {next(iter(ports), 'input_ids')}",

@@ -79,6 +79,7 @@ class BlockRules:
         self.say("FX0508", when=(types >= 2) != ("token_types" in ports))
         tokens, segments = ports.get("tokens"), ports.get("token_types")
         self.say("FX0402", when=tokens and segments and tokens.axis != segments.axis)
+        self.say("FX0406", when=position is not None and position.get("theta", 2) <= 1)
         width = table[1] if table else None
         if position is not None and position["kind"] == "sinusoidal" and width is not None:
             self.say("FX0405", when=width % 2)
@@ -110,6 +111,7 @@ class BlockRules:
         qk = b["qk"]
         self.say("FX0501", when=qk["at"] != "before_rotary" and (b["rotary"] is None or qk["norm"] is None))
         self.say("FX0501", when=qk["norm"] is None and qk["over"] != "head")
+        self.say("FX0406", when=b["rotary"] is not None and b["rotary"]["theta"] <= 1)
         if x is None:
             return None
         self.say("FX0403", when=b["head_dim"] is None and x.width % b["n_heads"])

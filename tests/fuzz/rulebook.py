@@ -33,7 +33,7 @@ learned: Position
   ids Ids "rank"
 sinusoidal: Position
   style interleaved|concat|fairseq "interleaved"
-  theta float>1 10000.0
+  theta float>0 10000.0
   offset int>=0 0
   ids Ids "rank"
 rank: Ids
@@ -107,7 +107,7 @@ full: Mask
 causal: Mask
   window int>=1|null null
 Rotary:
-  theta float>1 10000.0
+  theta float>0 10000.0
   style half|interleaved "half"
   dim int>=2 inferred
 t5: Bias

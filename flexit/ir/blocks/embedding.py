@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName, Fault, Inferred, Norm, Port, Surroundings, TokenTable
@@ -10,7 +11,6 @@ from flexit.ir.edges import Sequence, Tokens
 from flexit.ir.expander import Expander
 from flexit.ir.language import InferredInt, PositiveFloat, PositiveInt, Probability
 from flexit.ir.positions.base import Position
-from flexit.ir.positions.sinusoidal import Sinusoidal
 from flexit.ir.program import Value
 
 
@@ -73,19 +73,15 @@ class Embedding(Block, kind="embedding"):
                 code="FX0501", field="norm_at", message="has no effect", expected=f"sum, since {other}",
                 found=self.norm_at, cure="delete norm_at",
             )  # fmt: skip
-        position, width = self.position, self.d_model
-        if isinstance(position, Sinusoidal) and width is not None:
-            if width % 2:
-                yield Fault(
-                    code="FX0405", field="d_model", message="odd width of a sinusoidal table",
-                    expected="an even number, since sines and cosines come in pairs", found=str(width),
-                    cure=f"set d_model to {width + 1}",
-                )  # fmt: skip
-            elif position.style == "fairseq" and width < 4:
-                yield Fault(
-                    code="FX0406", field="d_model", message="too narrow for fairseq sinusoids",
-                    expected="at least 4", found=str(width), cure="set d_model to 4 or more",
-                )  # fmt: skip
+        if self.norm is not None and self.norm_at == "token" and self.position is None and self.token_types is None:
+            yield Fault(
+                code="FX0501", field="norm_at", message="has no effect",
+                expected="sum, since nothing is added to the tokens", found="token", cure="delete norm_at",
+            )  # fmt: skip
+        if self.position is not None:
+            yield from (replace(fault, field=f"position.{fault.field}") for fault in self.position.check())
+            if self.d_model is not None:
+                yield from self.position.check_width(self.d_model)
 
     def _check_tie(self) -> Iterator[Fault]:
         for name in ("vocab_size", "d_model"):
@@ -101,6 +97,11 @@ class Embedding(Block, kind="embedding"):
                     code="FX0702", field=name, message="is fixed by tied_to",
                     expected=f"nothing: {name} is that of {self.tied_to}", found=str(value), cure=f"delete {name}",
                 )  # fmt: skip
+
+    def _check_tied_width(self, width: int) -> Iterator[Fault]:
+        for fault in self.position.check_width(width) if self.position is not None else ():
+            cure = "set d_model of that embedding so that it fits, or write another position here"
+            yield replace(fault, field="tied_to", found=f"{width}, the width of {self.tied_to}", cure=cure)
 
     def check_ports(self, **ports: Tokens) -> Iterator[Fault]:
         wired = ports.get("token_types")
@@ -133,6 +134,7 @@ class Embedding(Block, kind="embedding"):
         if self.tied_to is not None:
             table = e.table(self, self.tied_to)
             width = e.draft.width = table.width
+            e.refuse(self, *self._check_tied_width(width))
             x = e.tied_embedding(tokens.ids, table)
         else:
             assert self.vocab_size is not None and self.d_model is not None

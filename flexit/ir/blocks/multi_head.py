@@ -126,6 +126,8 @@ class MultiHead(Mixer, kind="multi_head"):
                 expected=f"a divisor of n_heads, which is {self.n_heads}{{line n_heads}}: {_listed(divisors)}",
                 found=str(groups), cure=f"set n_kv_heads to {_listed(near)}",
             )  # fmt: skip
+        if self.rotary is not None:
+            yield from (replace(fault, field=f"rotary.{fault.field}") for fault in self.rotary.check())
         if self.qk.at != "before_rotary" and self.rotary is None:
             yield Fault(
                 code="FX0501", field="qk.at", message="has no effect", expected="before_rotary, since rotary is null",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from flexit.ir.block import Fault
 from flexit.ir.edges import Axis
 from flexit.ir.language import Kind
 from flexit.ir.program import Value
@@ -42,6 +44,15 @@ class Position(Kind, family="Position", package="flexit.ir.positions"):
     def max_positions(self) -> int | None:
         """The longest sequence, if there is one."""
         return None
+
+    def check(self) -> Iterator[Fault]:
+        """Faults that the fields alone show."""
+        yield from ()
+
+    def check_width(self, width: int) -> Iterator[Fault]:
+        """Faults of a table of this width; the field is the ``d_model`` that says it."""
+        del width
+        yield from ()
 
     def expand(self, e: Expander, axis: Axis, width: int) -> Value:
         """``[batch or 1, seq, width]``, with parameters ``positions`` below the current path."""

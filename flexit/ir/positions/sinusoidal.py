@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from flexit.ir.block import Fault
 from flexit.ir.edges import Axis
+from flexit.ir.language import PositiveFloat
 from flexit.ir.positions.base import Ids, Position, Rank
 from flexit.ir.program import Value
+from flexit.ir.rotary import check_theta
 
 if TYPE_CHECKING:
     from flexit.ir.expander import Expander
@@ -19,12 +23,28 @@ class Sinusoidal(Position, kind="sinusoidal"):
 
     style: Literal["interleaved", "concat", "fairseq"] = "interleaved"
     """sin, cos in turn (Vaswani); all sin then all cos (Marian); the same with exponent -i/(d/2-1) (M2M, XGLM)."""
-    theta: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 10000.0
-    """Base of the frequencies."""
+    theta: PositiveFloat = 10000.0
+    """Base of the frequencies, over 1."""
     offset: Annotated[int, Field(ge=0)] = 0
     """Added to every position id."""
     ids: Ids = Rank()
     """The position ids where none are passed."""
+
+    def check(self) -> Iterator[Fault]:
+        yield from check_theta(self.theta)
+
+    def check_width(self, width: int) -> Iterator[Fault]:
+        if width % 2:
+            yield Fault(
+                code="FX0405", field="d_model", message="odd width of a sinusoidal table",
+                expected="an even number, since sines and cosines come in pairs", found=str(width),
+                cure=f"set d_model to {width + 1}",
+            )  # fmt: skip
+        elif self.style == "fairseq" and width < 4:
+            yield Fault(
+                code="FX0406", field="d_model", message="too narrow for fairseq sinusoids",
+                expected="at least 4", found=str(width), cure="set d_model to 4 or more",
+            )  # fmt: skip
 
     def expand(self, e: Expander, axis: Axis, width: int) -> Value:
         half = width // 2
