@@ -54,7 +54,8 @@ class Param:
         role: what it is for; initialisation, weight decay and quantisation go by it.
         width: width of the block's input (of an embedding: its output), which ``rsqrt_d_model`` means.
         first_value: value of parameters that are never drawn (layer scale, mixing weights), else None.
-        offset: what an op adds before use (``gain_offset``), so that "ones" can mean the applied gain.
+        offset: what an op adds before use (``gain_offset``); it is subtracted from what ``init`` says, which therefore
+            means the applied gain.
         head_dim: head width of a query projection, which ``rsqrt_fan_in_head_dim`` means.
     """
 

@@ -106,9 +106,24 @@ def test_the_innermost_entry_wins():
         assert (array == expected).all(), path
 
 
-def test_ones_mean_the_applied_gain():
-    spec = document({"embed": TABLE, "norm": {"kind": "rms_norm", "gain_offset": 0.75}})
-    assert (first_values(spec)["norm.weight"] == 0.25).all()
+@pytest.mark.parametrize(
+    ("init", "stored"),
+    [({}, 0.25), ({"gain": "ones"}, 0.25), ({"gain": "zeros"}, -0.75), ({"gain": constant(3)}, 2.25)],
+)
+def test_an_entry_for_gains_means_the_applied_gain(init, stored):
+    norm = {"kind": "rms_norm", "gain_offset": 0.75}
+    at_document = document({"embed": TABLE, "norm": norm}, init=init)
+    at_block = document({"embed": TABLE, "norm": {**norm, "init": init}})
+    for spec in (at_document, at_block):
+        assert (first_values(spec)["norm.weight"] == stored).all()
+
+
+def test_drawn_gains_are_applied_gains_too():
+    spread = {"kind": "uniform", "limit": 0.1}
+    norm = {"kind": "rms_norm", "gain_offset": 1.0, "init": {"gain": spread}}
+    stored = first_values(document({"embed": TABLE, "norm": norm}))["norm.weight"]
+    assert (abs(stored + 1.0) <= 0.1).all()
+    assert stored.std() > 0.01
 
 
 def test_defaults():

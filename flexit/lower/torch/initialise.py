@@ -16,6 +16,9 @@ from flexit.ir.branches import residual_branches
 from flexit.ir.program import Param, Program
 from flexit.ir.spec import Spec
 
+_UNSAID = {"gain": init.Ones(), "bias": init.Zeros(), "sink": init.Zeros()}
+"""What a role is drawn by if no entry says so; every other role is a weight."""
+
 
 def initial_values(spec: Spec, program: Program, *, seed: int) -> Mapping[str, Tensor]:
     """Every parameter by path, in fp32 on the CPU."""
@@ -36,18 +39,14 @@ def _drawn(spec: Spec, param: Param, *, branches: int, generator: torch.Generato
     value = torch.empty(param.shape, dtype=torch.float32)
     if param.first_value is not None:
         return torch.tensor(param.first_value, dtype=torch.float32).reshape(param.shape)
-    how = spec.init_of(param.path, param.role)
-    if how is None and param.role not in ("gain", "bias", "sink"):
-        how = init.Normal()
-    if how is None:
-        return value.fill_(1.0 - param.offset if param.role == "gain" else 0.0)
+    how = spec.init_of(param.path, param.role) or _UNSAID.get(param.role, init.Normal())
     scale = 1.0
     if getattr(how, "depth_scaled", False) and branches:
         scale = branches**-0.5
     matrices = value if value.dim() == 3 and param.role != "conv" else value.unsqueeze(0)
     for matrix in matrices:
         _draw(how, matrix, param, scale=scale, generator=generator)
-    return value
+    return value - param.offset if param.offset else value
 
 
 def _draw(how: init.Init, value: Tensor, param: Param, *, scale: float, generator: torch.Generator) -> None:
