@@ -4,57 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from math import isqrt
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from flexit.ir.block import Block, Fault, Inferred, Mixer, Norm, Port, Surroundings
+from flexit.ir.attention.checks import check_cross, check_groups, check_heads, check_rotary, missing_mask
+from flexit.ir.attention.projections import AttentionBias, biases, joined, split
+from flexit.ir.attention.qk import Qk
+from flexit.ir.attention.scores import Scores
+from flexit.ir.block import Block, Fault, Inferred, Mixer, Port, Surroundings
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
-from flexit.ir.language import INFERRED, Group, InferredInt, PositiveFloat, PositiveInt, Probability
+from flexit.ir.language import INFERRED, InferredInt, PositiveInt, Probability
 from flexit.ir.masks import Full, Mask
 from flexit.ir.program import Value
 from flexit.ir.rotary import Rotary
-from flexit.ir.score_bias.base import Bias, SharedBias
-from flexit.ir.wording import shown
-
-
-class AttentionBias(Group):
-    """Which projections have a bias (Qwen2: q, k, v; Whisper: q, v, o)."""
-
-    q: bool = False
-    """Queries."""
-    k: bool = False
-    """Keys."""
-    v: bool = False
-    """Values."""
-    o: bool = False
-    """Output."""
-
-
-class Qk(Group):
-    """What happens to q and k between projection and scores."""
-
-    later: ClassVar[tuple[str, ...]] = ("gain", "v_norm")
-
-    norm: Norm | None = None
-    """On q and k."""
-    over: Literal["head", "all"] = "head"
-    """Statistics per head, or over all heads at once (OLMo2)."""
-    at: Literal["before_rotary", "after_rotary"] = "before_rotary"
-    """Only with rotary; after: Hunyuan."""
-
-
-class Scores(Group):
-    """scale * q.k, + bias, mask, softmax."""
-
-    later: ClassVar[tuple[str, ...]] = ("inverse_layer_scale", "softcap", "sinks", "temperature")
-
-    scale: PositiveFloat | Literal["rsqrt_head_dim"] = "rsqrt_head_dim"
-    """Factor on q.k; 1.0 = none (T5, GPT-Neo)."""
-    bias: Bias | None = None
-    """This attention's own bias."""
+from flexit.ir.score_bias.base import Heads, Reader, Terms
+from flexit.ir.score_bias.shared import read
 
 
 class MultiHead(Mixer, kind="multi_head"):
@@ -117,119 +83,79 @@ class MultiHead(Mixer, kind="multi_head"):
         return super().child(path)
 
     def check(self) -> Iterator[Fault]:
-        groups = self.n_kv_heads
-        if groups is not None and self.n_heads % groups:
-            divisors = _divisors(self.n_heads)
-            near = [n for n in divisors if n < groups][-1:] + [n for n in divisors if n > groups][:1]
-            yield Fault(
-                code="FX0404", field="n_kv_heads", message="does not divide n_heads",
-                expected=f"a divisor of n_heads, which is {self.n_heads}{{line n_heads}}: {_listed(divisors)}",
-                found=str(groups), cure=f"set n_kv_heads to {_listed(near)}",
-            )  # fmt: skip
+        yield from check_groups(self.n_heads, self.n_kv_heads)
         if self.rotary is not None:
             yield from (replace(fault, field=f"rotary.{fault.field}") for fault in self.rotary.check())
-        if self.qk.at != "before_rotary" and self.rotary is None:
-            yield Fault(
-                code="FX0501", field="qk.at", message="has no effect", expected="before_rotary, since rotary is null",
-                found=self.qk.at, cure="delete qk.at, or write rotary: {}",
-            )  # fmt: skip
-        if self.qk.norm is None and (self.qk.over != "head" or self.qk.at != "before_rotary"):
-            field = "over" if self.qk.over != "head" else "at"
-            yield Fault(
-                code="FX0501", field=f"qk.{field}", message="has no effect",
-                expected="the default, since qk.norm is null", found=str(getattr(self.qk, field)),
-                cure=f"delete qk.{field}, or write qk.norm",
-            )  # fmt: skip
+        yield from self.qk.check_with(self.rotary)
 
     def check_ports(self, **ports: Any) -> Iterator[Fault]:
         x: Sequence = ports["x"]
         memory: Sequence = ports.get("memory", x)
-        if self.head_dim is None and x.width % self.n_heads:
-            near = sorted(_divisors(x.width), key=lambda n: abs(n - self.n_heads))[:3]
-            yield Fault(
-                code="FX0403", field="n_heads", message="does not divide the width of x",
-                expected=f"a divisor of {x.width}, or head_dim written", found=str(self.n_heads),
-                cure=f"set n_heads to {_listed(sorted(near))}, or write head_dim",
-            )  # fmt: skip
-            return
-        if memory.axis is x.axis:
+        found = list(check_heads(self.n_heads, x.width)) if self.head_dim is None else []
+        if found:
+            yield from found
+        elif memory.axis is x.axis:
             yield from self._check_self(x)
         else:
-            yield from self._check_cross(memory)
+            masked = self.mask is not None and self.mask != Full()
+            rotated, biased = self.rotary is not None, self.scores.bias is not None
+            yield from check_cross(self, memory, rotary=rotated, bias=biased, mask=masked)
 
     def _check_self(self, x: Sequence) -> Iterator[Fault]:
         if self.mask is None:
-            yield Fault(
-                code="FX0202", field="mask", message="required field is missing",
-                expected="a Mask: full or causal (there is no default)", found="nothing",
-                cure="add mask: causal for a language model, mask: full for an encoder",
-            )  # fmt: skip
+            yield missing_mask()
             return
+        heads = self._heads(x)
         if self.rotary is not None:
-            yield from self._check_rotary(x, self.rotary)
+            yield from check_rotary(self.rotary, heads.head_dim, written=self.head_dim is not None)
         if self.scores.bias is not None:
-            for fault in self.scores.bias.check_for(two_sided=not self.mask.is_causal):
+            for fault in self.scores.bias.check_for(heads):
                 yield replace(fault, field=f"scores.bias.{fault.field}")
 
-    def _check_rotary(self, x: Sequence, rotary: Rotary) -> Iterator[Fault]:
-        head_dim = self._head_dim(x)
-        dim = rotary.dim or head_dim
-        if dim > head_dim:
-            yield Fault(
-                code="FX0405", field="rotary.dim", message="more channels than a head has", found=str(dim),
-                expected=f"at most head_dim, which is {head_dim}", cure=f"set rotary.dim to {head_dim} or less",
-            )  # fmt: skip
-        elif dim % 2:
-            because = "" if rotary.dim else ", because rotary.dim is head_dim unless written"
-            cure = f"write rotary: {{dim: {dim - 1}}}" if dim > 2 else "make head_dim even"
-            yield Fault(
-                code="FX0405", field="rotary.dim" if rotary.dim else "head_dim" if self.head_dim else "rotary",
-                message="odd number of rotated channels",
-                expected="an even number, since rotary turns channels in pairs", found=f"{dim}{because}",
-                cure=f"make head_dim even, or {cure}" if dim > 2 else cure,
-            )  # fmt: skip
-
-    def _check_cross(self, memory: Sequence) -> Iterator[Fault]:
-        refused: list[tuple[str, str, str]] = []
-        if self.rotary is not None:
-            refused.append(("rotary", "rotation in cross-attention", "whose positions cannot be compared"))
-        if self.scores.bias is not None:
-            refused.append(("scores.bias", "a score bias in cross-attention", "whose positions cannot be compared"))
-        if self.mask is not None and self.mask != Full():
-            refused.append(("mask", "a mask in cross-attention", "all of whose unpadded keys are visible"))
-        for field, message, reason in refused:
-            legal = "full" if field == "mask" else "null"
-            written = "" if self.node is None else shown(self.node.find(tuple(field.split(".")))[0].plain())
-            yield Fault(
-                code="FX0502", field=field, message=message,
-                expected=f"{legal}: memory is another sequence ({memory.axis.described}), {reason}",
-                found=written or "one", cure=f"delete {field} here; keep it in attention",
-            )  # fmt: skip
+    def _heads(self, x: Sequence) -> Heads:
+        """Everything about the heads that was left out, too."""
+        head_dim = self.head_dim or x.width // self.n_heads
+        return Heads(
+            n_heads=self.n_heads, n_kv_heads=self.n_kv_heads or self.n_heads, head_dim=head_dim,
+            v_head_dim=self.v_head_dim or head_dim, width=x.width, mask=self.mask or Full(), sinks=False,
+        )  # fmt: skip
 
     def expand(self, e: Expander, x: Sequence, memory: Sequence | None = None) -> Sequence:
         source = memory or x
-        cross = source.axis is not x.axis
-        head_dim, groups = self._head_dim(x), self.n_kv_heads or self.n_heads
-        v_dim = self.v_head_dim or head_dim
-        bias = self.bias if isinstance(self.bias, AttentionBias) else AttentionBias(**dict.fromkeys("qkvo", self.bias))
-        q = e.linear(x.x, self.n_heads * head_dim, "q_proj", bias=bias.q, role="query_projection", head_dim=head_dim)
-        k = e.linear(source.x, groups * head_dim, "k_proj", bias=bias.k)
-        v = e.linear(source.x, groups * v_dim, "v_proj", bias=bias.v)
-        q = self._prepared(e, x, q, norm_name="q_norm", heads=self.n_heads, head_dim=head_dim)
-        k = self._prepared(e, x, k, norm_name="k_norm", heads=groups, head_dim=head_dim)
-        v = _split(e, v, groups, dim=v_dim)
-        causal = not cross and self.mask is not None and self.mask.is_causal
+        heads, cross = self._heads(x), source.axis is not x.axis
+        bias = biases(self.bias)
+        q, k = self._project_q(e, x.x, heads), self._project_k(e, source.x, heads)
+        v = e.linear(source.x, heads.n_kv_heads * heads.v_head_dim, "v_proj", bias=bias.v)
+        q = self.qk.heads(e, q, "q_norm", heads=heads.n_heads, axis=x.axis, rotary=self.rotary)
+        k = self.qk.heads(e, k, "k_norm", heads=heads.n_kv_heads, axis=x.axis, rotary=self.rotary)
+        v = split(e, v, heads.n_kv_heads)
+        causal = not cross and heads.causal
         if cross:
             k, v = e.keep(k, source.axis, "key"), e.keep(v, source.axis, "value")
         elif causal:
             k, v = e.append(k, x.axis, "key", dim=2), e.append(v, x.axis, "value", dim=2)
-        scale = head_dim**-0.5 if self.scores.scale == "rsqrt_head_dim" else self.scores.scale
-        pieces = tuple(self.mask.pieces()) if self.mask is not None and not cross else ()
-        mask = e.mask(source.axis, pieces, causal=causal)
-        score_bias = None if cross else self._score_bias(e, x, causal)
-        y = e.attention(q, k, v, mask=mask, bias=score_bias, scale=scale, causal=causal, dropout=self.dropout)
-        y = e.reshape(e.permute(y, 0, 2, 1, 3), "=0", "=1", "*")
-        return x.of(e.linear(y, x.width, "o_proj", bias=bias.o, role="residual_projection"))
+        mask = e.mask(source.axis, () if cross else tuple(heads.mask.pieces()), causal=causal)
+        terms = Terms() if cross else self._terms(e, x, heads, q=q, k=k)
+        y = self.scores.mixed(e, q=q, k=k, v=v, mask=mask, causal=causal, dropout=self.dropout, terms=terms)
+        return x.of(e.linear(joined(e, y), x.width, "o_proj", bias=bias.o, role="residual_projection"))
+
+    def _project_q(self, e: Expander, rows: Value, heads: Heads) -> Value:
+        width, head_dim = heads.n_heads * heads.head_dim, heads.head_dim
+        bias = biases(self.bias).q
+        return e.linear(rows, width, "q_proj", bias=bias, role="query_projection", head_dim=head_dim)
+
+    def _project_k(self, e: Expander, rows: Value, heads: Heads) -> Value:
+        return e.linear(rows, heads.n_kv_heads * heads.head_dim, "k_proj", bias=biases(self.bias).k)
+
+    def _terms(self, e: Expander, x: Sequence, heads: Heads, *, q: Value, k: Value) -> Terms:
+        """What the score bias adds, the attention's own or the stack's."""
+        bias = biases(self.bias)
+        reader = Reader(
+            heads=heads, axis=x.axis, q=q, k=k, scale=self.scores.factor(heads.head_dim),
+            project_q=lambda rows: self._project_q(e, rows, heads),
+            project_k=lambda rows: self._project_k(e, rows, heads), biased=(bias.q, bias.k),
+        )  # fmt: skip
+        return read(e, self, self.scores.bias, reader=reader)
 
     def inferred(self, around: Surroundings) -> Iterator[Inferred]:
         head_dim = self.head_dim or around.width // self.n_heads
@@ -243,56 +169,3 @@ class MultiHead(Mixer, kind="multi_head"):
             yield Inferred("rotary.dim", head_dim, "= head_dim")
         if self.mask is None:
             yield Inferred("mask", "full", "over another sequence")
-
-    def _head_dim(self, x: Sequence) -> int:
-        return self.head_dim or x.width // self.n_heads
-
-    def _prepared(self, e: Expander, x: Sequence, h: Value, *, norm_name: str, heads: int, head_dim: int) -> Value:
-        """Heads of q or k, normed and rotated: ``[batch, heads, seq, head_dim]``."""
-        norm, late = self.qk.norm, self.qk.at == "after_rotary"
-        if norm is not None and not late and self.qk.over == "all":
-            h = norm.apply(e, h, norm_name)
-        h = e.reshape(h, "=0", "=1", heads, head_dim)
-        if norm is not None and not late and self.qk.over == "head":
-            h = norm.apply(e, h, norm_name)
-        h = e.permute(h, 0, 2, 1, 3)
-        if self.rotary is not None:
-            dim = self.rotary.dim or head_dim
-            h = e.rotate(h, e.rotary(x.axis, dim=dim, theta=self.rotary.theta), dim=dim, style=self.rotary.style)
-        if norm is not None and late and self.qk.over == "head":
-            h = norm.apply(e, h, norm_name)
-        if norm is not None and late and self.qk.over == "all":
-            flat = e.reshape(e.permute(h, 0, 2, 1, 3), "=0", "=1", "*")
-            h = _split(e, norm.apply(e, flat, norm_name), heads, dim=head_dim)
-        return h
-
-    def _score_bias(self, e: Expander, x: Sequence, causal: bool) -> Value | None:
-        shared: SharedBias | None = e.provided("score_bias")
-        own = self.scores.bias
-        if shared is not None and own is not None:
-            e.refuse(self, Fault(
-                code="FX0503", field="scores.bias", message="a second score bias on one attention",
-                expected="one: the stack has a score_bias for all of its layers", found=own.kind,
-                cure="delete scores.bias here, or score_bias of the stack",
-            ))  # fmt: skip
-        if shared is not None:
-            return shared.read(e, x.axis, n_heads=self.n_heads, causal=causal)
-        if own is None:
-            return None
-        with e.inside("score_bias", x.width):
-            return own.expand(e, x.axis, n_heads=self.n_heads, causal=causal)
-
-
-def _split(e: Expander, h: Value, heads: int, *, dim: int) -> Value:
-    return e.permute(e.reshape(h, "=0", "=1", heads, dim), 0, 2, 1, 3)
-
-
-def _divisors(number: int) -> list[int]:
-    """All of them, in order."""
-    small = [n for n in range(1, isqrt(number) + 1) if number % n == 0]
-    return sorted({*small, *(number // n for n in small)})
-
-
-def _listed(numbers: list[int]) -> str:
-    texts = [str(number) for number in numbers]
-    return " or ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,7 +13,8 @@ from flexit.ir.edges import Each, Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import Group, PositiveInt
 from flexit.ir.layers import LayerPlan, check_variation
-from flexit.ir.score_bias.base import Bias, SharedBias
+from flexit.ir.score_bias.base import Bias
+from flexit.ir.score_bias.shared import SharedBias
 from flexit.ir.template import Template
 from flexit.ir.variation import Choice
 
@@ -175,23 +175,21 @@ class Stack(Block, kind="stack"):
                 found=self.score_bias.kind,
                 cure="delete score_bias here, or that of the stack around",
             ))  # fmt: skip
-        return SharedBias(self.score_bias, x.x, (*e.draft.scope, "score_bias"), [])
+        return SharedBias(self.score_bias, x.x, (*e.draft.scope, "score_bias"))
 
     def _check_shared(self, e: Expander, shared: SharedBias | None) -> None:
         if shared is None:
             return
-        readers = sorted(set(shared.readers))
-        if not readers:
+        needs = shared.needs()
+        if not needs:
             e.refuse(self, Fault(
                 code="FX0503", field="score_bias", message="no self-attention reads it",
                 expected="layers with self-attention", found="none", cure="delete score_bias",
             ))  # fmt: skip
-        if len(readers) > 1:
-            shown = ", ".join(f"{heads} heads {'causal' if causal else 'full'}" for heads, causal in readers)
+        if len(needs) > 1:
             e.refuse(self, Fault(
                 code="FX0507", field="score_bias", message="readers of one shared bias differ",
-                expected="one number of heads and one kind of mask in all layers", found=shown,
+                expected="one number of heads and one kind of mask in all layers", found=", ".join(needs),
                 cure="give each attention its own scores.bias",
             ))  # fmt: skip
-        faults = shared.bias.check_for(two_sided=not readers[0][1])
-        e.refuse(self, *(replace(fault, field=f"score_bias.{fault.field}") for fault in faults))
+        e.refuse(self, *shared.faults())

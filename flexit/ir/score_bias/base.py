@@ -1,52 +1,120 @@
-"""What a score bias is, and how a stack lends one to all of its layers."""
+"""What a score bias is, what it learns of the attention that reads it, and what it adds there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flexit.ir.block import Fault
 from flexit.ir.edges import Axis
 from flexit.ir.language import Kind
+from flexit.ir.masks import Mask
 from flexit.ir.program import Value
 
 if TYPE_CHECKING:
     from flexit.ir.expander import Expander
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Heads:
+    """What is known of an attention before there are queries and keys.
+
+    Attributes:
+        width: channels of its input.
+        sinks: whether its softmax has one more logit per head.
+    """
+
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    v_head_dim: int
+    width: int
+    mask: Mask
+    sinks: bool
+
+    @property
+    def causal(self) -> bool:
+        """Whether no key comes after its query."""
+        return self.mask.is_causal
+
+    def key_rank(self, axis: Axis) -> Value:
+        """Ranks of the keys, ``i64[batch, keys]``; those of the queries are ``axis.new_rank``."""
+        return axis.key_rank if self.causal else axis.new_rank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reader:
+    """An attention that reads a bias.
+
+    Attributes:
+        axis: of queries and keys.
+        q: ``[batch, n_heads, seq, head_dim]`` as it meets the keys (normed, rotated, tempered), before any scale.
+        k: ``[batch, n_kv_heads, keys, head_dim]``, cached ones included. Query head h reads key head
+            h // (n_heads / n_kv_heads).
+        scale: ``scores.scale`` as a number.
+        project_q, project_k: rows ``[..., width]`` through the attention's own projection of queries or keys, weights
+            and biases: ``[..., heads * head_dim]``. Neither clipped nor normed nor rotated.
+        biased: whether those projections (q, k) have a bias.
+    """
+
+    heads: Heads
+    axis: Axis
+    q: Value
+    k: Value
+    scale: float
+    project_q: Callable[[Value], Value]
+    project_k: Callable[[Value], Value]
+    biased: tuple[bool, bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Terms:
+    """What a bias adds: scores are ``softcap(scale / divisor * (q.k + inner)) + outer``, results + weights * values.
+
+    Attributes:
+        inner, outer: ``[1 | batch, 1 | n_heads, 1 | seq, keys]``.
+        values: ``[1 | batch, 1 | n_heads, seq, keys, v_head_dim]``, one more value vector per query and key.
+    """
+
+    inner: Value | None = None
+    outer: Value | None = None
+    values: Value | None = None
+    divisor: float = 1.0
+
+
 class Bias(Kind, family="Bias", package="flexit.ir.score_bias"):
     """A term added to attention scores, by the signed distance d = k - q in ranks."""
 
-    def check_for(self, *, two_sided: bool) -> Iterator[Fault]:
-        """Faults that show once the mask is known."""
-        del two_sided
+    def check_for(self, heads: Heads) -> Iterator[Fault]:
+        """Faults that show once an attention that reads it is known; fields are those of the bias."""
+        del heads
         yield from ()
 
-    def expand(self, e: Expander, axis: Axis, *, n_heads: int, causal: bool) -> Value:
-        """``[batch, n_heads, seq, keys]``, with parameters below the current path."""
+    def needs(self, heads: Heads) -> tuple[str, ...]:
+        """What :meth:`prepare` depends on, in words: readers of one shared bias must agree in it."""
+        return (f"{heads.n_heads} heads", "causal" if heads.causal else "full")
+
+    def prepare(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
+        """What does not depend on queries and keys (tables, buckets), made first; :meth:`terms` does the rest.
+
+        A stack that owns a bias prepares it once for all of its layers.
+
+        Args:
+            e: writes ops; parameters are below ``score_bias`` of the attention or stack that owns the bias.
+            axis: of queries and keys.
+            heads: the attention; of it only what :meth:`needs` names may be used.
+        """
         raise NotImplementedError
 
+    def terms(self, e: Expander, prepared: tuple[Value, ...], reader: Reader) -> Terms:
+        """What is added in one attention; as a rule the one prepared value, after scale and softcap.
 
-@dataclass(eq=False)
-class SharedBias:
-    """A stack's one bias, made once and read by the self-attention of all layers.
-
-    Attributes:
-        bias: what it is.
-        anchor: a value of the region the stack stands in.
-        scope: path of its parameters there.
-        readers: (n_heads, causal) of each attention that read it.
-    """
-
-    bias: Bias
-    anchor: Value
-    scope: tuple[str, ...]
-    readers: list[tuple[int, bool]]
-
-    def read(self, e: Expander, axis: Axis, *, n_heads: int, causal: bool) -> Value:
-        """The bias for one attention; the same value for equal arguments."""
-        self.readers.append((n_heads, causal))
-        key = (id(self), n_heads, causal, id(axis))
-        anchors = [self.anchor, axis.key_rank]
-        return e.hoist(key, anchors, self.scope, make=lambda: self.bias.expand(e, axis, n_heads=n_heads, causal=causal))
+        Args:
+            e: writes ops in the attention itself; parameters are below it.
+            prepared: what :meth:`prepare` made.
+            reader: the attention with its queries and keys.
+        """
+        del e, reader
+        (outer,) = prepared
+        return Terms(outer=outer)

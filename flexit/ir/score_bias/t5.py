@@ -12,7 +12,7 @@ from flexit.ir.edges import Axis
 from flexit.ir.language import InferredBool
 from flexit.ir.ops.bucket import Bucket
 from flexit.ir.program import Value
-from flexit.ir.score_bias.base import Bias
+from flexit.ir.score_bias.base import Bias, Heads
 
 if TYPE_CHECKING:
     from flexit.ir.expander import Expander
@@ -28,8 +28,8 @@ class T5(Bias, kind="t5"):
     two_sided: InferredBool = None
     """Whether keys after the query have buckets of their own; inferred: unless the mask is causal."""
 
-    def check_for(self, *, two_sided: bool) -> Iterator[Fault]:
-        sided = two_sided if self.two_sided is None else self.two_sided
+    def check_for(self, heads: Heads) -> Iterator[Fault]:
+        sided = not heads.causal if self.two_sided is None else self.two_sided
         if sided and (self.n_buckets % 2 or self.n_buckets < 4):
             yield Fault(
                 code="FX0507", field="n_buckets", message="cannot be halved for two sides",
@@ -45,10 +45,9 @@ class T5(Bias, kind="t5"):
                 cure=f"set max_distance to {exact + 1} or more, or lower n_buckets",
             )  # fmt: skip
 
-    def expand(self, e: Expander, axis: Axis, *, n_heads: int, causal: bool) -> Value:
-        two_sided = not causal if self.two_sided is None else self.two_sided
-        keys = axis.key_rank if causal else axis.new_rank
+    def prepare(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
+        two_sided = not heads.causal if self.two_sided is None else self.two_sided
         op = Bucket(n_buckets=self.n_buckets, max_distance=self.max_distance, two_sided=two_sided)
-        rows = e.write(op, axis.new_rank, keys, name="bucket")
-        bias = e.embedding(rows, "", rows=self.n_buckets, width=n_heads, role="score_bias")
-        return e.permute(bias, 0, 3, 1, 2)
+        rows = e.write(op, axis.new_rank, heads.key_rank(axis), name="bucket")
+        bias = e.embedding(rows, "", rows=self.n_buckets, width=heads.n_heads, role="score_bias")
+        return (e.permute(bias, 0, 3, 1, 2),)
