@@ -140,7 +140,7 @@ class CompositeRules(BlockRules):
         new = (self.found.graph - before) & (
             {*(("FX0501", "FX0504") if choice else ()), *(("FX0510",) if shared else ())}
         )
-        self.found.doubtful |= new
+        self.found.doubtful |= new | ({"FX0510"} if shared else set())
         self.found.graph -= new
 
     def _shared_layers(self, b: Data, place: Place) -> None:

@@ -29,7 +29,9 @@ class ScopeRules(CompositeRules):
             self.found.doubtful |= {"FX0301"} if KINDS[b["kind"]].takes_others else set()
         kind = "linear_block" if b["kind"] == "linear" else b["kind"]
         result = getattr(self, kind)(b, ports, place)
-        if not b.get("shares"):
+        if b.get("shares"):
+            self.found.doubtful.add("FX0510")  # whose entry is whose is not followed here
+        else:
             self.init(b["init"], self.found.below(place.path))
         if result is None or isinstance(result, dict):
             return result

@@ -159,3 +159,24 @@ def test_first_values_of_variants_stay_apart(body):
     ))  # fmt: skip
     first = [value.mean().item() for name, value in to_torch(spec).named_parameters() if name.endswith("layer_scale")]
     assert first == pytest.approx([0.1, 0.5])
+
+
+GAINS = "norm: rms_norm, init: {projection: zeros}"
+INIT = {
+    "taken over": "a: {kind: mlp, d_ff: 4, GAINS}\n  b: {kind: mlp, shares: a}",
+    "of its own parameter": (
+        "a: {kind: mlp, d_ff: 4, GAINS}\n  b: {kind: mlp, shares: a, bias: true, init: {bias: ones}}"
+    ),
+    "inside, taken over": ("a: {kind: graph, blocks: {m: {kind: mlp, d_ff: 4, GAINS}}}\n  b: {kind: graph, shares: a}"),
+    "of layers, taken over": (
+        "a: {kind: stack, n_layers: 4, share: {groups: 2, order: cyclic}, layer: {kind: mlp, d_ff: 4, GAINS},"
+        " variants: {v: {activation: tanh}}, pattern: [default*2, v*2]}\n  b: {kind: stack, shares: a}"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INIT)
+def test_init_that_is_taken_over_or_reaches_its_own(name):
+    spec = parse_spec(document(INIT[name].replace("GAINS", GAINS)))
+    again = parse_spec(spec.to_json())
+    assert again == parse_spec(again.to_yaml())

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
-from flexit.ir.checks.walk import Site, Walk
+from flexit.ir.checks.lenders import Lenders
+from flexit.ir.checks.walk import Walk
 from flexit.ir.initialisation import FOLLOWS, ROLES, Init
 from flexit.ir.layers import Varied
 from flexit.ir.program import Call, Param, Region, join
@@ -40,15 +41,11 @@ def check_reach(walk: Walk, program: Program) -> Iterator[Problem]:
         for roles in (everywhere, *(below.setdefault(id(block), {}) for block in blocks)):
             roles[param.role] = roles.get(param.role, False) or layered
     yield from (walk.problem(fault) for fault in _unreached(walk.spec.init, everywhere, everywhere=True))
+    lenders = Lenders(walk, frozenset(below))
     for site in walk.sites:
-        if site.block.shares is None and (id(site.block) in below or not _borrows(site)):
-            for fault in _unreached(site.block.init, below.get(id(site.block), {})):
-                yield site.problem(fault)
-
-
-def _borrows(site: Site) -> bool:
-    """Whether a block around it uses parameters that lie elsewhere."""
-    return any(block.shares is not None or getattr(block, "share", None) is not None for block in site.outer)
+        said = {role: way for role, way in site.block.init.items() if not lenders.say(site, role, way)}
+        for fault in _unreached(said, below.get(id(site.block), {})):
+            yield site.problem(lenders.explained(site, fault))
 
 
 def _owned(spec: Spec, root: Region) -> Iterator[tuple[tuple[Block, ...], Param]]:
