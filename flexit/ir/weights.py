@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from flexit.errors import Problem, UserError
 
@@ -29,8 +29,20 @@ def _misfits(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, Any]) 
     for name in (name for name in weights if name not in shapes):
         yield _misfit(name, "is no parameter of the model", expected="nothing", found="an array")
     for name, shape in shapes.items():
-        if name in weights and (found := tuple(weights[name].shape)) != shape:
-            yield _misfit(name, "has another shape", expected=shape, found=found)
+        if name in weights and (found := _shape(weights[name])) != shape:
+            yield _misfit(name, "has another shape", expected=shape, found="no array" if found is None else found)
+
+
+def _shape(array: Any) -> tuple[int, ...] | None:
+    """Shape of an array, or of nested lists by their first entries; None of anything else."""
+    if isinstance(array, list | tuple):
+        entries = cast("list[Any] | tuple[Any, ...]", array)
+        inner = _shape(entries[0]) if entries else ()
+        return None if inner is None else (len(entries), *inner)
+    if isinstance(array, int | float):
+        return ()
+    shape = getattr(array, "shape", None)
+    return None if shape is None else tuple(shape)
 
 
 def _misfit(path: str, message: str, *, expected: object, found: object) -> Problem:

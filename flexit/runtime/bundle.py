@@ -10,8 +10,9 @@ from typing import Any
 
 from flexit.runtime.external_data import External, Malformed, external_data
 from flexit.runtime.folder import recover
+from flexit.runtime.interface import Entry, Interface
 from flexit.runtime.manifest import MANIFEST, read_manifest, refused
-from flexit.runtime.session import Entry, Interface, Session
+from flexit.runtime.session import Session
 
 
 @dataclass(frozen=True, slots=True)

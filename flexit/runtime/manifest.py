@@ -48,7 +48,10 @@ class _Entry(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     name: str
     group: str
-    role: str
+    role: Literal["ids", "values", "vector", "mask", "position_ids"]
+    limit: Annotated[int, Field(ge=1)] | None
+    slots: Annotated[int, Field(ge=1)] | None
+    width: Annotated[int, Field(ge=1)] | None
 
 
 class _Interface(_Part):
@@ -93,6 +96,9 @@ class _Manifest(_Part):
     flexit: str
     format: Literal[1]
     name: str
+    target: Literal["portable"]
+    versions: dict[str, str] = {}
+    """What exported it: for people, and read by nothing."""
     interface: _Interface
     models: Annotated[dict[Annotated[str, AfterValidator(_model)], _Model], Field(min_length=1, max_length=2)]
     evidence: _Evidence

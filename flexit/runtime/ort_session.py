@@ -11,7 +11,12 @@ import numpy as np
 import onnxruntime as ort
 
 from flexit.errors import BundleError, TaskError
-from flexit.runtime.session import Array, Interface, position_ids
+from flexit.runtime.arrays import Array
+from flexit.runtime.interface import Interface
+from flexit.runtime.session import Stepwise, position_ids
+
+QUIET = 4
+"""ONNX Runtime's level that logs nothing but what ends the process: an error's text is part of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,7 @@ class ModelFile:
     states: tuple[tuple[str | None, str | None], ...]
 
 
-class OrtSession:
+class OrtSession(Stepwise):
     """Runs ``model.onnx``, or ``encoder.onnx`` once and ``decoder.onnx`` step by step.
 
     Args:
@@ -37,82 +42,77 @@ class OrtSession:
         self, files: Sequence[ModelFile], interface: Interface, *, optimise: bool = True, threads: int = 0,
         spin: bool = True,
     ) -> None:  # fmt: skip
+        super().__init__(interface)
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = QUIET
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-        self.interface = interface
         self._models = [_loaded(file, options) for file in files]
         self._files = list(files)
         missing = set(interface.outputs) - {entry.name for entry in self._decoder.get_outputs()}
         if missing:
             raise _unusable(files[-1], "the outputs that the manifest names", f"no {min(missing)}")
         self._past: dict[str, Array] = {}
-        self._mask = np.zeros((0, 0), np.int64)
         self._fixed: dict[str, Array] = {}
 
     @property
     def _decoder(self) -> Any:
         return self._models[-1]
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        self.interface.require_counted(inputs, taken={e.name for model in self._models for e in model.get_inputs()})
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         full = self.interface.complete(inputs)
-        self._begin(full)
-        outputs = self._call(full)
+        self.interface.require_counted(full, taken={e.name for model in self._models for e in model.get_inputs()})
+        outputs = self._call({**full, **self._computed_once(full), **self._empty(full)})
         return {name: outputs[name] for name in self.interface.outputs}
 
-    def start(self, inputs: Mapping[str, Array]) -> Array:
-        ids, mask = self.interface.require_decoded()
-        self.interface.require_counted(inputs)
-        full = self.interface.complete(inputs)
-        self._begin(full)
-        self._mask = full[mask.name][:, :0]
-        return self._advance(full[ids.name], full[mask.name], self.interface.taken_beside(full))[:, -1]
+    def _begin(self, full: Mapping[str, Array]) -> None:
+        decoded = {entry.name for entry in self.interface.of_decoded}
+        once = self._computed_once(full)
+        self._fixed = {**once, **{name: array for name, array in full.items() if name not in decoded}}
+        self._past = self._empty(full)
 
-    def step(self, tokens: Array, mask: Array | None = None, *, others: Mapping[str, Array] | None = None) -> Array:
-        beside = self.interface.taken_beside(others or {})
-        return self._advance(tokens, np.ones(tokens.shape[:2], np.int64) if mask is None else mask, beside)
+    def _read(self, own: Mapping[str, Array]) -> Array:
+        outputs = self._call({**self._fixed, **own, **self._past})
+        self._past = {past: outputs[new] for past, new in self._files[-1].states if past and new}
+        return outputs["logits"]
 
-    def select(self, rows: Array) -> None:
+    def _keep(self, rows: Array) -> None:
         self._past = {name: value[rows] for name, value in self._past.items()}
         self._fixed = {name: value[rows] for name, value in self._fixed.items()}
-        self._mask = self._mask[rows]
 
-    def _begin(self, full: Mapping[str, Array]) -> None:
-        """Empty states, and what is computed once."""
-        self._fixed = {}
-        if len(self._models) > 1:
-            encoder = self._models[0]
-            names = [output.name for output in encoder.get_outputs()]
-            self._fixed = dict(zip(names, _ran(encoder, full), strict=True))
-        decoded = {entry.name for entry in self.interface.of_decoded}
-        self._fixed |= {name: array for name, array in full.items() if name not in decoded}
+    def _computed_once(self, full: Mapping[str, Array]) -> dict[str, Array]:
+        """What the encoder gives, where there is one."""
+        if len(self._models) == 1:
+            return {}
+        encoder = self._models[0]
+        return dict(zip([output.name for output in encoder.get_outputs()], _ran(encoder, full), strict=True))
+
+    def _empty(self, full: Mapping[str, Array]) -> dict[str, Array]:
+        """States before the first token."""
         batch = next(iter(full.values())).shape[0]
         carried = {name for name, present in self._files[-1].states if name and present}
-        self._past = {
+        return {
             entry.name: np.zeros([_length(dim, axis, batch) for axis, dim in enumerate(entry.shape)], np.float32)
             for entry in self._decoder.get_inputs()
             if entry.name in carried
         }
 
-    def _advance(self, tokens: Array, mask: Array, beside: Mapping[str, Array]) -> Array:
-        ids, mask_entry = self.interface.require_decoded()
-        self._mask = np.concatenate([self._mask, mask], axis=1)
-        return self._call({ids.name: tokens, mask_entry.name: self._mask, **beside})["logits"]
-
-    def _call(self, own: Mapping[str, Array]) -> dict[str, Array]:
-        feeds = {**self._fixed, **own, **self._past}
+    def _call(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        feeds = dict(given)
         for entry in self.interface.inputs:
             if entry.role == "position_ids" and entry.group == self.interface.decoded and entry.name not in feeds:
                 ids, mask = self.interface.require_decoded()
                 feeds[entry.name] = position_ids(feeds[mask.name], feeds[ids.name].shape[1])
         names = [output.name for output in self._decoder.get_outputs()]
-        outputs = dict(zip(names, _ran(self._decoder, feeds), strict=True))
-        self._past = {past: outputs[new] for past, new in self._files[-1].states if past and new}
-        return outputs
+        return dict(zip(names, _ran(self._decoder, feeds), strict=True))
+
+
+def _quietly() -> Any:
+    options = ort.RunOptions()
+    options.log_severity_level = QUIET
+    return options
 
 
 def _loaded(file: ModelFile, options: Any) -> Any:
@@ -146,7 +146,8 @@ def _ran(model: Any, feeds: Mapping[str, Array]) -> list[Array]:
         TaskError: FX2001, ONNX Runtime refuses them.
     """
     try:
-        return model.run(None, {each.name: feeds[each.name] for each in model.get_inputs() if each.name in feeds})
+        own = {each.name: feeds[each.name] for each in model.get_inputs() if each.name in feeds}
+        return model.run(None, own, _quietly())
     except Exception as error:  # the library's errors derive from nothing narrower
         raise TaskError.of(
             "FX2001", "ONNX Runtime refuses these inputs", expected="inputs that the model can be run on",

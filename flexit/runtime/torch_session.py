@@ -4,41 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from flexit.errors import TaskError
+from flexit.ir.limits import limits_of
 from flexit.ir.passes import cut
-from flexit.ir.program import Program
+from flexit.ir.program import Input, Program
 from flexit.lower.torch.module import FlexitModule, build
-from flexit.runtime.session import Array, Entry, Interface
+from flexit.runtime.arrays import Array
+from flexit.runtime.interface import Entry, Interface
+from flexit.runtime.session import Stepwise
 
 
 def interface_of(program: Program) -> Interface:
     """What of a program a session needs."""
+    limits = limits_of(program)
+    entries = [
+        Entry(
+            name=entry.name,
+            group=entry.group,
+            role=entry.role,
+            limit={**limits.ids, **limits.positions}.get(entry.name),
+            slots=limits.slots.get(entry.name),
+            width=_width(entry) if entry.role in ("values", "vector") else None,
+        )
+        for entry in program.inputs
+    ]
     return Interface(
-        inputs=tuple(Entry(entry.name, entry.group, entry.role) for entry in program.inputs),
+        inputs=tuple(entries),
         outputs=tuple(program.outputs),
         decoded=None if program.decoded is None else program.decoded.name,
         why_not=program.why_not_decoded,
     )
 
 
-class TorchSession:
+def _width(entry: Input) -> int | None:
+    width = entry.value.dims[-1]
+    return width if isinstance(width, int) else None
+
+
+class TorchSession(Stepwise):
     """Runs a module in inference mode; an encoder-decoder is cut at its static states, so the encoder runs once."""
 
     def __init__(self, module: FlexitModule) -> None:
+        super().__init__(interface_of(module.program))
         self.module = module
-        self.interface = interface_of(module.program)
         self._encoder: FlexitModule | None = None
         self._decoder = module
         if cut.has_static_states(module.program):
             self._encoder = sharing(module, cut.encode(module.program))
             self._decoder = sharing(module, cut.decode(module.program))
         self._cache: Sequence[Tensor] = ()
-        self._mask = np.zeros((0, 0), np.int64)
         self._fixed: dict[str, Tensor] = {}
 
     @property
@@ -46,16 +66,13 @@ class TorchSession:
         """A tensor of the module's dtype, on its device; a module may have no parameters."""
         return next(self.module.parameters(), torch.empty(0))
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         full = self.interface.complete(inputs)
         with _inference(self.module):
             outputs = self.module(**self._tensors(full))
         return {name: value.float().cpu().numpy() for name, value in outputs.items()}
 
-    def start(self, inputs: Mapping[str, Array]) -> Array:
-        ids, mask = self.interface.require_decoded()
-        self.interface.require_counted(inputs)
-        full = self.interface.complete(inputs)
+    def _begin(self, full: Mapping[str, Array]) -> None:
         tensors = self._tensors(full)
         self._fixed = {}
         if self._encoder is not None:
@@ -65,30 +82,20 @@ class TorchSession:
         mine = {entry.name for entry in self._decoder.program.inputs}
         decoded = {entry.name for entry in self.interface.of_decoded}
         self._fixed |= {n: t for n, t in tensors.items() if n in mine and n not in decoded}
-        self._cache = self._decoder.empty_cache(full[ids.name].shape[0])
-        self._mask = full[mask.name][:, :0]
-        return self._advance(full[ids.name], full[mask.name], self.interface.taken_beside(full))[:, -1]
+        self._cache = self._decoder.empty_cache(next(iter(full.values())).shape[0])
 
-    def step(self, tokens: Array, mask: Array | None = None, *, others: Mapping[str, Array] | None = None) -> Array:
-        beside = self.interface.taken_beside(others or {})
-        return self._advance(tokens, np.ones(tokens.shape[:2], np.int64) if mask is None else mask, beside)
-
-    def select(self, rows: Array) -> None:
-        index = torch.from_numpy(rows).to(self._reference.device)
-        self._cache = [state.index_select(0, index) for state in self._cache]
-        self._fixed = {name: value.index_select(0, index) for name, value in self._fixed.items()}
-        self._mask = self._mask[rows]
-
-    def _advance(self, tokens: Array, mask: Array, beside: Mapping[str, Array]) -> Array:
-        ids, mask_entry = self.interface.require_decoded()
-        self._mask = np.concatenate([self._mask, mask], axis=1)
-        own = self._tensors({ids.name: tokens, mask_entry.name: self._mask, **beside})
+    def _read(self, own: Mapping[str, Array]) -> Array:
         taken = {entry.name for entry in self._decoder.program.inputs}
         with _inference(self._decoder):
-            given = {name: value for name, value in {**own, **self._fixed}.items() if name in taken}
+            given = {name: value for name, value in {**self._tensors(own), **self._fixed}.items() if name in taken}
             outputs = self._decoder(cache=self._cache, **given)
         self._cache = outputs["cache"]
         return outputs["logits"].float().cpu().numpy()
+
+    def _keep(self, rows: Array) -> None:
+        index = torch.from_numpy(rows).to(self._reference.device)
+        self._cache = [state.index_select(0, index) for state in self._cache]
+        self._fixed = {name: value.index_select(0, index) for name, value in self._fixed.items()}
 
     def _tensors(self, arrays: Mapping[str, Array]) -> dict[str, Tensor]:
         like = self._reference

@@ -42,7 +42,6 @@ def verify(folder: str | Path) -> Verdict:
     session = session_on(bundle)
     inputs, expected, valid = _probe(bundle.folder / PROBE)
     try:
-        inputs = bundle.interface.complete(inputs)
         found = session.run(inputs)
     except UserError as error:
         raise _unfit(bundle, "inputs that the model takes", error.problems[0].found) from error

@@ -156,8 +156,25 @@ def test_every_field_that_is_read_must_be_there(bundle: Path, tmp_path: Path) ->
         (folder / MANIFEST).write_text(json.dumps(changed(data, path, None, drop=True)))
         if outcome(folder) != "opened":
             needed.add(".".join(map(str, path)))
-    assert {"files", "models", "interface.inputs.0.role", "evidence.tolerance"} <= needed
+    assert {"files", "models", "target", "interface.inputs.0.role", "evidence.tolerance"} <= needed
     assert "versions" not in needed
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"target": "ort"}, {"target": "Portable"}, {"target": None}, {"target": ["portable"]},
+        {"versions": None}, {"versions": "1.0"}, {"versions": {"torch": 2}}, {"versions": [["torch", "2.6"]]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_target_and_versions_are_what_they_are_said_to_be(edited: dict[str, Any], bundle: Path, tmp_path: Path) -> None:
+    assert code_of(spoilt(bundle, tmp_path / "bad", manifest=edited)) == "FX1401"
+
+
+def test_versions_are_for_people(bundle: Path, tmp_path: Path) -> None:
+    kept = spoilt(bundle, tmp_path / "kept", manifest={"versions": {"a fork of torch": "yesterday's"}})
+    assert read_bundle(kept).manifest["versions"] == {"a fork of torch": "yesterday's"}
 
 
 @pytest.mark.parametrize(

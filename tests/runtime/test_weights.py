@@ -1,11 +1,12 @@
 """Weights are taken whole or refused: a parameter that is missing, unknown or of another shape is named."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
 
 from flexit.errors import UserError
-from flexit.ir.io.load import load_spec
+from flexit.ir.io.load import load_spec, parse_spec
 from flexit.lower.onnx.model import to_onnx
 from flexit.lower.torch.module import to_torch
 
@@ -59,6 +60,120 @@ def test_what_is_taken_comes_back_the_same(weights: Weights):
     assert {name: value.numpy().tobytes() for name, value in module.state_dict().items()} == {
         name: value.tobytes() for name, value in weights.items()
     }
+
+
+FORMS = {
+    "lists": lambda value: value.tolist(),
+    "half": lambda value: value.astype(np.float16),
+    "bf16": lambda value: value.astype(ml_dtypes.bfloat16),
+    "bf16 tensors": lambda value: torch.from_numpy(value).bfloat16(),
+    "not writable": lambda value: np.frombuffer(value.tobytes(), np.float32).reshape(value.shape),
+    "big-endian": lambda value: value.astype(">f4"),
+}
+"""What weights come in."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_in_any_form(form: str, weights: Weights, recwarn):
+    given = {name: FORMS[form](value) for name, value in weights.items()}
+    narrow = {"half": np.float16, "bf16": ml_dtypes.bfloat16, "bf16 tensors": ml_dtypes.bfloat16}.get(form, np.float32)
+    for name, value in to_torch(SPEC, given).state_dict().items():
+        assert np.array_equal(value.numpy(), weights[name].astype(narrow).astype(np.float32)), name
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_onnx_takes_them_too(form: str, weights: Weights, tmp_path):
+    given = {name: FORMS[form](value) for name, value in weights.items()}
+    (file,) = to_onnx(SPEC, given, tmp_path / "given")
+    narrow = {"half": np.float16, "bf16": ml_dtypes.bfloat16, "bf16 tensors": ml_dtypes.bfloat16}.get(form, np.float32)
+    as_fp32 = {name: value.astype(narrow).astype(np.float32) for name, value in weights.items()}
+    (other,) = to_onnx(SPEC, as_fp32, tmp_path / "fp32")
+    assert [path.read_bytes() for path in (file, file.with_name("model.onnx.data"))] == [
+        path.read_bytes() for path in (other, other.with_name("model.onnx.data"))
+    ]
+
+
+NO_NUMBERS = {
+    "text": lambda size: np.full(size, "a"),
+    "complex": lambda size: np.ones(size, np.complex64),
+    "complex tensor": lambda size: torch.ones(size, dtype=torch.complex64),
+    "booleans": lambda size: np.ones(size, np.bool_),
+    "nothing": lambda size: [None] * size,
+    "ragged": lambda size: [1.0] * (size - 1) + [[1.0]],
+    "records": lambda size: np.zeros(size, [("a", np.float32)]),
+    "raw bytes": lambda size: np.zeros(size, "V4"),
+    "a number": lambda size: 3.0,
+    "a text": lambda size: "a" * size,
+    "an object": lambda size: object(),
+}
+
+
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_what_is_no_array_of_numbers_is_named(kind: str, weights: Weights, tmp_path):
+    path = "decoder.final_norm.weight"
+    given = {**weights, path: NO_NUMBERS[kind](len(weights[path]))}
+    for call in (lambda: to_torch(SPEC, given), lambda: to_onnx(SPEC, given, tmp_path / "out")):
+        with pytest.raises(UserError) as caught:
+            call()
+        assert [(problem.code, problem.path) for problem in caught.value.problems] == [("FX2002", path)]
+
+
+ARGUMENTS = {
+    "a path for a spec": ({"spec": "tiny-llama"}, "FX2007", "spec"),
+    "nothing for a spec": ({"spec": None}, "FX2007", "spec"),
+    "a dtype by name": ({"dtype": "float32"}, "FX2007", "dtype"),
+    "a dtype of integers": ({"dtype": torch.int64}, "FX2007", "dtype"),
+    "no device": ({"device": "gpu"}, "FX2007", "device"),
+    "an object as device": ({"device": object()}, "FX2007", "device"),
+    "a device that is not here": ({"device": "cuda:77"}, "FX1702", "device"),
+    "a seed that is text": ({"seed": "0"}, "FX2007", "seed"),
+    "a fraction of a seed": ({"seed": 0.5}, "FX2007", "seed"),
+    "no seed": ({"seed": None}, "FX2007", "seed"),
+    "a list of weights": ({"weights": [1.0]}, "FX2007", "weights"),
+    "a file of weights": ({"weights": "model.safetensors"}, "FX2007", "weights"),
+}
+
+
+@pytest.mark.parametrize("case", ARGUMENTS)
+def test_arguments_of_to_torch(case: str):
+    arguments, code, path = ARGUMENTS[case]
+    with pytest.raises(UserError) as caught:
+        to_torch(**{"spec": SPEC, **arguments})
+    assert [(problem.code, problem.path) for problem in caught.value.problems] == [(code, path)]
+
+
+@pytest.mark.parametrize("seed", [-5, 2**80, np.int32(3)])
+def test_any_integer_is_a_seed(seed):
+    assert to_torch(SPEC, seed=seed).state_dict().keys() == to_torch(SPEC).state_dict().keys()
+    same = to_torch(SPEC, seed=int(seed)).get_parameter("embed.tokens.weight")
+    assert torch.equal(to_torch(SPEC, seed=seed).get_parameter("embed.tokens.weight"), same)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"tiny-llama", ["tiny-llama"], {}])
+def test_what_is_no_path_is_no_spec(wrong):
+    with pytest.raises(UserError, match="a path, or the name of a preset") as caught:
+        load_spec(wrong)
+    assert caught.value.code == "FX2007"
+
+
+@pytest.mark.parametrize("wrong", [None, 3, {}])
+def test_what_is_no_text_is_no_spec(wrong):
+    with pytest.raises(UserError, match="the text of a spec") as caught:
+        parse_spec(wrong)
+    assert caught.value.code == "FX2007"
+
+
+@pytest.mark.parametrize("sets", ["blocks.embed.vocab_size=20", None, [3], 5])
+def test_overrides_are_a_list_of_texts(sets):
+    with pytest.raises(UserError, match="a list of texts such as") as caught:
+        load_spec("tiny-llama", sets=sets)
+    assert (caught.value.code, caught.value.problems[0].path) == ("FX2007", "sets")
+
+
+def test_a_name_that_no_system_takes():
+    with pytest.raises(UserError, match="FX0100"):
+        load_spec("a\0b")
 
 
 def test_another_target_is_refused(weights: Weights, tmp_path):

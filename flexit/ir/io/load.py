@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flexit.errors import Problem, SpecError
 from flexit.ir.diagnostics import problem
@@ -19,7 +20,7 @@ from flexit.ir.io.yaml import read
 from flexit.ir.schema.phase import validate
 from flexit.ir.sharing import write_out
 from flexit.ir.spec import Spec
-from flexit.ir.wording import nearest
+from flexit.ir.wording import nearest, shown
 from flexit.ir.written import Node
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def parse_spec(
 def check(path: str | Path, *, sets: Sequence[str] = (), max_bytes: int = MAX_BYTES) -> Checked:
     """Like :func:`load_spec`, with the problems as a result."""
     try:
+        _require_overrides(sets)
         data, file = source_of(path, max_bytes)
     except SpecError as error:
         return Checked(None, None, error.problems)
@@ -91,6 +93,12 @@ def check_text(
 ) -> Checked:
     """Like :func:`parse_spec`, with the problems as a result."""
     try:
+        if not isinstance(cast("object", text), str | bytes):
+            raise SpecError.of(
+                "FX2007", "text cannot be used", path="text", found=f"a {type(text).__name__}",
+                expected="the text of a spec", cure="read the file, or take load_spec(path)",
+            )  # fmt: skip
+        _require_overrides(sets)
         root = read(text, file, max_bytes=max_bytes)
         return check_tree(override(root, sets) if sets else root)
     except SpecError as error:
@@ -136,6 +144,11 @@ def source_of(path: str | Path, max_bytes: int = MAX_BYTES) -> tuple[bytes, str]
     Raises:
         SpecError: there is neither.
     """
+    if not isinstance(cast("object", path), str | PathLike):
+        raise SpecError.of(
+            "FX2007", "path cannot be used", path="path", found=f"a {type(path).__name__}",
+            expected="a path, or the name of a preset", cure="write the path of a YAML or JSON file",
+        )  # fmt: skip
     name = str(path)
     if Path(path).is_file():
         return read_bytes(Path(path), max_bytes), name
@@ -149,6 +162,16 @@ def source_of(path: str | Path, max_bytes: int = MAX_BYTES) -> tuple[bytes, str]
             cure=f"write {near}" if near else "correct the path",
         )
     ])  # fmt: skip
+
+
+def _require_overrides(sets: Sequence[str]) -> None:
+    given = cast("object", sets)
+    entries = cast("Sequence[object]", given) if isinstance(given, list | tuple) else (None,)
+    if not all(isinstance(entry, str) for entry in entries):
+        raise SpecError.of(
+            "FX2007", "sets cannot be used", path="sets", found=shown(sets),
+            expected="a list of texts such as blocks.decoder.n_layers=2", cure="put each override in the list",
+        )  # fmt: skip
 
 
 def _spec_of(checked: Checked) -> Spec:

@@ -12,6 +12,7 @@ from flexit.errors import LoweringError
 from flexit.ir.dims import Dim, Size
 from flexit.ir.program import Node, Param, State, Value
 from flexit.ir.types import DType, Type
+from flexit.lower.real import real_array
 
 DTYPES: dict[DType, ir.DataType] = {"f32": ir.DataType.FLOAT, "i64": ir.DataType.INT64, "bool": ir.DataType.BOOL}
 Arrayable = int | float | bool | Sequence[int] | Sequence[float] | np.ndarray[Any, Any] | np.generic
@@ -88,8 +89,10 @@ class Emitter:
         return self.parameter(param.path) if isinstance(param, Param) else self.values[param]
 
     def parameter(self, path: str) -> ir.Value:
-        """A parameter by path."""
-        return self.initializer(path, self.weights[path])
+        """A parameter by path, in fp32."""
+        value = self.weights[path]
+        ready = isinstance(value, ir.TensorProtocol) and value.dtype == ir.DataType.FLOAT
+        return self.initializer(path, value if ready else real_array(path, value).astype(np.float32, copy=False))
 
     def __getitem__(self, value: Value | None) -> ir.Value | None:
         return None if value is None else self.values[value]

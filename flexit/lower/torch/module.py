@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,11 @@ from flexit.ir.dims import evaluate, symbols
 from flexit.ir.program import Program, State
 from flexit.ir.spec import Spec
 from flexit.ir.weights import require_fitting
+from flexit.lower.torch.arguments import floating, placed, require_mapping, tensor_of, whole
 from flexit.lower.torch.initialise import initial_values
 from flexit.lower.torch.memory import require_memory
-from flexit.lower.torch.regions import RegionCompiler, RegionModule
+from flexit.lower.torch.recipe import Recipe
+from flexit.lower.torch.regions import Compiled, RegionCompiler, RegionModule
 
 
 class FlexitModule(RegionModule):
@@ -103,6 +105,11 @@ class FlexitModule(RegionModule):
             return 0
         return next((t.shape[s.axis] for s, t in zip(self.program.states, cache, strict=True) if s.axis), None)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        fixed = (vars(self).get(name) for name in ("program", "spec"))  # nothing changes them
+        memo.update({id(part): part for part in fixed if part is not None})
+        return super().__deepcopy__(memo)
+
     def empty_cache(self, batch: int) -> list[Tensor]:
         """States before the first token, for a model without static states.
 
@@ -123,7 +130,8 @@ def to_torch(
 
     Args:
         spec: what to build.
-        weights: parameters by path (tensors or arrays); without them they are drawn as the spec's ``init`` says.
+        weights: parameters by path: tensors, arrays (bf16 too) or nested lists of real numbers; without them they are
+            drawn as the spec's ``init`` says.
         seed: of the draw; each parameter depends on it and on its own path alone.
         dtype: of the parameters, fp32 by default.
         device: where they live, the CPU by default.
@@ -132,10 +140,12 @@ def to_torch(
     Raises:
         SpecError: the spec does not build.
         ResourceError: FX1703, the parameters need more memory than there is; nothing was allocated.
-        UserError: ``weights`` lacks parameters, has others, or shapes differ.
+        UserError: FX2002, ``weights`` lacks parameters, has others, or shapes differ; FX2007, another argument cannot
+            be used; FX1702, there is no such device.
     """
     program = compile_spec(spec)
-    kept, place = dtype or torch.float32, torch.device(device or "cpu")
+    kept, place, seed = floating(dtype), placed(device), whole(seed)
+    require_mapping(weights)
     _require_room(program, kept, place, drawn=weights is None, allow=allow_memory)
     module = build(program)
     module.spec = spec
@@ -158,13 +168,24 @@ def _require_room(program: Program, dtype: torch.dtype, device: torch.device, *,
 def build(program: Program) -> FlexitModule:
     """The module of a program with its parameters on the meta device."""
     compiler = RegionCompiler()
-    compiled = compiler.compile(program.root, base=FlexitModule)
-    compiled.cls.forward = _with_signature(program)
+    compiled = _outermost(compiler, program)
     module = compiled.cls()
     assert isinstance(module, FlexitModule)
     module.program = program
     compiler.fill(module, compiled)
     return module
+
+
+def class_of_program(program: Program) -> type[RegionModule]:
+    """The class of a program's module, by itself."""
+    return _outermost(RegionCompiler(), program).cls
+
+
+def _outermost(compiler: RegionCompiler, program: Program) -> Compiled:
+    compiled = compiler.compile(program.root, base=FlexitModule)
+    compiled.cls.forward = _with_signature(program)
+    compiled.cls._recipe = Recipe(class_of_program, program).made(compiled.cls)
+    return compiled
 
 
 def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
@@ -225,7 +246,7 @@ def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype,
     require_fitting({name: tuple(parameter.shape) for name, parameter in names.items()}, values)
     for name, parameter in names.items():
         owner, _, last = name.rpartition(".")
-        value = torch.as_tensor(values[name]).detach().to(device=device, dtype=dtype, copy=True)
+        value = tensor_of(name, values[name]).detach().to(device=device, dtype=dtype, copy=True)
         module.get_submodule(owner).register_parameter(last, nn.Parameter(value, requires_grad=parameter.requires_grad))
     for child in module.modules():
         for name, buffer in child._buffers.items():

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from flexit.ir.program import Call, Node, Param, Region, join
 from flexit.lower.torch.code import Code, Ref
 from flexit.lower.torch.lowerings import holder, write
+from flexit.lower.torch.recipe import Generated, Recipe
 
 
 class Container(nn.Module):
     """Holds the modules of one block that has no code of its own."""
 
 
-class RegionModule(nn.Module):
+class RegionModule(Generated):
     """Base of every generated class; ``code`` is the source of its forward, unless a block has that name."""
 
     code: str
@@ -57,8 +58,10 @@ class RegionCompiler:
             forward, source = code.compile(defaulted, results)
             entry = "forward" if base is RegionModule else "_run"
             shown = {} if "code" in _names(region) else {"code": source}
-            cls = type(f"Region{len(self._compiled)}", (base,), {entry: forward, **shown})
-            self._compiled[region] = Compiled(cast("type[RegionModule]", cls), region, tuple(code.constants))
+            made = type(f"Region{len(self._compiled)}", (base,), {entry: forward, **shown})
+            cls = cast("type[RegionModule]", made)
+            cls._recipe = Recipe(class_of, region).made(cls)
+            self._compiled[region] = Compiled(cls, region, tuple(code.constants))
         return self._compiled[region]
 
     def fill(self, module: nn.Module, compiled: Compiled) -> None:
@@ -87,6 +90,11 @@ class RegionCompiler:
                 if module is not None and path is not None:
                     made.setdefault(path, module)
         yield from sorted(made.items(), key=lambda item: item[0].count("."))
+
+
+def class_of(region: Region) -> type[RegionModule]:
+    """The class of a region, by itself."""
+    return RegionCompiler().compile(region).cls
 
 
 def _names(region: Region) -> set[str]:

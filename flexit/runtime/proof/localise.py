@@ -14,9 +14,10 @@ from flexit.ir.passes.inline import inline
 from flexit.ir.program import Program
 from flexit.lower.onnx.model import Emitted, emit_probe, save
 from flexit.lower.torch.module import build, fill
+from flexit.runtime.interface import Interface
 from flexit.runtime.ort_session import ModelFile, OrtSession
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.session import Array, Interface
+from flexit.runtime.session import Array
 from flexit.runtime.torch_session import TorchSession, interface_of
 
 

@@ -1,0 +1,59 @@
+"""How large ids and positions may be: the rows of the tables that they are looked up in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flexit.ir.ops.binary import Binary
+from flexit.ir.ops.embedding import Embedding
+from flexit.ir.ops.given import Given
+from flexit.ir.passes.inline import inline
+from flexit.ir.program import Node, Program, Value
+
+
+@dataclass(slots=True)
+class Limits:
+    """One more than the largest number, by the name of the input; an input without a table is not there.
+
+    Attributes:
+        ids: token ids and token types.
+        positions: position ids, whatever they are where none are passed.
+        slots: those that count slots where none are passed, so that pads count too.
+    """
+
+    ids: dict[str, int] = field(default_factory=dict[str, int])
+    positions: dict[str, int] = field(default_factory=dict[str, int])
+    slots: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def limits_of(program: Program) -> Limits:
+    """The limits of every graph input of a program."""
+    flat = inline(program)
+    names = {entry.value: entry.name for entry in flat.inputs}
+    passed: dict[Value, tuple[str, Given]] = {}
+    added: dict[Value, tuple[Value, int]] = {}
+    found = Limits()
+    for node in flat.root.nodes:
+        if not isinstance(node, Node) or node.inputs[:1] in ((), (None,)):
+            continue
+        source = node.inputs[0]
+        assert source is not None
+        if isinstance(node.op, Given) and source in names:
+            passed[node.output] = names[source], node.op
+        elif isinstance(node.op, Binary) and node.op.fn == "add" and node.op.scalar is not None:
+            added[node.output] = source, int(node.op.scalar)
+        elif isinstance(node.op, Embedding):
+            source, more = added.get(source, (source, 0))
+            rows = node.op.rows - more
+            if source in names:
+                _lower(found.ids, names[source], rows)
+            if source in passed:
+                name, op = passed[source]
+                _lower(found.positions, name, rows)
+                if op.fallback == "slot":
+                    _lower(found.slots, name, rows)
+    return found
+
+
+def _lower(limits: dict[str, int], name: str, rows: int) -> None:
+    limits[name] = min(rows, limits.get(name, rows))

@@ -1,0 +1,48 @@
+"""Weights as both backends take them: real numbers of a kind that fp32 holds, in whatever form they came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flexit.errors import UserError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def real_array(path: str, value: Any) -> Array:
+    """A parameter's values as an array in the machine's byte order; what is fp32 already is not copied.
+
+    Args:
+        path: of the parameter, for messages.
+        value: an array (bf16 and other kinds that numpy was taught too), a tensor, or nested lists of numbers.
+
+    Raises:
+        UserError: FX2002, they are no real numbers.
+    """
+    try:
+        array = np.asarray(_on_cpu(value))
+    except (ValueError, TypeError) as error:  # rows of several lengths, or nothing that numpy knows
+        raise _no_numbers(path, str(error)) from error
+    if array.dtype.kind == "V" and array.dtype.names is None and np.can_cast(array.dtype, np.float32):
+        return array.astype(np.float32)
+    if array.dtype.kind not in "iuf":
+        raise _no_numbers(path, str(array.dtype))
+    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
+
+
+def _on_cpu(value: Any) -> Any:
+    """A tensor as an array, without asking for PyTorch, which need not be installed."""
+    if not hasattr(value, "detach"):
+        return value
+    tensor = value.detach().cpu()
+    narrow = tensor.is_floating_point() and tensor.dtype.itemsize < 4
+    return (tensor.float() if narrow else tensor).numpy()
+
+
+def _no_numbers(path: str, found: str) -> UserError:
+    return UserError.of(
+        "FX2002", "holds no real numbers", path=path, expected="an array of real numbers", found=found,
+        cure="give exactly the parameters of the spec, under their paths",
+    )  # fmt: skip
