@@ -14,7 +14,7 @@ from flexit.ir.variation import Choice, MergeRefused
 from flexit.ir.wording import nearest, several, shown
 from flexit.ir.written import Node, line_of
 
-__all__ = ["LayerPlan", "Template", "Varied", "as_written", "check_variation", "merged"]
+__all__ = ["LayerPlan", "Template", "Varied", "as_written", "check_variation", "merged", "touched"]
 
 
 @runtime_checkable
@@ -141,7 +141,7 @@ def _check_indices(stack: Varied) -> Iterator[Fault]:
     taken: dict[int, str] = {}
     for key in stack.layers:
         indices = variation.layer_indices(key, stack.n_layers)
-        if indices is not None and not indices and _touched(stack):
+        if indices is not None and not indices and touched(stack):
             continue
         if not indices:
             yield Fault(
@@ -161,7 +161,7 @@ def _check_indices(stack: Varied) -> Iterator[Fault]:
 
 
 def _check_effect(stack: Varied) -> Iterator[Fault]:
-    if _touched(stack):
+    if touched(stack):
         return
     choices = tuple(variation.choices(stack.n_layers, stack.pattern, stack.layers))
     distinct = dict.fromkeys(choices)
@@ -204,7 +204,7 @@ def _no_effect(stack: Varied, name: str, users: list[int]) -> Fault:
     )  # fmt: skip
 
 
-def _touched(stack: Varied) -> bool:
+def touched(stack: Varied) -> bool:
     """Whether the command line or a grid changed the stack: what the file says about layers may then be idle."""
     node: Node | None = getattr(stack, "node", None)
     written = [stack.layer.node, *(variant.node for variant in stack.variants.values())]

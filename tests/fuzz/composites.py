@@ -74,6 +74,7 @@ class CompositeRules(BlockRules):
         share = b["share"]
         if share is not None:
             self.say("FX0608", when=b["n_layers"] % share["groups"])
+            self.say("FX0501", when=share["groups"] == b["n_layers"] > 1)
             self.say("FX0501", when=share["groups"] == 1 and share["order"] != "consecutive")
         wrong = set(named_wrong(b))
         self.found.doubtful |= {"FX0306"} if wrong else set()

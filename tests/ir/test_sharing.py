@@ -180,3 +180,8 @@ def test_init_that_is_taken_over_or_reaches_its_own(name):
     spec = parse_spec(document(INIT[name].replace("GAINS", GAINS)))
     again = parse_spec(spec.to_json())
     assert again == parse_spec(again.to_yaml())
+
+
+def test_a_stack_that_the_command_line_shortened_may_have_as_many_groups_as_layers():
+    text = document("a: {kind: stack, n_layers: 4, share: {groups: 2}, layer: {kind: mlp, d_ff: 4}}")
+    assert parse_spec(text, sets=["blocks.a.n_layers=2"]).blocks["a"].n_layers == 2

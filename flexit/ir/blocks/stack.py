@@ -12,7 +12,7 @@ from flexit.ir.block import Block, Fault, Norm
 from flexit.ir.edges import Each, Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import Group, PositiveInt
-from flexit.ir.layers import LayerPlan, check_variation
+from flexit.ir.layers import LayerPlan, check_variation, touched
 from flexit.ir.score_bias.base import Bias
 from flexit.ir.score_bias.shared import SharedBias
 from flexit.ir.template import Template
@@ -80,17 +80,28 @@ class Stack(Block, kind="stack"):
 
     def check(self) -> Iterator[Fault]:
         yield from check_variation(self)
-        if self.share is not None and self.n_layers % self.share.groups:
+        if self.share is not None:
+            yield from self._check_share(self.share)
+
+    def _check_share(self, share: Share) -> Iterator[Fault]:
+        """One layer in one group is a short form of a deeper model, and no mistake."""
+        if self.n_layers % share.groups:
             divisors = [str(n) for n in range(1, min(self.n_layers, 1000) + 1) if self.n_layers % n == 0]
             yield Fault(
                 code="FX0608", field="share.groups", message="does not divide n_layers",
                 expected=f"a divisor of n_layers, which is {self.n_layers}: {', '.join(divisors)}",
-                found=str(self.share.groups), cure="set share.groups to one of them",
+                found=str(share.groups), cure="set share.groups to one of them",
             )  # fmt: skip
-        if self.share is not None and self.share.groups == 1 and self.share.order != "consecutive":
+        if share.groups == self.n_layers > 1 and not touched(self):
+            yield Fault(
+                code="FX0501", field="share.groups", message="has no effect",
+                expected=f"fewer than n_layers, which is {self.n_layers}{{line n_layers}}, so that some layers share",
+                found=str(share.groups), cure="delete share, or lower share.groups",
+            )  # fmt: skip
+        if share.groups == 1 and share.order != "consecutive":
             yield Fault(
                 code="FX0501", field="share.order", message="has no effect",
-                expected="consecutive, since there is one set", found=self.share.order, cure="delete share.order",
+                expected="consecutive, since there is one set", found=share.order, cure="delete share.order",
             )  # fmt: skip
 
     def expand(self, e: Expander, x: Sequence, **others: Any) -> dict[str, Any]:
