@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 
 ENDINGS = (".yaml", ".yml", ".json")
+WRITTEN = ("run.json", "manifest.json", "model.safetensors")
+"""What folders have that flexit wrote: a run, a bundle, a checkpoint. Their spec was checked before it was written."""
+OTHER_LANGUAGE = "FX0110"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,26 +29,37 @@ class Examined:
     problems: tuple[Problem, ...]
     summary: str = ""
 
+    @property
+    def is_run_config(self) -> bool:
+        """Whether it is no spec at all, but says how one is trained."""
+        return any(problem.code == OTHER_LANGUAGE for problem in self.problems)
+
 
 def files_in(path: str) -> list[str]:
-    """The file or preset itself, or every spec in a folder and below.
+    """The file or preset itself, or every document in a folder and below.
 
     Raises:
         UserError: a folder without any.
     """
-    folder = Path(path)
-    if not folder.is_dir():
+    if not Path(path).is_dir():
         return [path]
-    found = sorted(
-        str(file) for file in folder.rglob("*")
-        if file.suffix in ENDINGS and file.is_file() and not any(part.startswith(".") for part in file.parts[1:])
-    )  # fmt: skip
+    found = sorted(_below(path))
     if not found:
         raise UserError.of(
-            "FX1103", f"{path} holds no specs", expected=f"files that end in {', '.join(ENDINGS)}", found="none",
+            "FX1103", f"{path} holds no specs", found="none",
+            expected=f"files that end in {', '.join(ENDINGS)}, not in a run, checkpoint or bundle",
             cure="give a file, or another folder", path=path,
         )  # fmt: skip
     return found
+
+
+def _below(folder: str) -> Iterator[str]:
+    """Documents in a folder and below, without hidden ones and what flexit wrote beside models."""
+    for place, folders, names in os.walk(folder):
+        ours = any(name in WRITTEN for name in names)
+        folders[:] = [name for name in folders if not ours and not name.startswith(".")]
+        documents = (name for name in names if Path(name).suffix in ENDINGS and not name.startswith("."))
+        yield from () if ours else (str(Path(place) / name) for name in documents)
 
 
 def examine(file: str, sets: Sequence[str] = (), max_bytes: int | None = None) -> Examined:
@@ -52,7 +67,7 @@ def examine(file: str, sets: Sequence[str] = (), max_bytes: int | None = None) -
     from flexit.ir.cost import count_parameters
     from flexit.ir.tree import short
 
-    checked = check(file, sets=sets, max_bytes=max_bytes or MAX_BYTES)
+    checked = check(file, sets=sets, max_bytes=MAX_BYTES if max_bytes is None else max_bytes)
     if checked.program is None:
         return Examined(file=file, valid=False, problems=checked.problems)
     summary = f"{short(count_parameters(checked.program))} parameters"

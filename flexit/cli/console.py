@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,11 @@ from flexit.errors import Problem, printable
 def say(text: str = "", *, bold: bool = False) -> None:
     """A line on standard output."""
     typer.secho(printable(text), bold=bold or None)
+
+
+def typed(path: str | Path) -> str:
+    """A path as it can be typed into a shell."""
+    return shlex.quote(str(path))
 
 
 def near(path: Path) -> Path:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flexit.cli.console import say, working
+from flexit.cli.console import say, typed, working
 from flexit.errors import UserError, printable
 from flexit.runtime.generate import generate
 from flexit.runtime.sampling import Sampling
 from flexit.runtime.session import Array, Session
 
 if TYPE_CHECKING:
+    from flexit.runtime.bundle import Bundle
+    from flexit.runtime.interface import Interface
     from flexit.runtime.tokenizer import Tokenizer
 
 
@@ -64,17 +66,16 @@ class Speaker:
 
     def _others(self, request: Request, rows: int) -> dict[str, Array]:
         """The encoder's input, where the model has one."""
-        interface = self.session.interface
-        ids = [entry for entry in interface.inputs if entry.role == "ids" and entry.group != interface.decoded]
+        ids = source_inputs(self.session.interface)
         if not ids and request.source is None:
             return {}
         if len(ids) != 1 or request.source is None:
             raise UserError.of(
-                "FX1105", "the source does not fit the model", expected=_sources([entry.name for entry in ids]),
+                "FX1105", "the source does not fit the model", expected=_sources(ids),
                 found="none" if request.source is None else "one", cure="give --source TEXT where there is one encoder",
                 path="source",
             )  # fmt: skip
-        return {ids[0].name: np.tile(np.array(self.tokenizer.encode(request.source), np.int64), (rows, 1))}
+        return {ids[0]: np.tile(np.array(self.tokenizer.encode(request.source), np.int64), (rows, 1))}
 
 
 class Shown:
@@ -144,6 +145,21 @@ def speaker_at(path: str) -> Speaker:
             cure="export a checkpoint of flexit train, which carries its tokenizer into the bundle", path=path,
         )  # fmt: skip
     return Speaker(session, Tokenizer.load(folder / "tokenizer.json"), _settings(folder / "generation_config.json"))
+
+
+def next_step(bundle: Bundle, out: str) -> str:
+    """What can be done with a bundle that was just written, as a command to type."""
+    where, interface = typed(out), bundle.interface
+    sources = source_inputs(interface)
+    if interface.decoded is None or "tokenizer.json" not in bundle.manifest["files"] or len(sources) > 1:
+        return f"replay its evidence anywhere with: flexit verify {where}"
+    source = " --source TEXT" if sources else ""
+    return f"run it with: flexit generate {where}{source} --prompt TEXT"
+
+
+def source_inputs(interface: Interface) -> list[str]:
+    """Token inputs that are read beside the one that grows: what ``--source`` is for."""
+    return [entry.name for entry in interface.inputs if entry.role == "ids" and entry.group != interface.decoded]
 
 
 def _settings(file: Path) -> dict[str, int]:

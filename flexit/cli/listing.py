@@ -16,7 +16,7 @@ from flexit.ir.describe import describe
 from flexit.ir.language import Group, Kind, families, field_docs
 from flexit.ir.program import Program
 from flexit.ir.tree import short, size, summary, written
-from flexit.ir.wording import nearest
+from flexit.ir.wording import nearest, shown
 
 
 def preset_rows() -> list[list[str]]:
@@ -84,15 +84,17 @@ def explained(kind: str) -> Iterator[str]:
     found = [cls for family in _families() if (cls := registry.find(family, kind)) is not None]
     if not found:
         known = sorted({name for family in _families() for name in registry.names(family)})
-        near = nearest(kind, known)
+        near = nearest(kind, known) or nearest(kind, [name for name in known if kind and kind in name])
+        homes = [name for name in known if kind in _all_fields(name)]
         if any(kind in registry.later(family) for family in _families()):
             raise UserError.of(
                 "FX0203", f"{kind} is not here yet", expected="a kind of this version of flexit", found=kind,
                 cure="run flexit kinds for those that are", path=kind,
             )  # fmt: skip
         raise UserError.of(
-            "FX0203", "no such kind", expected="one of those that flexit kinds lists", found=kind,
-            cure=f"write {near}" if near else "run flexit kinds", path=kind,
+            "FX0203", "no such kind", expected=f"one of {', '.join(known)}", found=shown(kind), path=shown(kind),
+            cure=f"run flexit kinds {homes[0]}, which has a field of this name" if homes
+            else f"run flexit kinds {near}" if near else "run flexit kinds, which says what each of them is",
         )  # fmt: skip
     for index, cls in enumerate(found):
         if index:
@@ -104,6 +106,13 @@ def explained(kind: str) -> Iterator[str]:
         yield from _fields(cls, "  ")
         if planned(cls):
             yield f"  not yet: {', '.join(planned(cls))}"
+
+
+def _all_fields(kind: str) -> Iterator[str]:
+    """Fields of every kind of a name."""
+    for family in _families():
+        cls = registry.find(family, kind)
+        yield from as_slot(cls) if cls is not None else ()
 
 
 def schema_text(which: str) -> str:

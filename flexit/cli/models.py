@@ -8,14 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from flexit.cli.console import emit, near, say, table, working
-from flexit.cli.specs import Json, Plugins, Sets, load_plugins
+from flexit.cli.specs import Json, Plugins, Sets, load_plugins, named
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
-Source = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, a spec or a preset.")]
+Source = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, a spec or a preset.", callback=named)
+]
 
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="RUN", help="A run config, as docs/run-config.md describes it.")],
+    config: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run config, as docs/run-config.md describes it.", callback=named)
+    ],
     *,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, such as steps=200.")
@@ -34,7 +38,7 @@ def train(
     load_plugins(plugins)
     result = carry_out(config, resume=not new, allow_changed=allow_changed, allow_memory=allow_memory, sets=sets or ())
     held_out = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.3f}"
-    loss = "" if result.loss is None else f", loss {result.loss:.3f}"
+    loss = "" if result.loss is None else f", loss of the last update {result.loss:.3f}"
     say(f"step {result.step}, {result.tokens:,} tokens{loss}{held_out}")
     if result.checkpoint is not None:
         say(f"checkpoint {near(result.checkpoint)}")
@@ -45,7 +49,7 @@ def train(
 
 def export(
     model: Source,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the bundle.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder of the bundle.", callback=named)],
     *,
     sets: Sets = None,
     seed: Annotated[
@@ -59,6 +63,7 @@ def export(
 
     Example: flexit export runs/tiny bundles/tiny
     """
+    from flexit.cli.generating import next_step
     from flexit.cli.opening import evidence_rows, exportable
     from flexit.runtime.export import export as prove
 
@@ -67,11 +72,11 @@ def export(
         source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory)
         bundle = prove(source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory)
     table(evidence_rows(bundle.manifest), right=(2, 3, 4))
-    say(f"{out} written; run it with: flexit generate {out} --prompt TEXT")
+    say(f"{out} written; {next_step(bundle, out)}")
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")],
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.", callback=named)],
     *,
     as_json: Json = False,
 ) -> None:
@@ -93,7 +98,9 @@ def verify(
 
 
 def generate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundle, a run folder or a checkpoint.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A bundle, a run folder or a checkpoint.", callback=named)
+    ],
     *,
     prompt: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="Text to continue; may be given again.")

@@ -7,8 +7,25 @@ from typing import Annotated, Any
 
 import typer
 
-from flexit.cli.console import complain, emit, say, table
+from flexit.cli.console import complain, emit, note, say, table, typed
 from flexit.errors import UserError
+
+MOST_BYTES = 2**31 - 1
+
+
+def named(given: str | list[str]) -> str | list[str]:
+    """What an argument names, which may not be nothing: an empty path would mean the current folder.
+
+    Raises:
+        UserError: FX0100, it is empty.
+    """
+    if "" in ([given] if isinstance(given, str) else given):
+        raise UserError.of(
+            "FX0100", "an empty name", expected="a file, a folder or the name of a preset", found='""',
+            cure="give a name, or . for the current folder",
+        )  # fmt: skip
+    return given
+
 
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, such as blocks.decoder.n_layers=2.")
@@ -20,10 +37,14 @@ Plugins = Annotated[
 ]
 MaxBytes = Annotated[
     int | None,
-    typer.Option(metavar="BYTES", help="Refuse files above this size unread.", show_default="256 KiB"),
+    typer.Option(
+        metavar="BYTES", min=1, max=MOST_BYTES, help="Refuse files above this size unread.", show_default="256 KiB"
+    ),
 ]
 Seq = Annotated[list[str] | None, typer.Option(metavar="N or LENGTH=N", help="Tokens of each input, or of one.")]
-SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML or JSON file, or the name of a preset.")]
+SpecFile = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A YAML or JSON file, or the name of a preset.", callback=named)
+]
 
 
 def load_plugins(names: list[str] | None) -> None:
@@ -34,7 +55,7 @@ def load_plugins(names: list[str] | None) -> None:
     """
     from flexit.ir.plugins import load
 
-    for name in names or ():
+    for name in dict.fromkeys(names or ()):
         load(name)
 
 
@@ -70,11 +91,13 @@ def new(
             cure="give another file, or --force to replace it",
         )  # fmt: skip
     target.write_bytes(data)
-    say(f"{target} written; look at it with: flexit show {target}")
+    say(f"{target} written; look at it with: flexit show {typed(target)}")
 
 
 def check(
-    paths: Annotated[list[str], typer.Argument(metavar="SPEC...", help="Files, folders or names of presets.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="SPEC...", help="Files, folders or names of presets.", callback=named)
+    ],
     *,
     sets: Sets = None,
     as_json: Json = False,
@@ -92,6 +115,9 @@ def check(
     results: list[Examined] = []
     for file in [file for path in paths for file in files_in(path)]:
         result = examine(file, sets or (), max_bytes)
+        if result.is_run_config and file not in paths:
+            note(f"{file}: a run config, which flexit train checks")
+            continue
         results.append(result)
         if not as_json:
             complain(result.problems)

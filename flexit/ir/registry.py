@@ -76,6 +76,11 @@ def later(trait: type[Kind]) -> tuple[str, ...]:
     return tuple(kind for cls in classes for kind in LATER.get(cls.__dict__.get("family") or cls.__name__, ()))
 
 
+def modules() -> dict[tuple[str, str], str]:
+    """Family and name of every kind that is known so far, and the module that has it."""
+    return {key: cls.__module__ for key, cls in _kinds.items()}
+
+
 def forget(family: str, kind: str) -> None:
     """Remove a registered kind; for tests and notebooks that define a plugin kind again."""
     _kinds.pop((family, kind), None)

@@ -15,6 +15,14 @@ from flexit.errors import TaskError, UserError
 SEPARATOR = "<|endoftext|>"
 
 
+def may_be_learnt(separator: str) -> bool:
+    """Whether training could make the same token of the text: it is nothing, a byte, or merged within one word."""
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if not set(separator) <= set(split.alphabet()):
+        return False
+    return len(split.pre_tokenize_str(decoders.ByteLevel().decode([separator]))) <= 1
+
+
 class Tokenizer:
     """A tokenizer of the ``tokenizers`` library with the few things flexit needs.
 

@@ -20,9 +20,10 @@ from flexit.ir.io.yaml import read, read_value
 from flexit.ir.schema.explain import explain
 from flexit.ir.schema.locate import locate
 from flexit.ir.variation import MergeRefused, merge
-from flexit.ir.wording import several
+from flexit.ir.wording import several, shown
 from flexit.ir.written import Mark, Node, dotted
-from flexit.runtime.train.config import RunConfig
+from flexit.runtime.tokenizer import SEPARATOR, may_be_learnt
+from flexit.runtime.train.config import Bpe, RunConfig, Text
 from flexit.runtime.train.identity import MARKER
 
 DOCUMENT = FieldType((GroupOf(RunConfig),))
@@ -108,6 +109,22 @@ def faults(config: RunConfig, root: Node) -> Iterator[Problem]:
             cure=f"set schedule.warmup to {config.steps // 10}",
         )  # fmt: skip
     yield from _best(config, root)
+    yield from _text(config, root)
+
+
+def _text(config: RunConfig, root: Node) -> Iterator[Problem]:
+    source, tokenizer = config.data.train, config.data.tokenizer
+    if isinstance(source, Text) and not source.files:
+        yield fault(
+            root, "FX1601", "data.train.files", message="no files to learn from", found="[]",
+            expected="at least one name or pattern", cure="write files: [corpus/*.txt], with your own folder",
+        )  # fmt: skip
+    if isinstance(tokenizer, Bpe) and may_be_learnt(tokenizer.separator):
+        yield fault(
+            root, "FX1606", "data.tokenizer.separator", message="the text itself may become this token",
+            expected=f"a text that is never one word, such as {SEPARATOR}", found=shown(tokenizer.separator),
+            cure=f"leave separator out for {SEPARATOR}, or put marks and letters together like that",
+        )  # fmt: skip
 
 
 def _best(config: RunConfig, root: Node) -> Iterator[Problem]:

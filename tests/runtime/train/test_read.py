@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from flexit.errors import RunConfigError, UserError
+from flexit.runtime.tokenizer import SEPARATOR, Tokenizer, may_be_learnt
 from flexit.runtime.train.config import AdamW, Bpe, Cosine
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.model import find_model
@@ -233,3 +235,34 @@ def test_a_file_that_is_not_there(tmp_path: Path):
 def test_an_override_that_is_none(text: str):
     with pytest.raises(RunConfigError, match="not an override"):
         parse_config(GOOD, sets=[text])
+
+
+@pytest.mark.parametrize("separator", ["", "a", "the", "Ġthe", "!?", "12"])
+def test_a_separator_that_text_may_become(separator: str):
+    """Trained with such a one, the tokenizer has one token fewer than it should: they are the same."""
+    text = ["the 12 that a the!? " * 50]
+    assert may_be_learnt(separator)
+    if separator:
+        sizes = [Tokenizer.train(text, vocab_size=300, separator=each).vocab_size for each in (separator, SEPARATOR)]
+        assert sizes[0] == sizes[1] - 1
+    config = GOOD.replace("vocab_size: 4096", f"vocab_size: 4096, separator: {json.dumps(separator)}")
+    with pytest.raises(RunConfigError, match="FX1606 data"):
+        parse_config(config)
+
+
+@pytest.mark.parametrize("separator", [SEPARATOR, "日", " ", "\n", "<eos>", "x1", "#end#"])
+def test_a_separator_that_is_none_of_the_text(separator: str):
+    text = ["the <eos> x1 #end# 日 \n" * 50]
+    assert not may_be_learnt(separator)
+    tokenizer = Tokenizer.train(text, vocab_size=400, separator=separator)
+    assert tokenizer.separator_id == 0
+    assert tokenizer.encode(text[0]).count(0) == 0
+    assert tokenizer.decode(tokenizer.encode(text[0])) == text[0]
+    parse_config(GOOD.replace("vocab_size: 4096", f"vocab_size: 4096, separator: {json.dumps(separator)}"))
+
+
+def test_no_files():
+    with pytest.raises(RunConfigError, match="no files to learn from") as caught:
+        parse_config(GOOD.replace("[corpus/*.txt]", "[]"))
+    cure = caught.value.problems[0].cure
+    parse_config(GOOD.replace("files: [corpus/*.txt]", cure.removeprefix("write ").partition(", with")[0]))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import flexit
-from flexit.errors import CheckpointError
+from flexit.errors import CheckpointError, UserError
 from flexit.runtime.folder import recover, writing
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.config import Bpe, File
@@ -60,12 +60,15 @@ def open_corpus(folder: Path) -> Corpus | None:
     try:
         meta = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         tokens = np.memmap(folder / "tokens.bin", dtype=np.dtype(meta["dtype"]), mode="r", shape=(meta["tokens"],))
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = Tokenizer.load(folder / "tokenizer.json", separator=meta["separator"])
+        known = str(meta["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError.of(
-            "FX1201", f"{folder} is no tokenised corpus", expected=f"{MARKER} and tokens.bin", found=str(error),
+            "FX1201", f"{folder} is no tokenised corpus", expected=f"{MARKER}, tokens.bin and tokenizer.json",
+            found=error.problems[0].found if isinstance(error, UserError) else str(error),
             cure="delete the folder; it is made again",
         ) from error  # fmt: skip
-    return Corpus(tokens, Tokenizer.load(folder / "tokenizer.json", separator=meta["separator"]), meta["fingerprint"])
+    return Corpus(tokens, tokenizer, known)
 
 
 def make_corpus(
