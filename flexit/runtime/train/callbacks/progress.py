@@ -58,7 +58,7 @@ class ProgressBar(Callback):
         self._rate = _smooth(self._rate, step.tokens / seconds)
         self._seconds = _smooth(self._seconds, seconds)
         left = f"{clock((trainer.steps - step.number) * self._seconds)} left"
-        figures = f"loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
+        figures = f"smoothed loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step.number, figures=figures, left=left)
         elif now - self._last_line >= self.line_every or step.number == trainer.steps:
