@@ -33,3 +33,19 @@ def golden(update_golden: bool) -> Callable[[Path, str], None]:
         path.write_text(text, encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small model, written once; not to be changed."""
+    from tests.saved import write_checkpoint  # imports torch, which tests of documents do without
+
+    return write_checkpoint(tmp_path_factory.mktemp("saved") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """Its bundle, written once; not to be changed."""
+    from tests.saved import write_bundle
+
+    return write_bundle(tmp_path_factory.mktemp("saved") / "bundle", checkpoint)
