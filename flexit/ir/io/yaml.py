@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NoReturn, cast
@@ -16,6 +15,7 @@ from flexit.ir.diagnostics import problem
 from flexit.ir.io.languages import SPEC, Language
 from flexit.ir.io.scalars import BadNumber, resolve
 from flexit.ir.io.source import MAX_BYTES, decode
+from flexit.ir.io.syntax import explain
 from flexit.ir.wording import cut, several
 from flexit.ir.written import Mark, Node, dotted
 
@@ -249,7 +249,11 @@ class _Reader:
         try:
             yield from cast("Any", YAML(typ="safe", pure=True)).parse(text)  # its events have no types
         except MarkedYAMLError as error:
-            self._syntax(error)
+            wrong = explain(error, text)
+            self._stop(
+                "FX0102", Mark(self.file, wrong.line, wrong.column), message=wrong.message,
+                expected=cut(wrong.expected), found=cut(wrong.found), cure=wrong.cure,
+            )  # fmt: skip
         except (
             YAMLError,
             ArithmeticError,
@@ -269,22 +273,6 @@ class _Reader:
                        found="the end of the document", cure="complete it")  # fmt: skip
         self.last = event
         return event
-
-    def _syntax(self, error: Any) -> NoReturn:
-        """Report a ``MarkedYAMLError``, whose attributes have no types."""
-        place = error.problem_mark or error.context_mark
-        mark = Mark(self.file, place.line + 1, place.column + 1) if place is not None else None
-        context = re.sub(r"while |(parsing|scanning) ", "", error.context or "")
-        context = "" if context.startswith("for ") else context
-        began = error.context_mark.line + 1 if error.context_mark is not None else 1
-        message = f"not YAML or JSON, in {context} that began on line {began}" if context else "not YAML or JSON"
-        what = (error.problem or "no valid text").strip()
-        parts = re.fullmatch(r"expected (.*), but (?:found|got) (.*)", what, re.DOTALL)
-        expected, found = parts.groups() if parts else ("text that YAML 1.2 allows here", what.removeprefix("found "))
-        found = "a tab, which cannot indent" if "\\t" in found else found
-        found = "the end of the document" if "stream end" in found or "end of stream" in found else found
-        self._stop("FX0102", mark, message=message, expected=cut(expected), found=cut(found),
-                   cure=_syntax_cure(found, context))  # fmt: skip
 
     def _mark(self, event: Any) -> Mark:
         if event is None:
@@ -306,18 +294,6 @@ class _Reader:
 def _is_scalar(event: Any) -> bool:
     """Whether an event is a scalar. Not written in place: a type checker would then forget that it is ``Any``."""
     return isinstance(event, ev.ScalarEvent)
-
-
-def _syntax_cure(found: str, context: str) -> str:
-    if "tab" in found:
-        return "indent with spaces"
-    if "flow" in context and found == "'['":
-        return "put quotes around text that has brackets in it, or add the comma that is missing"
-    if "flow" in context:
-        return "close the bracket, or add the comma that is missing"
-    if "quoted" in context:
-        return "close the quote"
-    return "correct the indentation or the punctuation near here"
 
 
 def _whole_characters(text: str) -> str:

@@ -137,3 +137,15 @@ def test_large_texts_are_answered_quickly(text):
     start = time.process_time()
     problems_of(text[:MAX_BYTES])
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("layers", ['{"::2": odd}', "{1:: odd}", "\n  ::2: odd", "\n  :2: odd", "\n  1:3: odd"])
+def test_ranges_are_keys(layers):
+    (key,) = read(f"layers: {layers}").plain()["layers"]
+    assert key in ("::2", "1:", ":2", "1:3")
+
+
+@pytest.mark.parametrize("text", ["a: [1,\n2\n", "a: {b: [1,\n  2 # two\n\n# the end\n", "a:\n  'text\n\n", "a:\n  [x"])
+def test_what_is_left_open_is_cited_where_the_text_ends(text):
+    (found,) = problems_of(text)
+    assert (found.line, found.found) == (2, "the end of the document")
