@@ -13,9 +13,11 @@ from flexit.ir.annotations import Entry, GroupOf, as_slot
 from flexit.ir.block import Block, Port
 from flexit.ir.cost import BlockCost, Cost
 from flexit.ir.describe import describe
+from flexit.ir.difference import Difference
 from flexit.ir.language import Group, Kind, families, field_docs
 from flexit.ir.program import Program
-from flexit.ir.tree import short, size, summary, written
+from flexit.ir.spec import Spec
+from flexit.ir.tree import short, size, summary, tree, written
 from flexit.ir.wording import nearest, shown
 
 
@@ -29,6 +31,34 @@ def preset_rows() -> list[list[str]]:
         spec = load_spec(name)
         rows.append([name, short(cost(spec).parameters), spec.description or ""])
     return rows
+
+
+def shown_as(form: str, spec: Spec, program: Program) -> str:
+    """A spec as a ``tree``, as its ``program``, or as a picture for ``mermaid`` or ``dot``."""
+    from flexit.ir import diagram
+    from flexit.ir.printer import show
+
+    if form == "tree":
+        return tree(spec, program).rstrip("\n")
+    if form == "program":
+        return show(program).rstrip("\n")
+    notation = diagram.mermaid if form == "mermaid" else diagram.dot
+    return notation(diagram.diagram(spec, program))
+
+
+def difference_rows(found: Difference) -> list[list[str]]:
+    """What differs: choices, then shapes, then figures."""
+    rows = [["what", "first", "second"]]
+    for title, changes in (("fields", found.fields), ("parameters", found.shapes), ("cost", found.costs)):
+        if changes:
+            rows += [["", "", ""], [f"{title}:", "", ""]]
+            rows += [[f"  {change.path}", change.before, change.after] for change in changes]
+    return rows
+
+
+def difference_data(found: Difference) -> dict[str, Any]:
+    """The same as data."""
+    return asdict(found)
 
 
 def cost_lines(program: Program, needs: Cost) -> list[str]:

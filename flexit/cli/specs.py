@@ -1,4 +1,4 @@
-"""Commands about specs: ``new check show cost kinds schema``. None of them imports torch or onnx."""
+"""Commands about specs: ``new check show diff cost kinds schema``. None of them imports torch or onnx."""
 
 from __future__ import annotations
 
@@ -135,6 +135,8 @@ def show(
     *,
     sets: Sets = None,
     program: Annotated[bool, typer.Option("--program", help="Show the primitive ops instead.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Draw the graph of blocks for Mermaid instead.")] = False,
+    dot: Annotated[bool, typer.Option("--dot", help="Draw the graph of blocks for Graphviz instead.")] = False,
     plugins: Plugins = None,
 ) -> None:
     """Show the blocks with shapes, parameters and everything that was inferred.
@@ -142,12 +144,48 @@ def show(
     Example: flexit show gpt2
     """
     from flexit.cli.checking import loaded
-    from flexit.ir.printer import show as printed
-    from flexit.ir.tree import tree
+    from flexit.cli.listing import shown_as
+
+    if program + mermaid + dot > 1:
+        raise UserError.of(
+            "FX1110", "several forms at once", expected="one of --program, --mermaid and --dot", found="more than one",
+            cure="write the command once for each",
+        )  # fmt: skip
+    load_plugins(plugins)
+    form = "program" if program else "mermaid" if mermaid else "dot" if dot else "tree"
+    say(shown_as(form, *loaded(spec, sets or ())))
+
+
+def diff(
+    before: SpecFile,
+    after: SpecFile,
+    *,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override in the second spec.")
+    ] = None,
+    as_json: Json = False,
+    plugins: Plugins = None,
+) -> None:
+    """Compare two specs: fields, parameter shapes, cost. Exit code 1 if they differ.
+
+    Example: flexit diff gpt2 gpt2 --set blocks.decoder.n_layers=24
+    """
+    from flexit.cli.checking import loaded
+    from flexit.cli.listing import difference_data, difference_rows
+    from flexit.ir.difference import difference
 
     load_plugins(plugins)
-    checked, compiled = loaded(spec, sets or ())
-    say((printed(compiled) if program else tree(checked, compiled)).rstrip("\n"))
+    found = difference(loaded(before, ())[0], loaded(after, sets or ())[0])
+    if as_json:
+        emit(difference_data(found))
+    elif not found.fields:
+        say("no difference")
+    else:
+        table(difference_rows(found))
+        if found.same_program:
+            say("\nBoth compute the same.")
+    if found.fields:
+        raise typer.Exit(1)
 
 
 def cost(
@@ -218,5 +256,5 @@ def schema(
         out.write_text(text, encoding="utf-8")
 
 
-COMMANDS: tuple[Any, ...] = (new, check, show, cost, kinds, schema)
-NEED_ARGUMENTS: tuple[Any, ...] = (check, show, cost)
+COMMANDS: tuple[Any, ...] = (new, check, show, diff, cost, kinds, schema)
+NEED_ARGUMENTS: tuple[Any, ...] = (check, show, diff, cost)
