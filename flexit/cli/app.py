@@ -55,6 +55,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(args=list(arguments), prog_name="flexit")
     except SystemExit as leaving:
+        if isinstance(getattr(leaving.__context__, "__cause__", None), KeyboardInterrupt):
+            note("interrupted")
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except UserError as error:
         complain(error.problems)

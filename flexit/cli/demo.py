@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from flexit.cli.console import note, say, table, working
+from flexit.cli.console import note, say, table, typed, working
 from flexit.cli.curves import drawn, pictured
 from flexit.cli.generating import Request, speaker_at
-from flexit.cli.opening import evidence_rows
+from flexit.cli.opening import checkpoint_at, evidence_rows
+from flexit.errors import CheckpointError
 from flexit.runtime.bundle import read_bundle
 from flexit.runtime.export import export
+from flexit.runtime.folder import write_file
 from flexit.runtime.sampling import Sampling
+from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.run import train
 
+STEPS = 300
+CHANGED = "FX1202"
 PROMPT = "def __init__(self"
 CONFIG = """\
 # What `flexit demo` trains: change it and run `flexit train {name}` again.
@@ -42,16 +46,30 @@ out: run
 """
 
 
-def run(folder: Path, *, steps: int) -> None:
+def run(folder: Path, *, steps: int | None = None) -> None:
     """Carry out the demo, or what of it is left.
 
+    Args:
+        folder: where everything goes.
+        steps: of a new run; one that has begun keeps its own.
+
     Raises:
-        typer.Exit: the training was interrupted.
+        typer.Exit: it was interrupted.
     """
+    try:
+        _carry_out(folder, steps)
+    except KeyboardInterrupt:
+        note("interrupted; the same command goes on")
+        raise typer.Exit(130) from None
+
+
+def _carry_out(folder: Path, steps: int | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "run.yaml"
     if not config.exists():
-        config.write_text(_config(steps), encoding="utf-8")
+        write_file(config, _config(STEPS if steps is None else steps))
+    elif steps is not None:
+        note(f"{config} is there already and is carried out as it is, whatever --steps says")
     say("1. Training demo-decoder (2.4M parameters) on the source code of Python's standard library", bold=True)
     _trained(config)
     curve = _curve(folder)
@@ -70,9 +88,10 @@ def run(folder: Path, *, steps: int) -> None:
     ):
         say(f"  {what:<12} {where}")
     say("\nWhat to try next", bold=True)
+    bundle_to_type = typed(folder / "bundle")
     for command in (
-        f'flexit generate {folder / "bundle"} --prompt "import " --temperature 0.8 --top-k 40',
-        f"flexit verify {folder / 'bundle'}",
+        f'flexit generate {bundle_to_type} --prompt "import " --temperature 0.8 --top-k 40',
+        f"flexit verify {bundle_to_type}",
         "flexit show demo-decoder",
         "flexit new demo-decoder mine.yaml",
     ):
@@ -88,7 +107,13 @@ def _config(steps: int) -> str:
 
 
 def _trained(config: Path) -> None:
-    result = train(config)
+    try:
+        result = train(config)
+    except CheckpointError as error:
+        if error.code == CHANGED:
+            note(f"for a run of its own: flexit demo --folder {typed(f'{config.parent}-2')}")
+            note(f"to go on although it has changed: flexit train {typed(config)} --allow-changed, then this again")
+        raise
     if result.stopped_by is not None:
         note(f"interrupted at step {result.step}; the same command goes on")
         raise typer.Exit(130)
@@ -98,7 +123,7 @@ def _trained(config: Path) -> None:
 
 def _curve(folder: Path) -> Path:
     """The loss curve in the terminal and as a picture."""
-    lines = list(_metrics(folder))
+    lines = read_lines(folder / "run" / "metrics.jsonl")
     curves = {
         name: [(line["step"], line[key]) for line in lines if key in line]
         for name, key in (("training", "loss"), ("validation", "validation_loss"))
@@ -107,23 +132,16 @@ def _curve(folder: Path) -> Path:
     return pictured(curves, folder / "loss.png")
 
 
-def _metrics(folder: Path) -> Iterator[dict[str, Any]]:
-    for line in (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        yield json.loads(line)
-
-
 def _bundle(folder: Path) -> dict[str, Any]:
     """The manifest of the bundle, exported anew unless it is of the newest checkpoint."""
-    from flexit.cli.opening import checkpoint_at
-
     checkpoint = checkpoint_at(str(folder / "run"))
     assert checkpoint is not None
-    note = folder / "bundle.of"
+    known = folder / "bundle.of"
     stamp = f"{checkpoint.name} {(checkpoint / 'model.safetensors').stat().st_mtime_ns}"
-    if not ((folder / "bundle").is_dir() and note.exists() and note.read_text(encoding="utf-8") == stamp):
+    if not ((folder / "bundle").is_dir() and known.exists() and known.read_text(encoding="utf-8") == stamp):
         with working("exporting") as step:
             export(checkpoint, folder / "bundle", force=True, progress=step)
-        note.write_text(stamp, encoding="utf-8")
+        known.write_text(stamp, encoding="utf-8")
     return dict(read_bundle(folder / "bundle").manifest)
 
 

@@ -127,7 +127,9 @@ def generate(
 def demo(
     *,
     folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where everything goes.")] = Path("flexit-demo"),
-    steps: Annotated[int, typer.Option(metavar="N", min=20, help="Updates of the weights.")] = 300,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=20, help="Updates of the weights.", show_default="300")
+    ] = None,
 ) -> None:
     """Train, export, prove and run a small model on the source code of Python itself, in a few minutes.
 

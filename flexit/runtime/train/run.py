@@ -176,7 +176,8 @@ def _claim(plan: Plan, *, resume: bool) -> None:
         UserError: FX1302 it holds something else, FX1301 it holds a run and none was expected.
     """
     out = plan.out
-    holds = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    half = f"{MARKER}.tmp"  # of a start that was killed
+    holds = sorted(path.name for path in out.iterdir() if path.name != half) if out.is_dir() else []
     if (holds and MARKER not in holds) or (out.exists() and not out.is_dir()):
         raise UserError.of(
             "FX1302", f"{out} is no run folder", path="out", expected="a new or empty folder, or a run",

@@ -1,0 +1,173 @@
+"""``flexit demo``, interrupted in each of its stages by a real signal and started again, goes on and finishes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flexit.cli.app import run
+from flexit.runtime.train.read import read_config
+
+interrupting = pytest.mark.skipif(os.name == "nt", reason="forks, and sends signals")
+
+FORKER = textwrap.dedent("""
+    import os, sys
+    import flexit.cli.demo, matplotlib.pyplot, plotext
+    from flexit.cli.app import run
+
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            shown = os.open("shown.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(shown, 1)
+            os.dup2(shown, 2)
+            os._exit(run(["demo", "--folder", "my demo"]))
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+""")
+"""A process that has imported everything, starts a demo for each line, and tells its number and its exit code."""
+
+CONFIG = """
+flexit: 1
+model: tiny-llama
+set: ["blocks.embed.vocab_size=600"]
+task: causal_lm
+data:
+  train: {kind: text, files: ["../*.txt"]}
+  validation: {split: 0.05}
+  seq_len: 16
+  tokenizer: {kind: bpe, vocab_size: 600}
+batch: {size: 2}
+steps: 120
+evaluate: {every: 60, max_batches: 2}
+checkpoint: {every: 60}
+log: {every: 5}
+out: run
+"""
+Stage = Callable[[Path], bool]
+
+
+def learning_the_vocabulary(folder: Path) -> bool:
+    return (folder / "run" / "run.json").exists()
+
+
+def encoding(folder: Path) -> bool:
+    return any(folder.glob("run/data.tmp-*/tokens.bin")) or (folder / "run" / "data").exists()
+
+
+def training(folder: Path) -> bool:
+    metrics = folder / "run" / "metrics.jsonl"
+    return metrics.exists() and metrics.read_bytes().count(b"\n") > 3
+
+
+def exporting(folder: Path) -> bool:
+    return any(folder.glob("bundle.tmp-*/model.onnx"))
+
+
+def comparing(folder: Path) -> bool:
+    del folder
+    return "3. The same text from both" in shown()
+
+
+STAGES: tuple[Stage, ...] = (learning_the_vocabulary, encoding, training, exporting, comparing)
+
+
+def shown() -> str:
+    """What the demo has printed so far."""
+    file = Path("shown.txt")
+    return file.read_text() if file.exists() else ""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a demo goes that is over in seconds: its run config is there already, with a small model and text."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for number, file in enumerate(sorted((Path(__file__).parents[2] / "flexit" / "ir").glob("*.py"))):
+        Path(f"{number}.txt").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    folder = tmp_path / "my demo"
+    folder.mkdir()
+    (folder / "run.yaml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., int]]:
+    """Starts the demo, sends a signal once it is in a stage, and gives its exit code."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told, answers = process.stdin, process.stdout
+
+        def demo(stage: Stage | None = None, number: int = 0) -> int:
+            Path("shown.txt").unlink(missing_ok=True)
+            print("go", file=told, flush=True)
+            child = int(answers.readline())
+            while stage is not None and not stage(folder):
+                time.sleep(0.001)
+                os.kill(child, 0)  # an error where it has ended before the stage
+            if stage is not None:
+                os.kill(child, number)
+            return int(answers.readline())
+
+        yield demo
+        told.close()
+
+
+@pytest.mark.slow
+@pytest.mark.ort
+@interrupting
+def test_interrupted_anywhere_it_goes_on(folder: Path, start: Callable[..., int]) -> None:
+    for stage in STAGES:
+        assert start(stage, signal.SIGINT) == 130, f"{stage.__name__}: {shown()}"
+        assert re.search(r"interrupted( at step \d+)?; the same command goes on\n$", shown()), shown()
+    assert start() == 0, shown()
+    assert "What to try next" in shown()
+    assert "flexit verify 'my demo/bundle'" in shown()
+    assert run(["verify", "my demo/bundle"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.ort
+@interrupting
+def test_killed_anywhere_it_goes_on(folder: Path, start: Callable[..., int]) -> None:
+    (folder / "run").mkdir()
+    (folder / "run" / "run.json.tmp").touch()  # of a start that was killed while it took the folder
+    for stage in STAGES:
+        assert start(stage, signal.SIGKILL) == -signal.SIGKILL, f"{stage.__name__}: {shown()}"
+    assert start() == 0, shown()
+    assert "What to try next" in shown()
+    assert run(["verify", "my demo/bundle"]) == 0
+
+
+def test_interrupted_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is a whole run config or none, and one that is there counts, which is said."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("flexit.runtime.folder.sync_file", interrupt)
+        assert run(["demo", "--folder", "d", "--steps", "20"]) == 130
+        assert not any((tmp_path / "d").iterdir())
+    monkeypatch.setattr("flexit.cli.demo.train", interrupt)
+    assert run(["demo", "--folder", "d", "--steps", "40"]) == 130
+    assert read_config("d/run.yaml")[0].steps == 40
+    assert capsys.readouterr().err.splitlines() == ["interrupted; the same command goes on"] * 2
+    assert run(["demo", "--folder", "d", "--steps", "20"]) == 130
+    assert read_config("d/run.yaml")[0].steps == 40
+    assert "d/run.yaml is there already and is carried out as it is" in capsys.readouterr().err
