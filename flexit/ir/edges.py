@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from flexit.ir.dims import Size
@@ -69,7 +69,7 @@ class Sequence(Edge):
 
     def of(self, x: Value) -> Sequence:
         """Other values on the same axis."""
-        return replace(self, x=x)
+        return Sequence(x=x, axis=self.axis)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,7 +88,7 @@ class Vector(Edge):
 
     def of(self, x: Value) -> Vector:
         """Other values of the same batch."""
-        return replace(self, x=x)
+        return Vector(x=x)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

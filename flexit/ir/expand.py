@@ -39,13 +39,14 @@ def expand(spec: Spec) -> Expansion:
     """Expand a spec whose graph has been checked.
 
     It expands once with every input open (fed step by step), which shows by dataflow which input can be decoded, and
-    then with the others closed: their ``total`` is their ``seq``.
+    then with the others closed, if there are any: their ``total`` is their ``seq``.
     """
     probe = _Document(spec, lambda _: True)
     if probe.e.faults or not probe.outputs:
         return Expansion(None, tuple(probe.e.faults))
     decoded, reason = _decoded(probe)
-    final = _Document(spec, lambda group: group == decoded)
+    is_final = decoded is not None and all(group.name == decoded for group in probe.groups)
+    final = probe if is_final else _Document(spec, lambda group: group == decoded)
     return Expansion(merge(prune(final.program(decoded, reason))), ())
 
 

@@ -76,19 +76,29 @@ class Expander(Refusals):
         Raises:
             Unexpanded: the block or one inside it has faults.
         """
+        return self._expanded(block, name, ports, in_field=False)
+
+    def main(self, block: Block, name: str, **ports: Any) -> Any:
+        """Like :meth:`block`, the main output only, of a block that stands in a field of the current one."""
+        return next(iter(self._expanded(block, name, ports, in_field=True).values()))
+
+    def _expanded(self, block: Block, name: str, ports: dict[str, Any], *, in_field: bool) -> dict[str, Any]:
+        """One more call of a region that is known, or what is written for a block whose ports are right."""
+        key = region_key(block, ports, self.draft, provided=self._provided) if block.region else None
+        if key is not None and key in self._regions:
+            return self._called(name, ports, self._regions[key])
+        if in_field:
+            self.require_ports(block, name, ports)
         found = list(block.check_ports(**ports))
         if found:
             self.faults += [(block, join(self.absolute, name), fault) for fault in found]
             raise Unexpanded
-        if block.region:
-            return self._call(block, name, ports)
-        with self.inside(name, width_of(ports)):
-            return self._outputs(block, ports)
-
-    def main(self, block: Block, name: str, **ports: Any) -> Any:
-        """Like :meth:`block`, the main output only, of a block that stands in a field of the current one."""
-        self.require_ports(block, name, ports)
-        return next(iter(self.block(block, name, **ports).values()))
+        if key is None:
+            with self.inside(name, width_of(ports)):
+                return self._outputs(block, ports)
+        self._regions[key] = self._written(block, join(self.absolute, name), ports)
+        self._alive.append((block, ports, self.draft, self._provided))
+        return self._called(name, ports, self._regions[key])
 
     def parameters(self, name: str) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters of the block that was expanded at ``name``, by their path in it."""
@@ -249,29 +259,26 @@ class Expander(Refusals):
 
     # ---- regions
 
-    def _call(self, block: Block, name: str, ports: dict[str, Any]) -> dict[str, Any]:
-        key = region_key(block, ports, self.draft, provided=self._provided)
-        if key not in self._regions:
-            self._regions[key] = self._written(block, join(self.absolute, name), ports)
-            self._alive.append((block, ports, self.draft, self._provided))
-        region, captures, result = self._regions[key]
+    def _called(
+        self, name: str, ports: dict[str, Any], written: tuple[Region, tuple[Value, ...], Any]
+    ) -> dict[str, Any]:
+        """A call at ``name`` of a region with its captures and its outputs by port."""
+        region, captures, result = written
+        draft, path = self.draft, self.draft.path(name)
         inputs = [value for edge in ports.values() for value in values_of(edge)]
+        hint = "h" if name[-1].isdigit() else name.rpartition(".")[2]
         call = Call(
             region=region,
-            inputs=tuple(self.draft.use(value) for value in (*inputs, *captures)),
-            outputs=tuple(
-                self.draft.new(name.rpartition(".")[2] if not name[-1].isdigit() else "h", value.type)
-                for value in (*region.outputs, *region.side.values())
-            ),
-            path=self.draft.path(name),
-            weights=self.draft.path(name),
+            inputs=tuple([draft.use(value) for value in (*inputs, *captures)]),
+            outputs=tuple([draft.new(hint, value.type) for value in (*region.outputs, *region.side.values())]),
+            path=path,
+            weights=path,
         )
-        self.draft.nodes.append(call)
-        for path, value in zip(region.side, call.outputs[len(region.outputs) :], strict=True):
-            self.draft.side[join(call.path, path)] = value
-        outputs = rebound(result, iter(call.outputs))
-        self.draft.marks[call.path] = call.outputs[0]
-        return outputs
+        draft.nodes.append(call)
+        for below, value in zip(region.side, call.outputs[len(region.outputs) :], strict=True):
+            draft.side[join(path, below)] = value
+        draft.marks[path] = call.outputs[0]
+        return rebound(result, iter(call.outputs))
 
     def seal(self, outputs: tuple[Value, ...]) -> Region:
         """The region that was written, with what shares in it joined."""

@@ -57,7 +57,7 @@ class LayerPlan:
     @classmethod
     def of(cls, stack: Varied) -> LayerPlan:
         """Merge and validate; the stack has passed :func:`check_variation`."""
-        choices = tuple(variation.choices(stack.n_layers, stack.pattern, stack.layers))
+        choices = variation.choices(stack.n_layers, stack.pattern, stack.layers)
         written = {choice: merged(stack, choice) for choice in dict.fromkeys(choices)}
         blocks: dict[Choice, Block] = {}
         for choice, node in written.items():
@@ -163,7 +163,7 @@ def _check_indices(stack: Varied) -> Iterator[Fault]:
 def _check_effect(stack: Varied) -> Iterator[Fault]:
     if touched(stack):
         return
-    choices = tuple(variation.choices(stack.n_layers, stack.pattern, stack.layers))
+    choices = variation.choices(stack.n_layers, stack.pattern, stack.layers)
     distinct = dict.fromkeys(choices)
     for name, variant in stack.variants.items():
         users = [choice for choice in distinct if name in choice.names]

@@ -6,7 +6,7 @@ The same merge serves ``variants``, ``shares``, ``--set`` and grids.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flexit.ir.annotations import Entry, FieldType, KindOf, MapOf, class_of, fields
@@ -125,8 +125,8 @@ def layer_indices(key: str, n_layers: int) -> range | None:
 
 def choices(
     n_layers: int, pattern: Sequence[str | Sequence[str]], layers: Mapping[str, str | Sequence[str]]
-) -> Iterator[Choice]:
-    """The variants of every layer, for a pattern and keys that are well formed."""
+) -> tuple[Choice, ...]:
+    """The variants of every layer, for a pattern and keys that are well formed; equal choices are one object."""
     cycle = expand_pattern(pattern)
     assert not isinstance(cycle, str), f"{cycle} is no entry of a pattern"
     by_index: dict[int, tuple[str, ...]] = {}
@@ -135,9 +135,12 @@ def choices(
         for index in layer_indices(key, n_layers) or ():
             by_index[index] = chosen
     shared: dict[tuple[str, ...], Choice] = {}
-    for index in range(n_layers):
-        names = tuple(name for name in cycle[index % len(cycle)] if name != DEFAULT) + by_index.get(index, ())
-        yield shared.setdefault(names, Choice(names))
+    once = [tuple(name for name in names if name != DEFAULT) for names in cycle]
+    found = [shared.setdefault(names, Choice(names)) for names in once] * (n_layers // len(once) + 1)
+    for index, more in by_index.items():
+        names = found[index].names + more
+        found[index] = shared.setdefault(names, Choice(names))
+    return tuple(found[:n_layers])
 
 
 def vary(layer: Node, variants: Mapping[str, Node], choice: Choice) -> Node:

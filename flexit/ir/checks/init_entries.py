@@ -33,7 +33,9 @@ def check(walk: Walk) -> Iterator[Problem]:
 
 
 def check_reach(walk: Walk, program: Program) -> Iterator[Problem]:
-    """FX0510 for entries that no parameter follows."""
+    """FX0510 for entries that no parameter follows; where none could be wrong, parameters are not gone through."""
+    if not any(site.block.init for site in walk.sites) and not _may_miss(walk.spec.init):
+        return
     everywhere: dict[str, bool] = {}
     below: dict[int, dict[str, bool]] = {}
     for blocks, param in _owned(walk.spec, program.root):
@@ -46,6 +48,11 @@ def check_reach(walk: Walk, program: Program) -> Iterator[Problem]:
         said = {role: way for role, way in site.block.init.items() if not lenders.say(site, role, way)}
         for fault in _unreached(said, below.get(id(site.block), {})):
             yield site.problem(lenders.explained(site, fault))
+
+
+def _may_miss(init: Mapping[str, Init]) -> bool:
+    """Whether an entry of the document is more than a default for every weight."""
+    return any(role != "default" or getattr(way, "depth_scaled", False) for role, way in init.items())
 
 
 def _owned(spec: Spec, root: Region) -> Iterator[tuple[tuple[Block, ...], Param]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
-from flexit.ir.checks.walk import Walk
+from flexit.ir.checks.walk import Walk, plan_of
 from flexit.ir.cost import count_parameters
 from flexit.ir.layers import LayerPlan, Varied
 
@@ -33,7 +33,7 @@ def check_layers(walk: Walk) -> Iterator[Problem]:
 def _layers(block: Block) -> int:
     if not isinstance(block, Varied):
         return sum(_layers(inner) for _, inner in block.inside())
-    plan = LayerPlan.of(block)
+    plan = plan_of(block) or LayerPlan.of(block)
     counts = Counter(plan.choices)
     return sum(counts[choice] * (1 + _layers(layer)) for choice, layer, _ in plan.distinct())
 
