@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from flexit.ir.block import Block, Fault
-from flexit.ir.borrowing import join_shared
 from flexit.ir.dims import symbol
 from flexit.ir.drafts import Draft
 from flexit.ir.edge_values import rebound, region_key, values_of, width_of
@@ -23,6 +22,7 @@ from flexit.ir.ops.parameter import Parameter
 from flexit.ir.ops.rotate import Rotate
 from flexit.ir.program import Call, Node, Param, Region, Role, Value, join, walk
 from flexit.ir.refusals import Refusals, Unexpanded
+from flexit.ir.shared_parameters import join_shared
 from flexit.ir.types import Type
 
 

@@ -18,7 +18,7 @@ from flexit.ir.io.overrides import override
 from flexit.ir.io.source import MAX_BYTES, read_bytes
 from flexit.ir.io.yaml import read
 from flexit.ir.schema.phase import validate
-from flexit.ir.sharing import write_out
+from flexit.ir.shared_fields import write_out
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest, shown
 from flexit.ir.written import Node
