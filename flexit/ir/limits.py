@@ -1,4 +1,4 @@
-"""How large ids and positions may be: the rows of the tables that they are looked up in."""
+"""Bounds of what a program is given: how large ids and positions may be, and which position ids are an input."""
 
 from __future__ import annotations
 
@@ -53,6 +53,24 @@ def limits_of(program: Program) -> Limits:
                 if op.fallback == "slot":
                     _lower(found.slots, name, rows)
     return found
+
+
+def positions_taken(program: Program) -> tuple[str, ...]:
+    """Position ids that a deployed model takes as an input: those of what is decoded, where all that reads them falls
+    back to ranks, which whoever runs the model can count from the mask.
+    """
+    if program.decoded is None:
+        return ()
+    flat = inline(program)
+    readers = {
+        entry: [node.op for node in flat.root.nodes if isinstance(node, Node) and entry.value in node.inputs]
+        for entry in flat.inputs
+        if entry.role == "position_ids" and entry.group == program.decoded.name
+    }
+    by_rank = {
+        entry: all(isinstance(op, Given) and op.fallback == "rank" for op in ops) for entry, ops in readers.items()
+    }
+    return tuple(entry.name for entry, ranked in by_rank.items() if ranked)
 
 
 def _lower(limits: dict[str, int], name: str, rows: int) -> None:

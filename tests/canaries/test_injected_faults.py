@@ -99,12 +99,34 @@ def _bias_dropped(monkeypatch):
     monkeypatch.setattr(_op("linear"), "lower", lower)
 
 
+def _pads_between_counted(monkeypatch):
+    """Ranks that begin at the first token and count every slot after it: right for pads at either end."""
+    honest = _op("positions").lower
+
+    def lower(node, e):
+        if node.op.kind == "slot":
+            return honest(node, e)
+        first = e("ArgMax", e[node.inputs[0]], axis=1, keepdims=1)
+        slots = honest(replace(node, op=replace(node.op, kind="slot")), e)
+        return e("Max", e("Sub", slots, first), np.int64(0))
+
+    monkeypatch.setattr(_op("positions"), "lower", lower)
+
+
+def _earlier_positions_ignored(monkeypatch):
+    """Right wherever the position ids are those that would be counted."""
+    monkeypatch.setattr(_op("given"), "lower", lambda node, e: e("Max", *(e[value] for value in node.inputs)))
+
+
 FAULTS = [
     (_rotation_reversed, "llama", "decoder.layers.0.attention"),
     (_mask_off_by_one, "llama", "decoder.layers.0.attention"),
     (_gate_swapped, "llama", "decoder.layers.0.feed_forward"),
     (_wrong_eps, "llama", "decoder.layers.0.attention"),
     (_scale_missing, "llama", "decoder.layers.0.attention"),
+    (_pads_between_counted, "llama", "decoder.layers.0.attention"),
+    (_earlier_positions_ignored, "llama", "decoder.layers.0.attention"),
+    (_earlier_positions_ignored, "gpt2", "embed"),
     (_bias_dropped, "gpt2", "decoder.layers.0.attention"),
     (_cache_written_late, "gpt2", "a state"),
 ]

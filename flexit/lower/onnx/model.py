@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +13,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from flexit.errors import UserError
 from flexit.ir.compile import compile_spec
 from flexit.ir.dims import Dim
-from flexit.ir.ops.given import Given
+from flexit.ir.limits import positions_taken
 from flexit.ir.passes import cut
 from flexit.ir.passes.inline import inline
-from flexit.ir.program import Input, Node, Program, State, Value
+from flexit.ir.program import Node, Program, State, Value
 from flexit.ir.spec import Spec
 from flexit.ir.types import Type
 from flexit.ir.weights import require_fitting
@@ -82,32 +82,39 @@ def save(emitted: Emitted, folder: Path) -> Path:
 
 def emit_models(program: Program, weights: Mapping[str, Any]) -> list[Emitted]:
     """The models of a program: ``model.onnx``, or ``encoder.onnx`` and ``decoder.onnx`` where a part runs once."""
-    names = state_names(program.states)
+    names, passed = state_names(program.states), positions_taken(program)
     if not cut.has_static_states(program):
-        return [_emitted("model.onnx", inline(program), weights, names=names)]
+        return [_emitted("model.onnx", inline(program), weights, names=names, passed=passed)]
     parts = {"encoder.onnx": cut.encode(program), "decoder.onnx": cut.decode(program)}
-    return [_emitted(file, part, weights, names=names) for file, part in parts.items()]
+    return [_emitted(file, part, weights, names=names, passed=passed) for file, part in parts.items()]
 
 
-def emit_probe(program: Program, weights: Mapping[str, Any]) -> tuple[ir.Model, list[str]]:
-    """A model without states whose outputs are the results of all blocks, and their paths in order."""
+def emit_probe(
+    program: Program, weights: Mapping[str, Any], *, passed: Container[str] = ()
+) -> tuple[ir.Model, list[str]]:
+    """A model without states whose outputs are the results of all blocks, and their paths in order.
+
+    Args:
+        program: the whole model.
+        weights: parameters by path.
+        passed: position ids that the model takes.
+    """
     flat = replace(inline(program), decoded=None)
     made = {value: index for index, node in enumerate(flat.root.nodes) for value in node.outputs}
     marks = sorted((made[value], path) for path, value in flat.root.marks.items() if value in made)
     paths = [path for _, path in marks if path]
     outputs = {path: flat.root.marks[path] for path in paths}
-    return _emitted("probe.onnx", flat, weights, names={}, outputs=outputs).model, paths
+    return _emitted("probe.onnx", flat, weights, names={}, outputs=outputs, passed=passed).model, paths
 
 
 def _emitted(
     file: str, program: Program, weights: Mapping[str, Any], *, names: Mapping[str, tuple[str, str]],
-    outputs: Mapping[str, Value] | None = None,
+    passed: Container[str], outputs: Mapping[str, Value] | None = None,
 ) -> Emitted:  # fmt: skip
     e = Emitter(weights)
     static = {entry.name for entry in program.inputs if entry.name in names}
     for entry in program.inputs:
-        decoded = program.decoded is not None and entry.group == program.decoded.name
-        if entry.role == "position_ids" and not (decoded and _by_rank(program, entry)):
+        if entry.role == "position_ids" and entry.name not in passed:
             continue
         name = names[entry.name][0] if entry.name in static else entry.name
         e.values[entry.value] = e.graph_input(name, entry.value.type)
@@ -129,12 +136,6 @@ def _emitted(
     carried += [(path, names[path][0], None) for path in static]
     carried += [(name, None, names[name][1]) for name in program.outputs if name in names]
     return Emitted(file, model, tuple(carried))
-
-
-def _by_rank(program: Program, positions: Input) -> bool:
-    """Whether all that reads position ids falls back to ranks, as who runs the model fills them in."""
-    readers = [node.op for node in program.root.nodes if isinstance(node, Node) and positions.value in node.inputs]
-    return all(isinstance(op, Given) and op.fallback == "rank" for op in readers)
 
 
 def _bind_symbols(e: Emitter, program: Program) -> None:

@@ -1,4 +1,8 @@
-"""The cases of a proof: batch, new tokens and cached tokens, with padded rows, inside the model's position limits."""
+"""The cases of a proof: batch, new tokens and cached tokens, with padded rows, inside the model's position limits.
+
+Of the rows of a case the first has no pads, the second pads on the left, the third on the right, the fourth between its
+tokens, the fifth on the right again. Where the ONNX model takes position ids, some cases pass them.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +13,31 @@ from itertools import product
 import numpy as np
 
 from flexit.ir.cost import position_limit
-from flexit.ir.ops.embedding import Embedding
-from flexit.ir.passes.inline import inline
-from flexit.ir.program import Input, Node, Program
+from flexit.ir.limits import limits_of, positions_taken
+from flexit.ir.program import Input, Program
 from flexit.runtime.session import Array
 
 BATCHES, LENGTHS, PASTS = (1, 2, 5), (1, 2, 17), (0, 1, 37)
+PLACED = ((1, 1), (2, 2), (5, 17))
+"""Batches and lengths that are run with position ids, too."""
+BETWEEN = 3
+"""The row whose pads are between its tokens."""
+FARTHEST = 128
+"""Position ids that are passed are below, where no table bounds them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One point of the grid; ``past`` is 0 where the model is run whole."""
+    """One point of the grid; ``past`` is 0 where the model is run whole, ``placed`` where position ids are passed."""
 
     batch: int
     seq: int
     past: int
+    placed: bool = False
 
     def __str__(self) -> str:
-        return f"batch {self.batch}, {self.seq} new, {self.past} cached"
+        given = ", with position ids" if self.placed else ""
+        return f"batch {self.batch}, {self.seq} new, {self.past} cached{given}"
 
 
 def cases(program: Program) -> Iterator[Case]:
@@ -36,6 +47,8 @@ def cases(program: Program) -> Iterator[Case]:
     for batch, seq, past in product(BATCHES, LENGTHS, pasts):
         if limit is None or seq + past <= limit:
             yield Case(batch, seq, past)
+    if positions_taken(program):
+        yield from (Case(b, n, 0, placed=True) for b, n in PLACED if limit is None or n <= limit)
 
 
 def inputs_for(program: Program, case: Case, rng: np.random.Generator) -> dict[str, Array]:
@@ -44,7 +57,8 @@ def inputs_for(program: Program, case: Case, rng: np.random.Generator) -> dict[s
     No sequence is longer than the tables of positions allow.
     """
     found: dict[str, Array] = {}
-    vocabulary, limit = id_limits(program), position_limit(program)
+    vocabulary, limit, limits = id_limits(program), position_limit(program), limits_of(program)
+    placed = positions_taken(program) if case.placed else ()
     for entry in program.inputs:
         decoded = program.decoded is not None and entry.group == program.decoded.name
         length = case.seq + case.past if decoded or program.decoded is None else case.seq + 3
@@ -57,6 +71,9 @@ def inputs_for(program: Program, case: Case, rng: np.random.Generator) -> dict[s
             found[entry.name] = rng.standard_normal((case.batch, _width(entry))).astype(np.float32)
         elif entry.role == "mask":
             found[entry.name] = _mask(case.batch, length)
+        elif entry.name in placed:
+            highest = limits.positions.get(entry.name, FARTHEST)
+            found[entry.name] = _places(case.batch, length, highest=highest, rng=rng)
     return found
 
 
@@ -66,11 +83,22 @@ def _width(entry: Input) -> int:
     return width
 
 
+def _places(batch: int, length: int, *, highest: int, rng: np.random.Generator) -> Array:
+    """Position ids below ``highest``: rows that begin somewhere, in turn with rows whose own are in another order."""
+    first = rng.integers(0, highest - length + 1, (batch, 1))
+    first[1::2] = 0
+    places = first + np.arange(length)
+    places[1::2] = rng.permuted(places[1::2], axis=1)
+    return places
+
+
 def _mask(batch: int, length: int) -> Array:
     mask = np.ones((batch, length), np.int64)
     for row in range(1, batch):
         pads = min(row + 1, length - 1)
-        if row % 2:
+        if row == BETWEEN:
+            mask[row, 1 : length - 1 : 3] = 0
+        elif row % 2:
             mask[row, :pads] = 0
         elif pads:
             mask[row, length - pads :] = 0
@@ -79,11 +107,5 @@ def _mask(batch: int, length: int) -> Array:
 
 def id_limits(program: Program) -> dict[str, int]:
     """For each input of ids, the rows of the smallest table it is looked up in."""
-    flat = inline(program)
-    limits: dict[str, int] = {}
-    for node in flat.root.nodes:
-        if isinstance(node, Node) and isinstance(node.op, Embedding):
-            for entry in flat.inputs:
-                if entry.value is node.inputs[0]:
-                    limits[entry.name] = min(node.op.rows, limits.get(entry.name, node.op.rows))
+    limits = limits_of(program).ids
     return {entry.name: limits.get(entry.name, 2) for entry in program.inputs if entry.role == "ids"}

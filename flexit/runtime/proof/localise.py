@@ -34,7 +34,7 @@ def first_difference(
 ) -> Difference | None:
     """The innermost block that is the first to exceed the tolerance on these inputs, run without a cache."""
     flat = inline(program)
-    model, paths = emit_probe(program, weights)
+    model, paths = emit_probe(program, weights, passed=inputs)
     probed = replace(flat, outputs={path: flat.root.marks[path] for path in paths}, decoded=None)
     probed = replace(probed, root=replace(probed.root, outputs=tuple(probed.outputs.values()), side={}))
     module = build(probed)
