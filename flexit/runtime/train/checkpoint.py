@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from flexit.runtime.folder import locked, recover, remove_tree, sweep, write_fil
 MARKER = "training/state.json"
 LATEST = "LATEST"
 _NAME = re.compile(r"step-(\d{6,})")
-_KEPT = {"step", "tokens", "position", "optimizer", "rates", "validation_loss", "callbacks", "files"}
+_KEPT = {"step", "tokens", "position", "optimizer", "rates", "validation_loss", "callbacks", "identity", "files"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +105,30 @@ def read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     )
 
 
-def load_weights(model: nn.Module, folder: Path) -> None:
-    """Copy the weights of a checkpoint into a model.
+def read_weights(model: nn.Module, folder: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint, which fit a model.
 
     Raises:
         CheckpointError: FX1202, names or shapes differ.
     """
     saved, own = load_file(folder / "model.safetensors"), weights_of(model)
-    if {n: t.shape for n, t in saved.items()} != {n: t.shape for n, t in own.items()}:
-        shapes = [{name: tuple(value.shape) for name, value in each.items()} for each in (saved, own)]
-        different = sorted(name for name in {*saved, *own} if shapes[0].get(name) != shapes[1].get(name))
+    shapes = [{name: list(value.shape) for name, value in each.items()} for each in (saved, own)]
+    different = sorted(name for name in {*saved, *own} if shapes[0].get(name) != shapes[1].get(name))
+    if different:
+        there, here = ([f"{name} {each.get(name, 'missing')}" for name in different[:5]] for each in shapes)
         raise CheckpointError.of(
-            "FX1202", f"{folder} is of another model", expected=f"the {len(own)} arrays of this model",
-            found=f"differences in {', '.join(different[:5])}", cure="train the model of the checkpoint, or start anew",
+            "FX1202", f"{folder} is of another model",
+            expected=f"the {len(own)} arrays of this model, among them {', '.join(here)}",
+            found=f"{', '.join(there)} ({len(different)} differ)",
+            cure="train the model of the checkpoint, or start anew",
         )  # fmt: skip
+    return saved
+
+
+def copy_weights(saved: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Copy weights that fit into a model."""
     with torch.no_grad():
-        for name, value in own.items():
+        for name, value in weights_of(model).items():
             value.copy_(saved[name])
 
 
@@ -137,6 +146,24 @@ def checkpoints(folder: Path) -> list[Path]:
         return []
     found = [(int(match.group(1)), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
     return [path for _, path in sorted(found) if path.is_dir()]
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's name says."""
+    return int(path.name.partition("-")[2])
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint in a folder, if ``LATEST`` names it: it was saved to the end."""
+    newest = (checkpoints(folder) or [None])[-1]
+    named = folder.parent / LATEST
+    return newest if newest and named.exists() and named.read_text(encoding="utf-8") == f"{newest.name}\n" else None
+
+
+def name_latest(path: Path) -> None:
+    """Let ``LATEST`` name a whole checkpoint, which a kill may have left unnamed."""
+    if latest(path.parent) != path:
+        write_file(path.parent.parent / LATEST, f"{path.name}\n")
 
 
 def tidy(folder: Path) -> None:
@@ -179,7 +206,7 @@ def retire(folder: Path, *, keep_last: int, keep_best: int, newest: Path) -> lis
     """
     found = checkpoints(folder)
     scores = {path: score_of(path) for path in found} if keep_best else {}
-    scored = sorted((score, path) for path, score in scores.items() if score is not None)
+    scored = sorted((score, path) for path, score in scores.items() if score is not None and math.isfinite(score))
     kept = {newest, *found[-keep_last:], *(path for _, path in scored[:keep_best])}
     gone = [path for path in found if path not in kept]
     for path in gone:

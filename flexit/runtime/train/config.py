@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from flexit.ir.language import INFERRED, Group, Kind, PositiveFloat, PositiveInt
 
@@ -227,3 +227,14 @@ class TrainingConfig(Group):
     """The run folder."""
     progress: bool = True
     """Show a progress bar, or a line now and then where there is no terminal."""
+
+    if not TYPE_CHECKING:  # editors are to see the fields
+
+        def __init__(self, **settings):
+            """The settings by name; what is wrong with them is a UserError with every problem."""
+            from flexit.runtime.train.wrong_fields import explained
+
+            try:
+                super().__init__(**settings)
+            except ValidationError as error:
+                raise explained(TrainingConfig, settings, error) from None

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from flexit.ir.language import Kind, is_inferred
 from flexit.ir.layers import as_written
 from flexit.ir.spec import Spec
-from flexit.runtime.train.config import RunConfig
+from flexit.runtime.train.config import RunConfig, TrainingConfig
 
 
 def spec_json(spec: Spec) -> str:
@@ -29,8 +29,8 @@ def to_yaml(data: Any) -> str:
     return stream.getvalue()
 
 
-def config_data(config: RunConfig) -> dict[str, Any]:
-    """A run config as complete plain data: defaults written out, what is to be inferred left out."""
+def config_data(config: RunConfig | TrainingConfig) -> dict[str, Any]:
+    """A config as complete plain data: defaults written out, what is to be inferred left out."""
     return _plain(config)
 
 

@@ -14,19 +14,31 @@ import flexit
 from flexit.errors import CheckpointError, Problem
 from flexit.ir.spec import Spec
 from flexit.runtime.folder import write_file
-from flexit.runtime.train.config import RunConfig
+from flexit.runtime.train.config import RunConfig, TrainingConfig
 from flexit.runtime.train.describe import config_data, spec_json
 
 MARKER = "run.json"
 
 _WORDS = {
-    "spec": "the spec",
-    "config": "the run config",
-    "tokenizer": "the tokenizer",
-    "data": "the data files",
-    "threads": "the number of CPU threads",
-    "device": "the device",
+    "spec": ("the spec", "spec."),
+    "config": ("the run config", ""),
+    "training": ("the training config", "config."),
+    "optimizer": ("the optimizer", "optimizer."),
+    "batches": ("the number of batches of the training loader", ""),
+    "callbacks": ("the callbacks", "callbacks."),
+    "tokenizer": ("the tokenizer", ""),
+    "data": ("the data files", ""),
+    "threads": ("the number of CPU threads", ""),
+    "device": ("the device", ""),
 }
+"""What may differ: how messages call it, and what its paths begin with."""
+
+ELSEWHERE = frozenset({"out", "progress", "device"})
+"""Settings that no number depends on, and the wish for a device, in whose place the device itself is compared."""
+
+_ABSENT = object()
+
+CURE = "put it back, choose another out, or go on regardless with "
 
 
 def identity(
@@ -37,6 +49,18 @@ def identity(
     return {
         "spec": _sha256(spec_json(spec)), "config": written, "tokenizer": tokenizer, "data": data,
         "threads": torch.get_num_threads(), "device": device.type,
+    }  # fmt: skip
+
+
+def trainer_identity(
+    spec: Spec | None, config: TrainingConfig, *, optimizer: Mapping[str, Any], batches: int | None,
+    device: torch.device,
+) -> dict[str, Any]:  # fmt: skip
+    """The same of a trainer that was put together in Python, which knows no data and no tokenizer."""
+    written = {name: value for name, value in config_data(config).items() if name not in ELSEWHERE}
+    return {
+        "spec": None if spec is None else _sha256(spec_json(spec)), "training": written, "optimizer": optimizer,
+        "batches": batches, "threads": torch.get_num_threads(), "device": device.type,
     }  # fmt: skip
 
 
@@ -62,8 +86,14 @@ def write_identity(out: Path, current: Mapping[str, Any]) -> None:
     write_file(out / MARKER, json.dumps({"flexit": flexit.__version__, "identity": current}, indent=1))
 
 
-def require_same(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def require_same(out: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, how: str = "--allow-changed") -> None:
     """Raise where a run would go on with something else than it began with.
+
+    Args:
+        out: the run folder.
+        before: what it began with.
+        now: what it would go on with.
+        how: what allows it.
 
     Raises:
         CheckpointError: FX1202, with every difference.
@@ -71,7 +101,7 @@ def require_same(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
     problems = [
         Problem(
             code="FX1202", path=path, message=f"{what} changed since the run in {out} began", expected=old, found=new,
-            cure="put it back, choose another out, or go on regardless with --allow-changed",
+            cure=f"{CURE}{how}",
         )
         for path, what, old, new in _differences(before, now)
     ]  # fmt: skip
@@ -81,11 +111,15 @@ def require_same(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     found: list[tuple[str, str, str, str]] = []
-    for name, what in _WORDS.items():
-        old, new = before.get(name), now[name]
+    for name, (what, prefix) in _WORDS.items():
+        old, new = before.get(name), now.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            places = sorted(path for path in {*_flat(old), *_flat(new)} if _flat(old).get(path) != _flat(new).get(path))
-            found += [(path, what, str(_flat(old).get(path)), str(_flat(new).get(path))) for path in places]
+            was, is_ = _flat(old), _flat(new)
+            places = sorted(path for path in {*was, *is_} if was.get(path, _ABSENT) != is_.get(path, _ABSENT))
+            found += [
+                (f"{prefix}{path}", what, _short(was.get(path, _ABSENT)), _short(is_.get(path, _ABSENT)))
+                for path in places
+            ]
         elif old != new:
             found.append(("", what, _short(old), _short(new)))
     return found
@@ -99,7 +133,7 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = "nothing" if value is _ABSENT or value is None else str(value)
     return f"{text[:12]}..." if len(text) == 64 else text
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
+from flexit.errors import UserError
+
 IGNORED = -100
 """A label that is not learned (PyTorch's own default)."""
 
@@ -36,15 +38,42 @@ class CausalLoss:
         Args:
             outputs: with ``logits [B, T, V]``, and ``aux`` if that was asked for.
             batch: with ``labels int64 [B, T]``: the token that each logit row should predict.
+
+        Raises:
+            UserError: FX1704, the labels do not fit the logits.
         """
         logits, labels = outputs["logits"], batch["labels"]
+        _require_labels(logits, labels)
         exact = logits.float() if logits.dtype.itemsize < 4 else logits
-        terms = {"loss": fn.cross_entropy(exact.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)}
+        try:
+            loss = fn.cross_entropy(exact.flatten(0, -2), labels.flatten().long(), ignore_index=IGNORED)
+        except IndexError as error:
+            raise _misfit(
+                f"token ids from 0 to {logits.shape[-1] - 1}, or {IGNORED}",
+                f"ids from {int(labels.min())} to {int(labels.max())}", "take labels from the model's own vocabulary",
+            ) from error  # fmt: skip
+        terms = {"loss": loss}
         if self.reads_aux:
             routers = [each for name, some in outputs["aux"].items() if name.endswith(ROUTERS) for each in some]
             balances = [balance(each, batch.get("attention_mask")) for each in routers]
             terms["router_balance"] = self.router_balance * torch.stack(balances).mean()
         return terms
+
+
+def _require_labels(logits: Tensor, labels: Tensor) -> None:
+    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
+        raise _misfit("labels of an integer type", f"labels of {labels.dtype}", "convert the labels with .long()")
+    if labels.shape != logits.shape[:-1]:
+        raise _misfit(
+            f"labels of shape {list(logits.shape[:-1])}, one per row of logits", f"labels of {list(labels.shape)}",
+            "give as many labels as inputs, each the token that comes next",
+        )  # fmt: skip
+
+
+def _misfit(expected: str, found: str, cure: str) -> UserError:
+    return UserError.of(
+        "FX1704", "the labels do not fit the logits", path="labels", expected=expected, found=found, cure=cure
+    )  # fmt: skip
 
 
 def balance(logits: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -68,11 +97,11 @@ def balance(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     return n_experts * (first.mean(0) * probabilities.mean(0)).sum()
 
 
-def labelled(batch: Mapping[str, Any]) -> int:
+def labelled(batch: Mapping[str, Tensor]) -> int:
     """How many labels of a batch count: those not :data:`IGNORED`; without labels, its rows."""
     labels = batch.get("labels")
     if labels is None:
-        return len(next(iter(batch.values())))
+        return next((len(value) for value in batch.values() if value.dim()), 0)
     if labels.is_floating_point():
         return labels.numel()
     return int((labels != IGNORED).sum())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,20 +24,38 @@ def pack(optimizer: torch.optim.Optimizer, model: nn.Module) -> tuple[dict[str, 
                 tensors[key] = value
             else:
                 numbers[key] = value
-    groups = [
+    return tensors, {"class": type(optimizer).__name__, "numbers": numbers, "groups": settings(optimizer)}
+
+
+def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """The settings of each parameter group."""
+    return [
         {key: value for key, value in group.items() if key != "params" and not isinstance(value, Tensor)}
         for group in optimizer.param_groups
     ]
-    return tensors, {"class": type(optimizer).__name__, "numbers": numbers, "groups": groups}
 
 
-def unpack(
+def plain(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def keep_changed(
+    optimizer: torch.optim.Optimizer, wanted: Sequence[Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Set what differs from the settings that a run began with; the others stay as the checkpoint has them."""
+    for number, (group, settings_) in enumerate(zip(optimizer.param_groups, wanted, strict=True)):
+        was = before[str(number)]
+        group |= {key: value for key, value in settings_.items() if plain(value) != was.get(key)}
+
+
+def require_fitting(
     optimizer: torch.optim.Optimizer, model: nn.Module, *, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
 ) -> None:
-    """Put a packed state back.
+    """Raise unless a packed state can be put back.
 
     Raises:
-        CheckpointError: FX1202, the state is of another optimizer or other parameters.
+        CheckpointError: FX1202, it is of another optimizer or other parameters.
     """
     names = _names(optimizer, model)
     known = set(names.values())
@@ -52,6 +71,13 @@ def unpack(
             found=f"{data['class']} over {len(packed)} parameters",
             cure="train with the optimizer of the checkpoint, or anew",
         )  # fmt: skip
+
+
+def unpack(
+    optimizer: torch.optim.Optimizer, model: nn.Module, *, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
+) -> None:
+    """Put a packed state back, which fits."""
+    names = _names(optimizer, model)
     by_name: dict[str, dict[str, Any]] = {}
     for key, value in (*tensors.items(), *data["numbers"].items()):
         slot, _, name = key.partition("/")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.text import Text
 
-from flexit.errors import RunConfigError, UserError
+from flexit.errors import CheckpointError, RunConfigError, UserError
 from flexit.ir.cost import cost
 from flexit.ir.layers import as_written
 from flexit.ir.written import Node
@@ -67,7 +67,7 @@ def train(
     config_path: str | Path, *, resume: bool = True, allow_changed: bool = False, allow_memory: bool = False,
     sets: Sequence[str] = (), callbacks: Sequence[Callback] = (), progress: bool = True,
 ) -> Result:  # fmt: skip
-    """Carry out a run config. A run that is in the folder already goes on.
+    """Carry out a run config. A run that is in the folder already goes on; of one that is finished nothing is touched.
 
     Args:
         config_path: the file.
@@ -85,9 +85,14 @@ def train(
     with _threads(plan.config.threads):
         with locked(plan.out), _shown(progress) as on_progress:
             _claim(plan, resume=resume)
+            finished = _finished(plan)
+            if finished is not None:
+                if not allow_changed:
+                    _examined(plan, on_progress=on_progress)
+                return _said(finished, plan, progress=progress)
             corpus = prepare(plan, allow_changed=allow_changed, on_progress=on_progress)
         trainer = make_trainer(plan, corpus, callbacks=callbacks, progress=progress)
-        for passed_over in trainer.resume():
+        for passed_over in trainer.resume(allow_changed=True):  # what is compared above has all of it
             Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
         return trainer.fit(steps=plan.config.steps)
 
@@ -117,6 +122,25 @@ def prepare(plan: Plan, *, allow_changed: bool = False, on_progress: OnProgress 
     Raises:
         UserError: the text, the tokenizer, or FX1202: the run in the folder began with something else.
     """
+    documents, tokenizer, now = _examined(plan, allow_changed=allow_changed, on_progress=on_progress)
+    corpus = open_corpus(plan.out / "data")
+    made_by = None if corpus is None else corpus.tokenizer.fingerprint
+    if corpus is None or corpus.fingerprint != now["data"] or made_by != tokenizer.fingerprint:
+        corpus = make_corpus(plan.out / "data", documents, tokenizer, on_progress=on_progress)
+    write_file(plan.out / "config.yaml", to_yaml(_with_absolute_paths(plan)))
+    write_file(plan.out / "spec.yaml", to_yaml(as_written(plan.model.spec)))
+    write_identity(plan.out, now)
+    return corpus
+
+
+def _examined(
+    plan: Plan, *, allow_changed: bool = False, on_progress: OnProgress | None = None
+) -> tuple[list[Document], Tokenizer, dict[str, Any]]:
+    """The documents, the tokenizer, and what the run is; compared with what it began with, and nothing is written.
+
+    Raises:
+        UserError: the text, the tokenizer, or FX1202: the run in the folder began with something else.
+    """
     source = plan.config.data.train
     assert isinstance(source, TextSource), f"no way to read {source.kind}"
     documents = find_documents(source.files, plan.base)
@@ -128,14 +152,28 @@ def prepare(plan: Plan, *, allow_changed: bool = False, on_progress: OnProgress 
     )
     if before is not None and not allow_changed:
         require_same(plan.out, before, now)
-    corpus = open_corpus(plan.out / "data")
-    made_by = None if corpus is None else corpus.tokenizer.fingerprint
-    if corpus is None or corpus.fingerprint != now["data"] or made_by != tokenizer.fingerprint:
-        corpus = make_corpus(plan.out / "data", documents, tokenizer, on_progress=on_progress)
-    write_file(plan.out / "config.yaml", to_yaml(_with_absolute_paths(plan)))
-    write_file(plan.out / "spec.yaml", to_yaml(as_written(plan.model.spec)))
-    write_identity(plan.out, now)
-    return corpus
+    return documents, tokenizer, now
+
+
+def _finished(plan: Plan) -> Result | None:
+    """How the run in the folder ended, if it has made all its steps and its last checkpoint is whole."""
+    folder = plan.out / "checkpoints"
+    checkpoint.tidy(folder)
+    newest = checkpoint.latest(folder)
+    if newest is None or checkpoint.step_of(newest) < plan.config.steps:
+        return None
+    try:
+        state = checkpoint.read_state(newest)
+    except CheckpointError:
+        return None
+    return Result(state["step"], state["tokens"], None, state["validation_loss"], None, newest)
+
+
+def _said(finished: Result, plan: Plan, *, progress: bool) -> Result:
+    if progress:
+        done = f"step {finished.step} of {plan.config.steps} is done already; nothing to train"
+        Console(stderr=True).print(Text(done))
+    return finished
 
 
 def make_trainer(plan: Plan, corpus: Corpus, *, callbacks: Sequence[Callback] = (), progress: bool = True) -> Trainer:

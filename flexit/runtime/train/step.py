@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from flexit.errors import UserError
-from flexit.runtime.train.loss import labelled
+from flexit.runtime.train.arguments import article
+from flexit.runtime.train.loss import IGNORED, labelled
 
 Batch = Mapping[str, Any]
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -43,44 +45,129 @@ class Step:
         return sum(self.losses.values())
 
 
-def forward(model: nn.Module, loss_fn: LossFn, batch: Batch) -> dict[str, Tensor]:
+def forward(model: nn.Module, loss_fn: LossFn, batch: Batch, *, place: str = "a batch") -> dict[str, Tensor]:
     """Terms of the loss of one batch, by name; a bare tensor is called ``loss``.
 
     Every entry of the batch but ``labels`` goes to the model by its name.
+
+    Raises:
+        UserError: FX1704, the model does not take the batch, or the loss is none; ``place`` says of which batch.
     """
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     if getattr(loss_fn, "reads_aux", False):
         inputs["aux"] = True
-    terms = loss_fn(model(**inputs), batch)
-    return {"loss": terms} if isinstance(terms, Tensor) else dict(terms)
+    try:
+        outputs = model(**inputs)
+    except TypeError as error:
+        _require_names(model, inputs, place)
+        raise error
+    try:
+        terms = loss_fn(outputs, batch)
+    except KeyError as error:
+        if error.args != ("labels",) or "labels" in batch:
+            raise
+        raise UserError.of(
+            "FX1704", f"{place} has no labels", path="loss_fn", expected="an entry labels, which the loss reads",
+            found=", ".join(batch), cure="add labels to the batches, or give a loss_fn that does without",
+        ) from error  # fmt: skip
+    return _terms(terms, place)
+
+
+def _require_names(model: nn.Module, inputs: Mapping[str, Any], place: str) -> None:
+    """Raise where the entries are not what ``forward`` takes; another cause of the failure is not ours to tell."""
+    signature = inspect.signature(model.forward)
+    try:
+        signature.bind(**inputs)
+    except TypeError as error:
+        raise UserError.of(
+            "FX1704", f"{place} does not fit the model", path="train_dataloader",
+            expected=f"entries that forward{signature} takes", found=f"{', '.join(inputs)} ({error})",
+            cure="rename or drop entries of the batches; all but labels go to the model",
+        ) from error  # fmt: skip
+
+
+def _terms(given: object, place: str) -> dict[str, Tensor]:
+    """What a loss gave, as scalars by name."""
+    terms: Mapping[Any, Any] = given if isinstance(given, Mapping) else {"loss": given}
+    bad = [name for name, term in terms.items() if not isinstance(term, Tensor) or term.numel() != 1]
+    if not terms or bad:
+        which = f", named {bad[0]}" if bad and isinstance(given, Mapping) else ""
+        raise UserError.of(
+            "FX1704", f"the loss of {place} cannot be minimised", path="loss_fn",
+            expected="a scalar tensor, or a mapping of names to such",
+            found=f"{article(terms[bad[0]])}{which}" if bad else "an empty mapping",
+            cure="return the tensor itself, not .item(), as a mean over the labels: .mean()",
+        )  # fmt: skip
+    return {str(name): term.reshape(()) for name, term in terms.items()}
+
+
+class Stopped(Exception):
+    """An update was left before its end."""
+
+
+def never() -> bool:
+    """No reason to stop."""
+    return False
 
 
 def accumulate(
-    model: nn.Module, loss_fn: LossFn, batches: Sequence[Batch], *, autocast: Autocast = nullcontext
-) -> tuple[dict[str, float], int]:
+    model: nn.Module, loss_fn: LossFn, batches: Sequence[Batch], *,
+    autocast: Autocast = nullcontext, stop: Callable[[], bool] = never, place: str = "a batch",
+) -> tuple[dict[str, float], int]:  # fmt: skip
     """Add the gradient of the mean loss over all labelled tokens of all batches.
 
     Each ``loss_fn`` is a mean over its own batch; weighted by its share of the tokens, the sum is the mean over them
     all.
     A batch without labels adds nothing and is not run.
 
+    Args:
+        model: what is trained.
+        loss_fn: its loss.
+        batches: the micro-batches of one update.
+        autocast: the context of the forwards.
+        stop: asked before each micro-batch; where it says yes, the rest is left.
+        place: which batches they are, for messages.
+
     Returns:
         The mean of each term, and how many labels counted.
+
+    Raises:
+        Stopped: ``stop`` said yes.
+        UserError: FX1605, no label counts; FX1704, the loss cannot be minimised.
     """
     counts = [labelled(batch) for batch in batches]
     total = sum(counts)
     means: dict[str, float] = {}
     for batch, count in zip(batches, counts, strict=True):
+        if stop():
+            raise Stopped
         if count == 0:
             continue
         with autocast():
-            terms = forward(model, loss_fn, batch)
+            terms = forward(model, loss_fn, batch, place=place)
             share = count / total
             loss = torch.stack([term * share for term in terms.values()]).sum()
+        _require_gradient(loss, place)
         loss.backward()
         for name, term in terms.items():
             means[name] = means.get(name, 0.0) + float(term.detach()) * share
+    if total == 0:
+        raise UserError.of(
+            "FX1605", f"{place} has nothing to learn from", path="train_dataloader",
+            expected=f"at least one label that is not {IGNORED} in each update",
+            found=f"none in {len(batches)} {'batch' if len(batches) == 1 else 'batches'}",
+            cure="leave out rows whose labels are all ignored, or make updates larger by accumulate",
+        )  # fmt: skip
     return means, total
+
+
+def _require_gradient(loss: Tensor, place: str) -> None:
+    if not loss.requires_grad:
+        raise UserError.of(
+            "FX1704", f"the loss of {place} cannot be minimised", path="loss_fn",
+            expected="a tensor computed from the model's outputs", found="one that depends on no parameter that learns",
+            cure="leave out .detach(), .item() and torch.no_grad() in loss_fn and forward",
+        )  # fmt: skip
 
 
 def update(

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flexit.errors import CheckpointError, UserError
+from flexit.errors import CheckpointError
+from flexit.ir.spec import Spec
 from flexit.runtime.folder import locked
-from flexit.runtime.train import checkpoint, optimizer_state, random_state
-from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train import checkpoint, held_out, optimizer_state, random_state
+from flexit.runtime.train.arguments import (
+    batches_per_pass,
+    refused,
+    require_callbacks,
+    require_parts,
+    require_passes,
+    require_steps,
+    settings_of,
+)
+from flexit.runtime.train.batch import prepared
+from flexit.runtime.train.callbacks.callback import Callback, keyed, state_of
 from flexit.runtime.train.callbacks.checkpoints import Checkpoints
 from flexit.runtime.train.callbacks.evaluation import Evaluation
 from flexit.runtime.train.callbacks.metrics import Metrics
 from flexit.runtime.train.callbacks.progress import ProgressBar
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.data.feed import Feed
+from flexit.runtime.train.describe import spec_json
 from flexit.runtime.train.device import autocast, pick_device
 from flexit.runtime.train.identity import MARKER as RUN
-from flexit.runtime.train.loss import labelled
+from flexit.runtime.train.identity import require_same, trainer_identity
+from flexit.runtime.train.mark import Mark
 from flexit.runtime.train.schedule import factor, require_room
 from flexit.runtime.train.signals import Signals
-from flexit.runtime.train.step import Batch, LossFn, Step, accumulate, forward, update
+from flexit.runtime.train.step import LossFn, Step, Stopped, accumulate, update
 
-Loader = Iterable[Batch]
+Loader = Iterable[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +81,35 @@ class Trainer:
 
     def __init__(  # noqa: PLR0917 (the signature that users of training libraries know)
         self, model: nn.Module, optimizer: torch.optim.Optimizer, loss_fn: LossFn, train_dataloader: Loader,
-        val_dataloader: Loader | None = None, callbacks: Sequence[Callback] = (), config: TrainingConfig | None = None,
+        val_dataloader: Loader | None = None, callbacks: Sequence[Callback] = (),
+        config: TrainingConfig | Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """A trainer; nothing runs yet.
 
         Args:
             model: what to train. It is moved to the device of the config, with the optimizer's parameters.
-            optimizer: over its parameters.
+            optimizer: over its parameters, all or some.
             loss_fn: ``loss_fn(outputs, batch)`` gives the mean over the batch's labelled tokens: a scalar, or
                 scalars by name whose sum is minimised. With an attribute ``reads_aux`` that is true the model is
                 called with ``aux=True``.
-            train_dataloader: batches, each a mapping; all entries but ``labels`` go to the model by their names.
+            train_dataloader: batches, each a mapping of names to tensors or numpy arrays; all entries but ``labels``
+                go to the model by their names.
             val_dataloader: held-out batches, looked at as ``config.evaluate`` says.
             callbacks: the user's own.
-            config: the rest; its defaults are those of a run config.
+            config: the rest, also as a mapping; its defaults are those of a run config.
 
         Raises:
-            UserError: FX1505 (evaluation without data, or data without evaluation), FX1702 (no such device).
+            UserError: FX1704 (something that cannot be used), FX1505 (evaluation without data, or data without
+                evaluation), FX1702 (no such device).
         """
-        self.config = config or TrainingConfig()
+        self.config = settings_of(config)
+        held_out_loader = {} if val_dataloader is None else {"val_dataloader": val_dataloader}
+        require_parts(
+            model=model, optimizer=optimizer, loss_fn=loss_fn,
+            loaders={"train_dataloader": train_dataloader, **held_out_loader},
+        )  # fmt: skip
         if (self.config.evaluate is None) != (val_dataloader is None):
-            raise _argument(
+            raise refused(
                 "FX1505", "config.evaluate", expected="both config.evaluate and val_dataloader, or neither",
                 found="only val_dataloader" if val_dataloader is not None else "only config.evaluate",
                 cure="add evaluate=Evaluate(every=...) to the config, or leave val_dataloader out",
@@ -104,23 +127,30 @@ class Trainer:
         self._feed = Feed(train_dataloader)
         self._validation = val_dataloader
         self._validation_loss: tuple[int, float] | None = None
-        self._rates = [group["lr"] for group in optimizer.param_groups]
-        self._resumed = False
-        self.callbacks = [*self._standard(callbacks)]
+        self._settings = optimizer_state.settings(optimizer)
+        self._rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._resumed = self._by_pass = False
+        self._dropped: Mark | None = None
+        own = require_callbacks(callbacks)
+        self.callbacks = [*self._standard(own)]
+        self._added = [each for each in self.callbacks if each not in own]
 
     def fit(self, *, steps: int | None = None, epochs: int | None = None) -> Result:
         """Train up to a step, or for passes over the training data.
 
         Args:
-            steps: updates in all, those before a resume included.
-            epochs: passes in all, each of ``len(train_dataloader) // accumulate`` updates.
+            steps: updates in all, those before a resume included. An update may span two passes.
+            epochs: passes in all, those before a resume included. The last update of a pass has the batches that are
+                left, so that each pass sees every batch once.
 
         Returns:
-            How it ended. SIGINT and SIGTERM end it after the step at hand, with a checkpoint where there is a folder.
+            How it ended. SIGINT and SIGTERM end it after the update at hand, or between two batches of an update,
+            which is then dropped; with a checkpoint of the last whole update where there is a folder.
 
         Raises:
-            UserError: FX1704 (not exactly one of the two), FX1701 (a number is not finite), FX1303 (someone else
-                writes the folder), FX1302 (the folder holds another run; :meth:`resume` was not called).
+            UserError: FX1704 (not exactly one of the two, or a batch or loss that cannot be used), FX1605 (an update
+                or evaluation without labels), FX1701 (a number is not finite), FX1303 (someone else writes the
+                folder), FX1302 (the folder holds another run; :meth:`resume` was not called).
         """
         self.steps = self._last_step(steps, epochs)
         require_room(self.config.schedule, self.steps)
@@ -131,26 +161,48 @@ class Trainer:
             self.model.train()
             self._tell("start")
             while self.step < self.steps and signals.received is None:
-                done = self._update()
-                loss = done.loss
-                self._tell("after_step", done)
+                done = self._update(signals)
+                if done is not None:
+                    loss = done.loss
+                    self._tell("after_step", done)
             self._tell("end")
         last = None if self._validation_loss is None else self._validation_loss[1]
         return Result(self.step, self.tokens, loss, last, signals.received, self.newest)
 
-    def _update(self) -> Step:
-        """One update: gradients of the mean loss over all tokens of the micro-batches, the clip, the optimizer."""
-        number, scale = self.step + 1, factor(self.config.schedule, self.step, self.steps)
-        batches = [self._to_device(self._feed.next()) for _ in range(self.config.accumulate)]
+    def _update(self, signals: Signals) -> Step | None:
+        """One update: gradients of the mean loss over all tokens of the micro-batches, the clip, the optimizer.
+
+        Returns:
+            What it did; None where a signal came before its last batch, and all is as it was before it.
+        """
+        number, count = self.step + 1, self.config.accumulate
+        mark = Mark.of(self._feed, self.model) if count > 1 else None
+
+        def stop() -> bool:
+            return mark is not None and signals.received is not None
+
+        batches = [
+            prepared(given, self.device, loader="train_dataloader", place=f"step {number}: {self._feed.where}")
+            for given in self._feed.group(count, one_pass=self._by_pass, stop=stop)
+        ]
+        self.optimizer.zero_grad(set_to_none=True)
+        place = f"step {number}, up to {self._feed.where},"
+        try:
+            losses, tokens = accumulate(
+                self.model, self.loss_fn, batches, autocast=self._autocast, stop=stop, place=place
+            )
+        except Stopped:
+            assert mark is not None
+            mark.put_back(self.model)
+            self._dropped = mark
+            return None
+        scale = factor(self.config.schedule, self.step, self.steps)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * scale
-        self.optimizer.zero_grad(set_to_none=True)
-        losses, tokens = accumulate(self.model, self.loss_fn, batches, autocast=self._autocast)
         norm = update(self.model, self.optimizer, losses=losses, clip_norm=self.config.clip_norm, number=number)
         self.step, self.tokens = number, self.tokens + tokens
         return Step(number, losses, norm, tokens, self.optimizer.param_groups[0]["lr"])
 
-    @torch.no_grad()
     def evaluate(self, *, max_batches: int | None = None) -> dict[str, float]:
         """The mean of each loss term over the held-out labels, as ``validation_<name>``, in evaluation mode.
 
@@ -158,28 +210,18 @@ class Trainer:
             max_batches: only the first so many.
 
         Raises:
-            UserError: FX1505, there is no ``val_dataloader``.
+            UserError: FX1505, there is no ``val_dataloader``; FX1605, it has no label.
         """
         if self._validation is None:
-            raise _argument(
+            raise refused(
                 "FX1505", "val_dataloader", expected="a loader", found="None",
                 cure="give the trainer a val_dataloader and config.evaluate",
             )  # fmt: skip
-        self.model.eval()
-        sums: dict[str, float] = {}
-        total = 0
-        for number, given in enumerate(self._validation):
-            if max_batches is not None and number == max_batches:
-                break
-            batch = self._to_device(given)
-            count = labelled(batch)
-            with self._autocast():
-                terms = forward(self.model, self.loss_fn, batch) if count else {}
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(term) * count
-            total += count
-        self.model.train()
-        metrics = {f"validation_{name}": value / total for name, value in sums.items()}
+        terms = held_out.means(
+            self.model, self.loss_fn, islice(self._validation, max_batches), device=self.device,
+            autocast=self._autocast, after=self.step,
+        )  # fmt: skip
+        metrics = {f"validation_{name}": value for name, value in terms.items()}
         self._validation_loss = (self.step, sum(metrics.values()))
         self._tell("after_evaluation", metrics)
         return metrics
@@ -193,48 +235,87 @@ class Trainer:
         """
         folder = self._folder()
         self._tell("before_checkpoint")
-        position, start = self._feed.state()
+        place = self._dropped or Mark.of(self._feed)
         tensors, settings = optimizer_state.pack(self.optimizer, self.model)
         fresh = self._validation_loss is not None and self._validation_loss[0] == self.step
         state = {
-            "step": self.step, "tokens": self.tokens, "position": position, "optimizer": settings, "rates": self._rates,
+            "step": self.step, "tokens": self.tokens, "position": place.position, "optimizer": settings,
+            "rates": self._rates, "identity": self._identity(),
             "validation_loss": self._validation_loss[1] if fresh and self._validation_loss else None,
-            "callbacks": {type(each).__name__: each.state_dict() for each in self.callbacks},
+            "callbacks": {key: state_of(each, key) for key, each in self._keyed().items()},
         }  # fmt: skip
-        random = {f"now/{k}": v for k, v in random_state.capture().items()} | {f"pass/{k}": v for k, v in start.items()}
+        random = {f"now/{k}": v for k, v in place.random.items()} | {f"pass/{k}": v for k, v in place.start.items()}
         self.newest = checkpoint.save(folder, self.model, checkpoint.Contents(state, tensors, random, self._files()))
         self._tell("after_checkpoint", self.newest)
         return self.newest
 
-    def resume(self) -> list[CheckpointError]:
+    def resume(self, *, allow_changed: bool = False) -> list[CheckpointError]:
         """Go on from the newest whole checkpoint of the run folder; from the beginning where there is none.
+
+        Args:
+            allow_changed: go on although spec, config, optimizer settings, number of batches, callbacks, threads or
+                device are not those of the checkpoint. Those of this trainer then hold.
 
         Returns:
             Why newer checkpoints were passed over, if they were.
 
         Raises:
-            CheckpointError: FX1202, it is of another model or optimizer; FX1201, all are damaged.
+            CheckpointError: FX1202, it is of another model or optimizer, or something changed that was not allowed to;
+                FX1201, all are damaged. The trainer is as it was.
         """
-        self._resumed = True
         folder = self._folder()
         with locked(folder.parent):
             checkpoint.tidy(folder)
             found = checkpoint.newest_whole(folder)
+        self._resumed = True
         if found is None:
             return []
         path, state, damaged = found
+        weights = checkpoint.read_weights(self.model, path)
         tensors, random = checkpoint.read_tensors(path)
-        checkpoint.load_weights(self.model, path)
+        optimizer_state.require_fitting(self.optimizer, self.model, tensors=tensors, data=state["optimizer"])
+        callbacks = self._keyed()
+        if not allow_changed:
+            self._require_same(path, state, callbacks)
+        checkpoint.copy_weights(weights, self.model)
         optimizer_state.unpack(self.optimizer, self.model, tensors=tensors, data=state["optimizer"])
-        self._rates = list(state["rates"])
+        before = state["identity"]["optimizer"]["groups"]
+        optimizer_state.keep_changed(self.optimizer, self._settings, before)
+        self._rates = [
+            saved if rate == before[str(number)]["lr"] else rate
+            for number, (saved, rate) in enumerate(zip(state["rates"], self._rates, strict=True))
+        ]
+        checkpoint.name_latest(path)
         self.step, self.tokens, self.newest = state["step"], state["tokens"], path
         if state["validation_loss"] is not None:
             self._validation_loss = (self.step, state["validation_loss"])
-        for each in self.callbacks:
-            each.load_state_dict(state["callbacks"].get(type(each).__name__, {}))
+        for key in state["callbacks"].keys() & callbacks.keys():
+            callbacks[key].load_state_dict(state["callbacks"][key])
+        self._dropped = None
         self._feed.load(state["position"], _under(random, "pass/"))
         random_state.restore(_under(random, "now/"))
         return damaged
+
+    def _identity(self) -> dict[str, Any]:
+        """What this run depends on, as far as the trainer knows."""
+        groups = {str(number): optimizer_state.plain(group) for number, group in enumerate(self._settings)}
+        return trainer_identity(
+            self._spec, self.config, device=self.device, batches=batches_per_pass(self._feed.loader),
+            optimizer={"class": type(self.optimizer).__name__, "groups": groups},
+        )  # fmt: skip
+
+    def _require_same(self, path: Path, state: Mapping[str, Any], callbacks: Mapping[str, Callback]) -> None:
+        before, now = dict(state["identity"]), self._identity()
+        if before["spec"] != now["spec"] and self._spec is not None and (path / "spec.json").exists():
+            before["spec"] = json.loads((path / "spec.json").read_text(encoding="utf-8"))
+            now["spec"] = json.loads(spec_json(self._spec))
+        left = [key for key, value in state["callbacks"].items() if value and key not in callbacks]
+        before["callbacks"], now["callbacks"] = dict.fromkeys(left, "a callback with a state"), {}
+        require_same(path.parent.parent, before, now, how="resume(allow_changed=True)")
+
+    def _keyed(self) -> dict[str, Callback]:
+        """The callbacks by the names of their states."""
+        return keyed([each for each in self.callbacks if each not in self._added], self._added)
 
     def _begin(self, stack: ExitStack) -> None:
         """Take the folder, and start the random numbers of a new run."""
@@ -243,7 +324,7 @@ class Trainer:
             self._require_own(self.out)
             stack.enter_context(locked(self.out))
             if self.step == 0 and not self._resumed and checkpoint.checkpoints(folder):
-                raise _argument(
+                raise refused(
                     "FX1302", "config.out", expected="a new folder, or a call of resume()",
                     found=f"a run in {self.out}", cure="call trainer.resume() before fit(), or choose another folder",
                 )  # fmt: skip
@@ -251,12 +332,15 @@ class Trainer:
         stack.callback(self._tell, "close")
         if self.step == 0:
             random_state.seed_all(self.config.seed)
+        if self._dropped is not None:
+            self._dropped.go_back(self._feed)
+            self._dropped = None
 
     def _require_own(self, out: Path) -> None:
         """A folder with something in it that is no run belongs to somebody else."""
         holds = {path.name for path in out.iterdir()} if out.is_dir() else set()
         if (out.exists() and not out.is_dir()) or (holds and not holds & {RUN, "checkpoints"}):
-            raise _argument(
+            raise refused(
                 "FX1302", "config.out", expected="a new or empty folder, or a run", found=f"{out}, which is neither",
                 cure="choose another folder",
             )  # fmt: skip
@@ -281,55 +365,31 @@ class Trainer:
 
     def _folder(self) -> Path:
         if self.out is None:
-            raise _argument(
+            raise refused(
                 "FX1704", "config.out", expected="a run folder", found="None", cure="give TrainingConfig(out=...)"
             )
         return self.out / "checkpoints"
 
-    def _files(self) -> dict[str, str]:
-        from flexit.runtime.train.describe import spec_json
-
+    @property
+    def _spec(self) -> Spec | None:
         spec = getattr(self.model, "spec", None)
-        return dict(self.extras) if spec is None else {"spec.json": spec_json(spec), **self.extras}
+        return spec if isinstance(spec, Spec) else None
 
-    def _to_device(self, batch: Batch) -> Batch:
-        return {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    def _files(self) -> dict[str, str]:
+        return dict(self.extras) if self._spec is None else {"spec.json": spec_json(self._spec), **self.extras}
 
     def _last_step(self, steps: int | None, epochs: int | None) -> int:
-        if (steps is None) == (epochs is None):
-            raise _argument(
-                "FX1704", "fit", expected="exactly one of steps and epochs", found="both" if steps else "neither",
-                cure="give one",
-            )  # fmt: skip
-        if steps is not None:
-            if type(steps) is not int or steps < 1:
-                raise _argument(
-                    "FX1704",
-                    "fit.steps",
-                    expected="an integer of at least 1",
-                    found=repr(steps),
-                    cure="give more steps",
-                )
+        require_steps(steps, epochs)
+        self._by_pass = epochs is not None
+        if epochs is None:
+            assert steps is not None
             return steps
-        length = getattr(self._feed.loader, "__len__", None)
-        if length is None:
-            raise _argument(
-                "FX1704", "fit.epochs", expected="a loader with a length", found="one without",
-                cure="use fit(steps=...)",
-            )  # fmt: skip
-        updates = length() // self.config.accumulate
-        if type(epochs) is not int or epochs < 1 or updates < 1:
-            raise _argument(
-                "FX1704", "fit.epochs",
-                expected=f"at least 1, and a loader of {self.config.accumulate} or more batches",
-                found=f"{epochs!r}, and a loader of {length()}", cure="give more epochs or data, or accumulate less",
-            )  # fmt: skip
-        return epochs * updates
+        size = self.config.accumulate
+        count = require_passes(self._feed.loader, accumulate=size)
+        passes, batches = (self._feed.passes, self._feed.batches) if self._dropped is None else self._dropped.place
+        left = -(-max(0, count - batches) // size) + (epochs - passes - 1) * -(-count // size)
+        return self.step + max(0, left)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _argument(code: str, path: str, *, expected: str, found: str, cure: str) -> UserError:
-    return UserError.of(code, "the trainer cannot do this", path=path, expected=expected, found=found, cure=cure)

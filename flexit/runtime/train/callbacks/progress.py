@@ -66,7 +66,7 @@ class ProgressBar(Callback):
             self._say(f"step {step.number}/{trainer.steps}  {figures}  {left}")
 
     def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
-        self._say(f"step {trainer.step}  validation loss {metrics['validation_loss']:.3f}")
+        self._say(f"step {trainer.step}  validation loss {sum(metrics.values()):.3f}")
         self._then = time.monotonic()
 
     def after_checkpoint(self, trainer: Trainer, folder: Path) -> None:

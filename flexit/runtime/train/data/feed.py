@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from flexit.errors import UserError
 from flexit.runtime.train import random_state
+from flexit.runtime.train.step import never
+
+_END = object()
+"""In the place of a batch: the pass is over."""
 
 
 @runtime_checkable
@@ -34,36 +39,79 @@ class Feed:
         batches: batches taken in the current pass.
     """
 
-    def __init__(self, loader: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, loader: Iterable[Any]) -> None:
         self.loader = loader
         self._stateful = loader if isinstance(loader, Stateful) else None
-        self._iterator: Iterator[Mapping[str, Any]] | None = None
+        self._iterator: Iterator[Any] | None = None
         self._start: dict[str, Tensor] = {}
         self.passes = 0
         self.batches = 0
+        self._last = 0
 
-    def next(self) -> Mapping[str, Any]:
+    @property
+    def where(self) -> str:
+        """The batch that was taken last, for messages."""
+        return f"batch {self.batches} of pass {self.passes + 1}"
+
+    def next(self) -> Any:
         """The next batch, of the next pass where this one is at its end.
 
         Raises:
-            UserError: FX1704, the loader has no batches.
+            UserError: FX1704, the loader has no batches, or no more.
         """
         for _ in range(2):
-            if self._iterator is None:
-                self._begin()
-            assert self._iterator is not None
-            batch = next(self._iterator, None)
-            if batch is not None:
-                self.batches += 1
+            begins = self._iterator is None and self.batches == 0
+            batch = self._within_pass()
+            if batch is not _END:
                 return batch
-            self._iterator = None
-            if self.batches == 0:
+            if begins:
                 break
-            self.passes, self.batches = self.passes + 1, 0
-        raise UserError.of(
-            "FX1704", "the training loader is empty", path="train_dataloader", expected="at least one batch",
-            found="none",
-            cure="give a loader that can be iterated again for each pass",
+        raise self._no_batch()
+
+    def group(self, count: int, *, one_pass: bool = False, stop: Callable[[], bool] = never) -> Iterator[Any]:
+        """The next batches, ``count`` of them.
+
+        Args:
+            count: how many.
+            one_pass: give fewer where the pass ends before.
+            stop: asked after each; where it says yes, the rest is left.
+
+        Raises:
+            UserError: FX1704, the loader has no batches, or no more.
+        """
+        yield self.next()
+        for _ in range(count - 1):
+            batch = _END if stop() else self._within_pass() if one_pass else self.next()
+            if batch is _END:
+                return
+            yield batch
+
+    def _within_pass(self) -> Any:
+        """The next batch of this pass; at its end the next pass is begun by the call that follows."""
+        if self._iterator is None:
+            self._begin()
+        assert self._iterator is not None
+        batch = next(self._iterator, _END)
+        if batch is not _END:
+            self.batches += 1
+            return batch
+        self._iterator = None
+        if self.batches:
+            self.passes, self.batches, self._last = self.passes + 1, 0, self.batches
+        return _END
+
+    def _no_batch(self) -> UserError:
+        cure = "give a loader that can be gone through again: a list or a DataLoader, not a generator"
+        if self.passes == 0:
+            return UserError.of(
+                "FX1704", "the training loader is empty", path="train_dataloader", expected="at least one batch",
+                found="none", cure=cure,
+            )  # fmt: skip
+        given = f"after {self._last} batches in pass {self.passes}" if self._last else f"after pass {self.passes}"
+        return UserError.of(
+            "FX1704", "the training loader is exhausted", path="train_dataloader",
+            expected=f"batches in pass {self.passes + 1} too", found=f"none, {given}",
+            cure=f"{cure}; or train fewer steps",
         )  # fmt: skip
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -82,8 +130,12 @@ class Feed:
         elif self.batches > 0:
             random_state.restore(start)
             self._iterator = iter(self.loader)
-            for _ in range(self.batches):
-                next(self._iterator, None)
+            if sum(1 for _ in islice(self._iterator, self.batches)) < self.batches:
+                raise UserError.of(
+                    "FX1704", "the training loader is not the one that the checkpoint goes on with",
+                    path="train_dataloader", expected=f"more than {self.batches} batches, those that were seen",
+                    found="fewer", cure="give the loader that the run began with, or begin a new run",
+                )  # fmt: skip
 
     def _begin(self) -> None:
         if self._stateful is None:
