@@ -58,6 +58,22 @@ class Fault:
     place: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowProjection:
+    """The map to the model's width that comes with a table of narrower or wider rows.
+
+    Attributes:
+        path: of its parameters; below the block's, or absolute once the table is known by its absolute path.
+        width: the model's.
+        at: before anything is added to the rows (``token``), or after (``sum``).
+    """
+
+    path: str
+    width: int
+    bias: bool
+    at: Literal["token", "sum"]
+
+
 @dataclass(frozen=True, slots=True)
 class TokenTable:
     """A table of token rows that a block owns; ``path`` is below the block's."""
@@ -65,6 +81,12 @@ class TokenTable:
     path: str
     rows: int
     width: int
+    projection: RowProjection | None = None
+
+    @property
+    def model_width(self) -> int:
+        """Width of what is made of the rows."""
+        return self.width if self.projection is None else self.projection.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +118,12 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
     """Input ports in order; the first is the main one."""
     output: ClassVar[EdgeName | Literal["same"]] = "same"
     """Type of the main output; ``same`` as the main input."""
+    main_output: ClassVar[str] = ""
+    """Name of the main output port, where it is not that of its type."""
     more_outputs: ClassVar[tuple[str, ...]] = ()
     """Names of output ports beside the main one."""
+    layer_outputs: ClassVar[tuple[str, ...]] = ()
+    """Those of them that give one edge per layer."""
     takes_extra_ports: ClassVar[bool] = False
     """Whether ports with any other name may be wired (composites)."""
     region: ClassVar[bool] = False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from flexit.ir import edges
 from flexit.ir.block import Block, Fault
 from flexit.ir.dependence import dependences
 from flexit.ir.dims import Dim, symbol, symbols
-from flexit.ir.edges import MAIN_OUTPUT
 from flexit.ir.expander import Expander, Table
 from flexit.ir.inputs import Companions, alike, companions
 from flexit.ir.inputs import Sequence as SequenceInput
@@ -56,7 +55,9 @@ def tables(spec: Spec) -> dict[str, Table]:
     for path, block in walk_blocks(spec.blocks):
         table = block.token_table() if block.shares is None else None
         if table is not None:
-            found[path] = Table(f"{path}.{table.path}", table.rows, table.width, at_root="." not in path)
+            held = table.projection
+            held = held and replace(held, path=join(path, held.path))
+            found[path] = Table(join(path, table.path), table.rows, table.width, held, at_root="." not in path)
     return found
 
 
@@ -112,14 +113,17 @@ class _Document:
 
     def _outputs(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Value]:
         """Output name -> value; all layers under one name become ``name.0``, ``name.1``, ..."""
+        if not self.spec.outputs:
+            last = results[next(reversed(self.spec.blocks))]
+            return {port: edge.x for port, edge in last.items() if not isinstance(edge, list)}
         found: dict[str, Value] = {}
-        for name, edge in output_edges(self.spec).items():
+        for name, edge in self.spec.outputs.items():
             match = EDGE.fullmatch(edge)
             assert match is not None
             ports = results[match["name"]]
             result: Any = ports[match["port"]] if match["port"] in ports else next(iter(ports.values()))
             if not isinstance(result, list):
-                found[name if self.spec.outputs else MAIN_OUTPUT[result.type_name]] = result.x
+                found[name] = result.x
                 continue
             layers = cast("list[edges.Sequence]", result)
             if match["index"] is not None:

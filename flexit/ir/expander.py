@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-from flexit.ir.block import Block, Fault
+from flexit.ir.block import Block, Fault, TokenTable
 from flexit.ir.dims import symbol
 from flexit.ir.drafts import Draft
 from flexit.ir.edge_values import rebound, region_key, values_of, width_of
@@ -27,18 +27,14 @@ from flexit.ir.types import Type
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A token table that heads and other embeddings may be tied to.
+class Table(TokenTable):
+    """A token table that heads and other embeddings may be tied to; paths are absolute.
 
     Attributes:
-        path: absolute path of the parameter.
-        at_root: whether the outermost region holds it.
+        at_root: whether the outermost region holds its parameters.
     """
 
-    path: str
-    rows: int
-    width: int
-    at_root: bool
+    at_root: bool = False
 
 
 @dataclass(eq=False)
@@ -205,10 +201,13 @@ class Expander(Refusals):
 
     def tied(self, table: Table) -> Param | Value:
         """A token table to be used as a weight here."""
-        shape = (table.rows, table.width)
+        return self._lent(table, table.path, (table.rows, table.width), role="embedding")
+
+    def _lent(self, table: Table, path: str, shape: tuple[int, ...], *, role: Role) -> Param | Value:
+        """A parameter of the embedding that owns a table."""
         if self.draft.parent is None and table.at_root:
-            return Param(path=table.path, shape=shape, role="embedding", width=table.width)
-        return self.borrow(table.path, shape, "embedding")
+            return Param(path=path, shape=shape, role=role, width=table.model_width)
+        return self.borrow(path, shape, role)
 
     def tied_linear(self, x: Value, table: Table, *, bias: str | None) -> Value:
         """Scores by a table that an embedding owns, with a bias parameter of that name if any."""
@@ -221,6 +220,17 @@ class Expander(Refusals):
         """Rows of a table that another embedding owns."""
         op = Embedding(rows=table.rows, width=table.width, tied=True)
         return self.write(op, ids, name="tokens", params={"weight": self.tied(table)})
+
+    def tied_projection(self, x: Value, table: Table) -> Value:
+        """Rows of such a table, or what was added to them, in the model's width."""
+        held = table.projection
+        assert held is not None
+        shapes = {"weight": (held.width, table.width)} | ({"bias": (held.width,)} if held.bias else {})
+        roles: dict[str, Role] = {"weight": "projection", "bias": "bias"}
+        params = {
+            slot: self._lent(table, f"{held.path}.{slot}", shape, role=roles[slot]) for slot, shape in shapes.items()
+        }
+        return self.write(Linear(d_out=held.width, tied=True), x, name="projection", params=params)
 
     def experts(
         self, x: SequenceEdge, expert: Block, name: str, *, n_experts: int, index: Value, weights: Value

@@ -175,7 +175,7 @@ def _is_list(value: Any, slot: _Slot) -> bool:
     """Whether one edge is several: all layers of a sibling."""
     match = EDGE.fullmatch(value) if isinstance(value, str) else None
     block = slot.blocks.get(match["name"]) if match is not None else None
-    return block is None or (match is not None and match["port"] in block.more_outputs and match["index"] is None)
+    return block is None or (match is not None and match["port"] in block.layer_outputs and match["index"] is None)
 
 
 def find_edge(
@@ -211,7 +211,7 @@ def find_edge(
             expected=f"{', '.join(known)}" if known else "no port after a port or graph input", found=edge,
             cure=f"write {name}",
         )  # fmt: skip
-    if port in (blocks[name].more_outputs if name in blocks else ()):
+    if port in (blocks[name].layer_outputs if name in blocks else ()):
         source = Source(name, port, None if index is None else int(index))
         return _of_layers(source, blocks[name], field=field, variadic=variadic)
     return Source(name, port)
@@ -229,15 +229,19 @@ def _of_layers(source: Source, block: Block, *, field: str, variadic: bool) -> S
     return source
 
 
+def main_ports(block: Block) -> tuple[str, ...]:
+    """Names that the main output port may have."""
+    if block.main_output:
+        return (block.main_output,)
+    return tuple(port for port, type_ in MAIN_PORTS.items() if block.output in ("same", type_))
+
+
 def _output_ports(block: Block) -> list[str]:
-    mains = [port for port in MAIN_PORTS if _has_port(block, port, None)]
-    return [*mains, *block.more_outputs]
+    return [*main_ports(block), *block.more_outputs]
 
 
 def _has_port(block: Block, port: str, index: str | None) -> bool:
-    if port in block.more_outputs:
-        return True
-    return index is None and port in MAIN_PORTS and block.output in ("same", MAIN_PORTS[port])
+    return port in block.layer_outputs or (index is None and port in _output_ports(block))
 
 
 def _each(value: Mapping[str, Any], slot: _Slot) -> Source | Fault:

@@ -32,6 +32,7 @@ class Stack(Block, kind="stack"):
     """``layer`` repeated ``n_layers`` times; the port ``layers`` is every layer's output, before ``final_norm``."""
 
     more_outputs: ClassVar[tuple[str, ...]] = ("layers",)
+    layer_outputs: ClassVar[tuple[str, ...]] = ("layers",)
     takes_extra_ports: ClassVar[bool] = True
     later: ClassVar[tuple[str, ...]] = ("drop_path_rate",)
     examples = (

@@ -13,7 +13,7 @@ from flexit.ir.annotations import fields
 from flexit.ir.block import Block
 from flexit.ir.language import Group, Kind
 from flexit.ir.ordering import in_dependence_order
-from flexit.ir.scope import MAIN_PORTS, Source, Wires, resolve
+from flexit.ir.scope import MAIN_PORTS, Source, Wires, main_ports, resolve
 from flexit.ir.spec import Spec
 from flexit.ir.template import Template
 
@@ -25,7 +25,7 @@ def canonical(spec: Spec) -> Data:
     data = _fields(spec)
     inputs = tuple(spec.inputs)
     data["blocks"] = _scope(spec.blocks, inputs, chain_from=inputs[0] if len(inputs) == 1 else None)
-    data["outputs"] = dict(spec.outputs or _inferred_outputs(spec))
+    data["outputs"] = _outputs(spec)
     keys = [name for name in fields(Spec) if name in data]
     return {key: data[key] for key in keys}
 
@@ -137,11 +137,20 @@ def _block(block: Block, ports: tuple[str, ...]) -> Data:
     return data
 
 
-def _inferred_outputs(spec: Spec) -> dict[str, str]:
+def _outputs(spec: Spec) -> dict[str, str]:
+    """The outputs, a main port by its block alone; inferred: those of the last block."""
     from flexit.ir.compile import compile_spec
 
-    last = next(reversed(spec.blocks))
-    return dict.fromkeys(compile_spec(spec).outputs, last)
+    if not spec.outputs:
+        last = next(reversed(spec.blocks))
+        more = spec.blocks[last].more_outputs
+        return {name: f"{last}.{name}" if name in more else last for name in compile_spec(spec).outputs}
+    return {name: _output(spec, edge) for name, edge in spec.outputs.items()}
+
+
+def _output(spec: Spec, edge: str) -> str:
+    name, _, port = edge.partition(".")
+    return name if name in spec.blocks and port in main_ports(spec.blocks[name]) else edge
 
 
 # ---- order

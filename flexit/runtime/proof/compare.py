@@ -67,8 +67,7 @@ def errors_by_row(found: Array, expected: Array, valid: Array | None = None) -> 
 
 def validity(program: Program, name: str, inputs: Mapping[str, Array]) -> Array | None:
     """Which positions of an output are no padding, ``bool[batch, seq]``; None for an output without positions."""
-    dims = program.outputs[name].dims
-    return _shortened(program, dims[1], inputs) if len(dims) == 3 else None
+    return _shortened(program, program.outputs[name].dims[1], inputs)
 
 
 def _shortened(program: Program, length: Size, inputs: Mapping[str, Array]) -> Array | None:
