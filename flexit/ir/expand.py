@@ -17,7 +17,7 @@ from flexit.ir.inputs import Vector as VectorInput
 from flexit.ir.ops.op import Dependence
 from flexit.ir.passes.merge import merge
 from flexit.ir.passes.prune import prune
-from flexit.ir.program import Group, Input, InputRole, Program, Value
+from flexit.ir.program import Group, Input, InputRole, Program, Value, join
 from flexit.ir.scope import EDGE
 from flexit.ir.spec import Spec, walk_blocks
 from flexit.ir.types import Type

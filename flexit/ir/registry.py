@@ -19,8 +19,8 @@ _kinds: dict[tuple[str, str], type[Kind]] = {}
 
 LATER: dict[str, tuple[str, ...]] = {
     "Block": (
-        "concat", "slice", "multiply", "dot_product", "unpool", "learned_tokens", "add_position", "mlm_head",
-        "regression", "token_classifier", "span", "conv", "token_shift",
+        "concat", "slice", "multiply", "dot_product", "unpool", "learned_tokens", "add_position",
+        "conv", "token_shift",
     ),
     "Mixer": ("mla", "gated_delta", "mamba2", "rg_lru", "differential"),
     "Norm": ("std_norm", "dynamic_tanh"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fuzz.edges import Edge, Findings, Outputs, Param, Place
+from tests.fuzz.edges import Edge, Findings, Outputs, Param, Place, Table
 
 Data = dict[str, Any]
 PLACES = {"pre": ["input"], "post": ["residual"], "sandwich": ["input", "output"], "reordered": ["output"]}
@@ -69,38 +69,47 @@ class BlockRules:
     # ---- embeddings
 
     def embedding(self, b: Data, ports: Outputs, place: Place) -> Any:
-        tied, position, types = b["tied_to"], b["position"], b["token_types"] or 0
-        table = self.found.tables.get(tied) if tied is not None else (b["vocab_size"], b["d_model"])
+        tied, position, types, held = b["tied_to"], b["position"], b["token_types"] or 0, b["projection"]
+        own = table_of(b) if tied is None else None
+        table = self.found.tables.get(tied) if tied is not None else own
         self.say("FX0202", when=tied is None and None in (b["vocab_size"], b["d_model"]))
-        self.say("FX0702", when=tied is not None and (b["vocab_size"] is not None or b["d_model"] is not None))
-        self.say("FX0701", when=table is None)
-        self.say("FX0501", when=b["norm_at"] == "projected" or (b["norm_at"] == "token" and b["norm"] is None))
-        self.say("FX0501", when=b["norm_at"] == "token" and position is None and not types)
+        fixed = (b["vocab_size"], b["d_model"], held)
+        self.say("FX0702", when=tied is not None and any(value is not None for value in fixed))
+        self.say("FX0701", when=tied is not None and table is None)
+        adds = position is not None or types > 0
+        projected = held is not None if tied is None else table is None or table.at is not None
+        self.say("FX0501", when=b["norm_at"] != "sum" and b["norm"] is None)
+        self.say("FX0501", when=b["norm_at"] == "projected" and not projected)
+        self.say("FX0501", when=b["norm_at"] == "token" and not adds)
+        self.say("FX0501", when=held is not None and held["at"] == "token" and not adds)
         self.say("FX0508", when=(types >= 2) != ("token_types" in ports))
         tokens, segments = ports.get("tokens"), ports.get("token_types")
         self.say("FX0402", when=tokens and segments and tokens.axis != segments.axis)
         self.say("FX0406", when=position is not None and position.get("theta", 2) <= 1)
-        width = table[1] if table else None
-        if position is not None and position["kind"] == "sinusoidal" and width is not None:
+        if table is None:
+            return None
+        width = table.width if table.at == "sum" else table.model_width
+        if position is not None and position["kind"] == "sinusoidal":
             self.say("FX0405", when=width % 2)
             self.say("FX0406", when=position["style"] == "fairseq" and width < 4)
-        if table is None or None in table:
-            return None
         self._embedding_params(b, table, place)
         if tokens is None:
             return None
         reach = {position["max_len"]} if position is not None and "max_len" in position else set()
-        return Edge("sequence", width, tokens.axis, tokens.tables | reach)
+        return Edge("sequence", table.model_width, tokens.axis, tokens.tables | reach)
 
-    def _embedding_params(self, b: Data, table: tuple[int, int], place: Place) -> None:
-        rows, width = table
+    def _embedding_params(self, b: Data, table: Table, place: Place) -> None:
+        width = table.width if table.at == "sum" else table.model_width
         if b["tied_to"] is None:
-            self.param(place, "tokens.weight", "embedding", rows, width)
+            self.param(place, "tokens.weight", "embedding", table.rows, table.width)
+            if table.at is not None:
+                self.linear(place, "projection", (table.width, table.model_width), bias=table.biased)
         if b["position"] is not None and "max_len" in b["position"]:
             self.param(place, "positions.weight", "position", b["position"]["max_len"] + b["position"]["offset"], width)
         if b["token_types"]:
             self.param(place, "token_types.weight", "token_type", b["token_types"], width)
-        self.norm(b["norm"], width, place.at("norm"))
+        normed = {"token": table.width, "sum": width, "projected": table.model_width}[b["norm_at"]]
+        self.norm(b["norm"], normed, place.at("norm"))
 
     # ---- attention
 
@@ -274,25 +283,68 @@ class BlockRules:
         if x is None:
             return None
         self.say("FX0511", when=(x.type == "sequence") != (b["pool"] is not None))
-        self.linear(
-            place, "out", (self.dense(b["dense"], x.width, place) or 0, b["n_labels"]), bias=b["bias"], role="head"
-        )
+        self.classes(b, x.width, b["n_labels"], place=place)
         return Edge("logits", b["n_labels"])
 
+    regression = sequence_classifier
+
+    def token_classifier(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        if x is None:
+            return None
+        self.classes(b, x.width, b["n_labels"], place=place)
+        return Edge("logits", b["n_labels"], x.axis)
+
+    def classes(self, b: Data, width: int, n_labels: int, *, place: Place) -> None:
+        out = self.dense(b["dense"], width, place) or 0
+        self.linear(place, "out", (out, n_labels), bias=b["bias"], role="head")
+
+    def span(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x = ports.get("x")
+        if x is None:
+            return None
+        self.linear(place, "out", (x.width, 2), bias=b["bias"], role="head")
+        return {"start_logits": Edge("logits", 0, x.axis), "end_logits": Edge("logits", 0, x.axis)}
+
     def lm_head(self, b: Data, ports: Outputs, place: Place) -> Any:
-        x, tied = ports.get("x"), b["tied_to"]
-        tables = self.found.tables
+        x, held = ports.get("x"), b["projection"]
+        if x is not None and held is not None:
+            self.linear(place, "projection", (x.width, held["dim"]), bias=held["bias"])
+        return self.by_table(b, x, held["dim"] if held else x and x.width, place=place)
+
+    def mlm_head(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x, dense, table = ports.get("x"), b["dense"], self.found.tables.get(b["tied_to"])
+        width = x and x.width
+        if width is not None and dense is not None:
+            dim = dense["dim"] or (table.width if table else width)
+            width = self.dense({**dense, "dim": dim}, width, place)
+        return self.by_table(b, x, width, place=place)
+
+    def by_table(self, b: Data, x: Edge | None, width: int | None, *, place: Place) -> Any:
+        """Scores of what is ``width`` wide over the rows of a table."""
+        tied, tables = b["tied_to"], self.found.tables
         self.say("FX0701", when=tied is not None and tied not in tables)
         self.say("FX0704", when=tied is None and b["vocab_size"] is None and len(tables) != 1)
-        rows = b["vocab_size"] or (tables[tied][0] if tied in tables else next(iter(tables.values()), (None,))[0])
-        if x is None or rows is None:
+        near = tables.get(tied) or next(iter(tables.values()), None)
+        rows = b["vocab_size"] or (near.rows if near else None)
+        if x is None or width is None or rows is None:
             return None
         if tied in tables:
-            self.say("FX0702", when=tables[tied][1] != x.width or rows != tables[tied][0])
-            if b["vocab_size"] == tables[tied][0]:
+            self.say("FX0702", when=tables[tied].width != width or rows != tables[tied].rows)
+            if b["vocab_size"] == tables[tied].rows:
                 self.found.doubtful.add("FX0702")
         elif tied is None:
-            self.param(place, "table.weight", "head", rows, x.width)
+            self.param(place, "table.weight", "head", rows, width)
         if b["bias"]:
             self.param(place, "bias", "bias", rows)
         return Edge("logits", rows, x.axis)
+
+
+def table_of(b: Data) -> Table | None:
+    """The table that an embedding owns, as far as its fields say."""
+    rows, width, held = b.get("vocab_size"), b.get("d_model"), b.get("projection")
+    if not isinstance(rows, int) or not isinstance(width, int):
+        return None
+    if held is None:
+        return Table(rows, width, width)
+    return Table(rows, held["dim"], width, held.get("at", "sum"), held.get("bias", False))

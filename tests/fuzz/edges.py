@@ -51,6 +51,17 @@ class SharedBias:
     readers: set[tuple[int, bool]] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class Table:
+    """A token table: its rows and their width, and the width and kind of the projection that comes with it."""
+
+    rows: int
+    width: int
+    model_width: int
+    at: str | None = None
+    biased: bool = False
+
+
 @dataclass
 class Findings:
     """What is wrong with a document, and what it consists of.
@@ -61,7 +72,7 @@ class Findings:
         doubtful: codes about which the reference can be read either way.
         params: parameters by path.
         stateful: graph inputs along which something is cached.
-        tables: rows and width of token tables by the name of their owner.
+        tables: token tables by the name of their owner.
     """
 
     schema: set[str] = field(default_factory=set)
@@ -69,7 +80,7 @@ class Findings:
     doubtful: set[str] = field(default_factory=set)
     params: dict[str, Param] = field(default_factory=dict)
     stateful: set[str] = field(default_factory=set)
-    tables: dict[str, tuple[int, int]] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
 
     def below(self, path: str) -> dict[str, Param]:
         """Parameters of a block, by their path below it."""

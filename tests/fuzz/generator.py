@@ -20,7 +20,7 @@ from flexit.ir.language import Kind
 from flexit.ir.registry import names
 from tests.fuzz.damage import damaged
 from tests.fuzz.drawing import Data, Drawing, block_class, is_varied
-from tests.fuzz.edges import Each, Edge, Place
+from tests.fuzz.edges import Each, Edge, Place, Table
 from tests.fuzz.fields import kind_faults
 from tests.fuzz.growing import TRIES, Scope
 from tests.fuzz.legality import Rules, judge
@@ -47,7 +47,7 @@ class Builder:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.drawing = Drawing(rng, rng.choice((4, 8, 8, 16)))
-        self.tables: dict[str, tuple[int, int]] = {}
+        self.tables: dict[str, Table] = {}
 
     # ---- blocks in fields
 
@@ -142,7 +142,8 @@ class Builder:
         if "tied_to" in block and block["tied_to"] is not None:
             block["tied_to"] = self.rng.choice([*self.tables, "other"])
             if cls.inputs and next(iter(cls.inputs)) == "tokens":
-                block.pop("vocab_size", None), block.pop("d_model", None)
+                for fixed in ("vocab_size", "d_model", "projection"):
+                    block.pop(fixed, None)
         if is_varied(cls):
             layer = block["layer"]
             if not (self.fits(layer, ports, keep=True) and all(reads_port(layer, port) for port in ports)):

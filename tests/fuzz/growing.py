@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flexit.ir.block import Block
 from flexit.ir.registry import names
+from tests.fuzz.blocks import table_of
 from tests.fuzz.drawing import Data, block_class, is_varied
 from tests.fuzz.edges import Each, Edge
 from tests.fuzz.scopes import reads_port
@@ -165,8 +166,9 @@ class Scope:
             return None
         self.unread -= {one.partition(".")[0] for edge in wired.values() for one in _texts(edge)}
         self.unread.add(name)
-        if "vocab_size" in data and "d_model" in data and self.depth >= 2:
-            self.builder.tables[name] = (data["vocab_size"], data["d_model"])
+        table = table_of(data)
+        if table is not None and self.depth >= 2:
+            self.builder.tables[name] = table
         return name
 
     def only_port(self) -> str | None:

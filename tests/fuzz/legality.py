@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from tests.fuzz.blocks import Data
-from tests.fuzz.edges import Edge, Param, Place
+from tests.fuzz.blocks import Data, table_of
+from tests.fuzz.edges import Edge, Param, Place, Table
 from tests.fuzz.fields import filled, good_name, group_faults
 from tests.fuzz.rulebook import GROUPS
 from tests.fuzz.scopes import EDGE, ScopeRules
@@ -150,13 +150,14 @@ def token_types_of(name: str, blocks: Data) -> Iterator[str | None]:
                 yield wired.get("tokens") if port == "token_types" else None
 
 
-def owned_tables(blocks: Data, prefix: str = "") -> Iterator[tuple[str, tuple[int, int]]]:
+def owned_tables(blocks: Data, prefix: str = "") -> Iterator[tuple[str, Table]]:
     """Token tables of the document and of the graphs in it."""
     for name, block in blocks.items():
         b = block if isinstance(block, dict) else {"kind": block}
         owns = b["kind"] == "embedding" and not b.get("tied_to") and not b.get("shares")
-        if owns and {"vocab_size", "d_model"} <= set(b):
-            yield f"{prefix}{name}", (b["vocab_size"], b["d_model"])
+        table = table_of(b) if owns else None
+        if table is not None:
+            yield f"{prefix}{name}", table
         if b["kind"] == "graph":
             yield from owned_tables(b["blocks"], f"{prefix}{name}.")
 

@@ -20,13 +20,22 @@ vector: Input
 embedding: Block | tokens=tokens token_types?=tokens > sequence
   vocab_size int>=1 inferred
   d_model int>=1 inferred
+  projection Projection|null null
   multiplier float>0|sqrt_d_model 1.0
   position Position|null null
   token_types int>=1|null null
   norm Norm|null null
   norm_at token|sum|projected "sum"
+  token_dropout TokenDropout|null null
   dropout float[0,1) 0.0
   tied_to text|null null
+Projection:
+  dim int>=1 required
+  bias bool false
+  at token|sum "sum"
+TokenDropout:
+  mask_id int>=0 required
+  ratio float[0,1) 0.12
 learned: Position
   max_len int>=1 required
   offset int>=0 0
@@ -179,12 +188,41 @@ lm_head: Block | x=sequence > logits
   vocab_size int>=1 inferred
   tied_to text|null null
   bias bool false
+  projection HeadProjection|null null
   input_multiplier float>0|rsqrt_d_model 1.0
   multiplier float>0 1.0
+  softcap float>0|null null
+HeadProjection:
+  dim int>=1 required
+  bias bool false
+mlm_head: Block | x=sequence > logits
+  vocab_size int>=1 inferred
+  tied_to text|null null
+  bias bool true
+  dense MlmDense|null {}
+MlmDense:
+  dim int>=1 inferred
+  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity|null "gelu"
+  norm Norm|null "layer_norm"
+  bias bool true
 sequence_classifier: Block | x=sequence/vector > logits
   n_labels int>=1 required
   pool first|last|mean|max absent
   dense Dense|null null
+  dropout float[0,1) 0.0
+  bias bool true
+regression: Block | x=sequence/vector > logits
+  n_labels int>=1 required
+  pool first|last|mean|max absent
+  dense Dense|null null
+  dropout float[0,1) 0.0
+  bias bool true
+token_classifier: Block | x=sequence > logits
+  n_labels int>=1 required
+  dense Dense|null null
+  dropout float[0,1) 0.0
+  bias bool true
+span: Block | x=sequence > logits
   dropout float[0,1) 0.0
   bias bool true
 

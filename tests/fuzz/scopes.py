@@ -13,6 +13,7 @@ from tests.fuzz.rulebook import KINDS
 
 EDGE = re.compile(r"([a-z][a-z0-9_]*)(?:\.([a-z][a-z0-9_]*)(?:\[(-?[0-9]+)\])?)?")
 MAIN = {"last_hidden_state": "sequence", "pooled": "vector", "logits": "logits"}
+TWO_PORTS = ("start_logits", "end_logits")
 
 
 class ScopeRules(CompositeRules):
@@ -175,13 +176,12 @@ class ScopeRules(CompositeRules):
             self.say("FX0301", when=not -count <= int(index) < count)
             return [layers[int(index)]] if -count <= int(index) < count else [None]
         if outputs is None:
-            self.say("FX0301", when=port is not None and (port not in MAIN or index is not None))
+            self.say("FX0301", when=port is not None and (port not in (*MAIN, *TWO_PORTS) or index is not None))
             return [None]
-        main = next(iter(outputs))
-        if port is not None and (port != main or index is not None):
+        if port is not None and (port not in outputs or index is not None):
             self.say("FX0301")
             return [None]
-        return [outputs[main]]
+        return [outputs[port or next(iter(outputs))]]
 
     # ---- sharing
 

@@ -48,7 +48,8 @@ class Dropped:
 
     @property
     def spec(self):
-        return document({"block": {**self.block, self.key: P}}, **({} if self.tokens else EMBEDS))
+        more = {} if self.tokens else EMBEDS
+        return document({"block": {**self.block, self.key: P}}, outputs={"dropped": "block"}, **more)
 
 
 CASES = [
@@ -59,12 +60,20 @@ CASES = [
     Dropped("Block.residual", "dropout", {"kind": "residual", "body": MLP}, skips=True),
     Dropped("Block.transformer_layer", "dropout", {**BARE, "feed_forward": MLP}, skips=True, name=" feed_forward"),
     Dropped("Block.transformer_layer", "dropout", {**BARE, "attention": HEADS}, skips=True, name=" attention"),
-    Dropped(
-        "Block.sequence_classifier",
-        "dropout",
-        {"kind": "sequence_classifier", "n_labels": WIDTH, "pool": "mean", "dense": {"bias": True}, "bias": False},
-        ("block.out.weight",),
-    ),
+    *[
+        Dropped(
+            f"Block.{kind}",
+            "dropout",
+            {"kind": kind, "n_labels": WIDTH, "dense": {"bias": True}, "bias": False, **pool},
+            ("block.out.weight",),
+        )
+        for kind, pool in (
+            ("sequence_classifier", {"pool": "mean"}),
+            ("regression", {"pool": "mean"}),
+            ("token_classifier", {}),
+        )
+    ],
+    Dropped("Block.span", "dropout", {"kind": "span", "bias": False}, ("block.out.weight",)),
     Dropped(
         "Block.multi_head",
         "dropout",
@@ -79,7 +88,8 @@ def dropped(request):
     """The case's module, its inputs, the array that is dropped, and what the output has beside it."""
     case = request.param
     program = compile_spec(parse_spec(json.dumps(case.spec)))
-    weights = {**stress_weights(program), **{path: np.eye(WIDTH) for path in case.identities}}
+    weights = stress_weights(program)
+    weights |= {path: np.eye(*weights[path].shape) for path in case.identities}
     module = build(program)
     fill(module, weights, dtype=torch.float64, device=torch.device("cpu"))
     rng = np.random.default_rng(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName
-from flexit.ir.blocks._dense import Dense
+from flexit.ir.blocks._dense import Dense, in_dense
 from flexit.ir.blocks._pooling import Method, pooled
 from flexit.ir.edges import Sequence, Vector
 from flexit.ir.expander import Expander
@@ -30,9 +30,7 @@ class Pool(Block, kind="pool"):
     """Divide by the L2 norm (sentence embeddings)."""
 
     def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
-        if self.dense is not None and self.dense.norm is not None and path[0] == "dense_norm":
-            return self.dense.norm, path[1:]
-        return super().child(path)
+        return in_dense(self.dense, path) or super().child(path)
 
     def expand(self, e: Expander, x: Sequence) -> Vector:
         v = pooled(e, x, self.method)

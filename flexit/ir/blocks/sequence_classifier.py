@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
-
-from pydantic import Field
-
-from flexit.ir.block import Block, EdgeName, Fault, Port
-from flexit.ir.blocks._dense import Dense
-from flexit.ir.blocks._pooling import Method, pooled
-from flexit.ir.edges import Logits, Sequence, Vector
-from flexit.ir.expander import Expander
-from flexit.ir.language import INFERRED, PositiveInt, Probability
+from flexit.ir.blocks._row_head import RowHead
 
 
-class SequenceClassifier(Block, kind="sequence_classifier"):
-    """Pool, dense, dropout, linear."""
+class SequenceClassifier(RowHead, kind="sequence_classifier"):
+    """Pool, dense, dropout, linear: a score per class."""
 
-    inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"))}
-    output: ClassVar[EdgeName | Literal["same"]] = "logits"
-    examples = ({"kind": "sequence_classifier", "n_labels": 3, "pool": "mean", "dense": {}, "dropout": 0.1},)
-
-    n_labels: PositiveInt
-    """Classes."""
-    pool: Annotated[Method | None, INFERRED] = None
-    """How a sequence becomes a vector; required for a sequence, refused for a vector."""
-    dense: Dense | None = None
-    """A hidden layer."""
-    dropout: Annotated[Probability, Field()] = 0.0
-    """Before the linear map."""
-    bias: bool = True
-    """Of the linear map."""
-
-    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
-        if self.dense is not None and self.dense.norm is not None and path[0] == "dense_norm":
-            return self.dense.norm, path[1:]
-        return super().child(path)
-
-    def check_ports(self, **ports: Any) -> Iterator[Fault]:
-        sequence = isinstance(ports["x"], Sequence)
-        if sequence and self.pool is None:
-            yield Fault(
-                code="FX0511", field="pool", message="is missing for a sequence",
-                expected="first, last, mean or max", found="nothing", cure="add pool: first (BERT) or pool: mean",
-            )  # fmt: skip
-        if not sequence and self.pool is not None:
-            yield Fault(
-                code="FX0511", field="pool", message="cannot be given for a vector",
-                expected="nothing, since x is one vector per row already", found=self.pool, cure="delete pool",
-            )  # fmt: skip
-
-    def expand(self, e: Expander, x: Sequence | Vector) -> Logits:
-        v = pooled(e, x, self.pool) if isinstance(x, Sequence) and self.pool else x.x
-        v = v if self.dense is None else self.dense.apply(e, v)
-        return Logits(x=e.linear(e.dropout(v, self.dropout), self.n_labels, "out", bias=self.bias, role="head"))
+    examples = (
+        {"kind": "sequence_classifier", "n_labels": 3, "pool": "mean", "dense": {}, "dropout": 0.1},
+        {
+            "kind": "sequence_classifier", "n_labels": 2, "pool": "last", "bias": False,
+            "dense": {"dim": 5, "norm": "layer_norm", "bias": True},
+        },
+        {"kind": "sequence_classifier", "n_labels": 1},
+    )  # fmt: skip

@@ -18,17 +18,17 @@ HERE = Path(__file__).parent
 LANGUAGE = YAML(typ="safe").load((HERE / "language.yaml").read_text(encoding="utf-8"))
 ATTENTION = "blocks.decoder.layer.attention"
 EXPECTED = {
-    "albert": {"blocks.embed.projection": "projection", "blocks.head": "mlm_head"},
+    "albert": {},
     "alibi": {"blocks.encoder.score_bias": "alibi"},
-    "bert": {"blocks.head": "mlm_head"},
+    "bert": {},
     "bi-encoder": {"blocks.similarity": "dot_product"},
     "deberta": {"blocks.encoder.score_bias": "disentangled"},
     "deepseek": {ATTENTION: "mla", "blocks.decoder.layer.feed_forward.shared": "shared"},
     "dropped-layers": {
         "blocks.decoder.layer.drop_path": "drop_path", "blocks.decoder.drop_path_rate": "drop_path_rate",
     },
-    "electra": {"blocks.embed.projection": "projection", "blocks.head": "token_classifier"},
-    "gemma2": {f"{ATTENTION}.scores.softcap": "softcap", "blocks.head.softcap": "softcap"},
+    "electra": {},
+    "gemma2": {f"{ATTENTION}.scores.softcap": "softcap"},
     "gpt-oss": {
         f"{ATTENTION}.scores.sinks": "sinks",
         f"{ATTENTION}.rotary.scaling": "scaling",
@@ -40,9 +40,8 @@ EXPECTED = {
     "llama3": {f"{ATTENTION}.rotary.scaling": "scaling"},
     "memory-tokens": {
         "blocks.memory": "learned_tokens", "blocks.joined": "concat", "blocks.words": "slice",
-        "blocks.head": "mlm_head",
     },
-    "modernbert": {"blocks.head": "mlm_head"},
+    "modernbert": {},
     "mpnet": {"blocks.embed.position.ids": "non_pad_cumsum"},
     "music": {f"{ATTENTION}.scores.bias": "relative_global"},
     "parallel": {"blocks.decoder.layer.residual": "parallel"},
@@ -122,7 +121,7 @@ def test_words_for_later_are_not_words_of_today():
 
 @pytest.mark.parametrize(
     ("place", "kind"),
-    [("Mask", "mla"), ("Mixer", "mlm_head"), ("Norm", "concat"), ("Bias", "prefix"), ("FeedForward", "mamba2")],
+    [("Mask", "mla"), ("Mixer", "learned_tokens"), ("Norm", "concat"), ("Bias", "prefix"), ("FeedForward", "mamba2")],
 )
 def test_a_planned_kind_in_the_wrong_place_is_called_misplaced(place, kind):
     slots = {

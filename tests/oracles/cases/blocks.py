@@ -49,14 +49,32 @@ def norm(kind, name, **fields):
     return alone(f"{kind} {name}", {"kind": kind, **fields})
 
 
-def classes(name, **fields):
-    return alone(f"classifier {name}", {"kind": "sequence_classifier", "n_labels": 3, **fields})
+def classes(kind, name, **fields):
+    return alone(f"{kind} {name}", {"kind": kind, "n_labels": 3, **fields})
 
 
 def scores(name, **fields):
     return chained(f"lm_head {name}", TOKENS, {"kind": "lm_head", **fields})
 
 
+def tied_embeddings(name, **fields):
+    """Two embeddings of one table, of which the first owns a projection."""
+    owner = {**TOKENS, "projection": {"dim": 6, "bias": True, **fields.pop("projection", {})}, **fields}
+    more = {key: fields[key] for key in ("position", "multiplier") if key in fields}
+    blocks = {
+        "one": {**owner, "from": "input_ids"},
+        "two": {"kind": "embedding", "tied_to": "one", "from": "decoder_input_ids", **more},
+    }
+    outputs = {"one": "one", "two": "two"}
+    inputs = {"input_ids": "tokens", "decoder_input_ids": "tokens"}
+    return Case(f"tied embeddings {name}", document(blocks, inputs=inputs, outputs=outputs))
+
+
+def masked(name, head, **embed):
+    return chained(f"mlm_head {name}", {**TOKENS, **embed}, {"kind": "mlm_head", **head})
+
+
+FACTORS = {"dim": 6, "bias": True}
 SINES = {"kind": "sinusoidal"}
 EMBEDDINGS = [
     table("plain"),
@@ -78,6 +96,27 @@ EMBEDDINGS = [
     types(3),
     table("norm of the sum", norm="layer_norm", position="sinusoidal", token_types=1),
     table("norm of the token", norm="rms_norm", norm_at="token", position="sinusoidal", multiplier=3.0),
+    table("projection", projection={"dim": 5}),
+    table("projection of the sum", projection={**FACTORS, "at": "sum"}, position="sinusoidal", norm="layer_norm"),
+    table("projection of the token", projection={**FACTORS, "at": "token"}, position="sinusoidal", token_types=1),
+    table("projection scaled", projection={"dim": 6, "bias": False}, multiplier="sqrt_d_model", token_types=1),
+    *[
+        table(
+            f"norm at {place}, projection at {at}",
+            projection={**FACTORS, "at": at},
+            norm="layer_norm",
+            norm_at=place,
+            position="sinusoidal",
+            multiplier=2.0,
+        )
+        for place in ("token", "sum", "projected")
+        for at in ("token", "sum")
+    ],
+    table("token_dropout", token_dropout={"mask_id": 4}, position="sinusoidal"),
+    table("token_dropout ratio", token_dropout={"mask_id": 7, "ratio": 0.5}, projection=FACTORS, multiplier=3.0),
+    tied_embeddings("of the sum", position="sinusoidal", multiplier=2.0),
+    tied_embeddings("of the token", position="sinusoidal", projection={"at": "token"}),
+    tied_embeddings("scaled", multiplier="sqrt_d_model"),
 ]
 FEED_FORWARDS = [
     *[feed_forward("mlp", name, activation=name) for name in ACTIVATIONS],
@@ -174,15 +213,37 @@ HEADS = [
     scores("tied bias", tied_to="b0", bias=True),
     scores("bias", bias=True, multiplier=0.25, input_multiplier=3.0),
     scores("rsqrt_d_model", input_multiplier="rsqrt_d_model"),
-    *[classes(method, pool=method) for method in ("first", "last", "mean", "max")],
-    classes("no bias", pool="mean", bias=False),
-    *[classes(f"dense {name}", pool="mean", dense={"activation": name}) for name in (*ACTIVATIONS, None)],
-    classes("dense", pool="first", dense={"dim": 5, "norm": "rms_norm", "bias": True}),
-    chained(
-        "classifier of a vector",
-        {"kind": "pool", "method": "mean"},
-        {"kind": "sequence_classifier", "n_labels": 2},
-        **EMBEDS,
-    ),
+    scores("softcap", softcap=0.7, multiplier=3.0, bias=True),
+    scores("projection", projection={"dim": 5}, input_multiplier="rsqrt_d_model"),
+    scores("projection bias", projection={"dim": 8, "bias": True}, tied_to="b0", input_multiplier=3.0, bias=True),
+    scores("projection no bias", projection={"dim": 5, "bias": False}, softcap=None),
+    masked("own", {"vocab_size": 9}),
+    masked("inferred", {"bias": False}),
+    masked("tied", {"tied_to": "b0", "bias": True}),
+    masked("tied to a factorised table", {"tied_to": "b0"}, projection={"dim": 5}),
+    masked("no dense", {"tied_to": "b0", "dense": None}),
+    masked("bare dense", {"dense": {"dim": 5, "norm": None, "bias": False, "activation": None}}),
+    masked("biased dense", {"dense": {"dim": 5, "norm": {"kind": "layer_norm", "eps": 0.1}, "bias": True}}),
+    *[masked(f"dense {name}", {"dense": {"activation": name}}) for name in ACTIVATIONS],
+    *[
+        case
+        for kind in ("sequence_classifier", "regression")
+        for case in (
+            *[classes(kind, method, pool=method) for method in ("first", "last", "mean", "max")],
+            classes(kind, "no bias", pool="mean", bias=False),
+            classes(kind, "bias", pool="mean", bias=True, dense={"bias": False}),
+            *[classes(kind, f"dense {name}", pool="mean", dense={"activation": name}) for name in (*ACTIVATIONS, None)],
+            classes(kind, "dense", pool="first", dense={"dim": 5, "norm": "rms_norm", "bias": True}),
+            chained(f"{kind} of a vector", {"kind": "pool", "method": "mean"}, {"kind": kind, "n_labels": 2}, **EMBEDS),
+        )
+    ],
+    classes("token_classifier", "plain"),
+    classes("token_classifier", "no bias", bias=False),
+    classes("token_classifier", "bias", bias=True, dense={"bias": False}),
+    *[classes("token_classifier", f"dense {name}", dense={"activation": name}) for name in (*ACTIVATIONS, None)],
+    classes("token_classifier", "dense", dense={"dim": 5, "norm": "layer_norm", "bias": True}),
+    alone("span", {"kind": "span"}),
+    alone("span no bias", {"kind": "span", "bias": False}),
+    alone("span bias", {"kind": "span", "bias": True}),
 ]
 CASES = [*EMBEDDINGS, *FEED_FORWARDS, *NORMS, *SMALL, *HEADS]

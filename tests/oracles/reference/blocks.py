@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.oracles.reference.attention import biases
 from tests.oracles.reference.edges import Logits, Sequence, Vector, axis_of
+from tests.oracles.reference.fields import Fields, Ledger
 from tests.oracles.reference.numbers import activate, linear, normed, softmax
 
 
@@ -18,29 +19,56 @@ def main(x):
 
 
 def embedding(run, f, path, ports):
-    """Rows x multiplier, + positions, + token types; norm before or after the sum."""
+    """Rows x multiplier, + positions, + token types; norm, projection and dropout of mask tokens in their places."""
     tokens, tied = ports["tokens"], f.get("tied_to", None)
+    home = path if tied is None else run.owner(path, tied)
+    own = (
+        f if tied is None else Fields(Ledger(), run.text_at(home), family="Block")
+    )  # what the tie brings is its case's
+    width, held = own.get("d_model"), own.group("projection", None)
+    at, biased = (held.get("at", "sum"), held.get("bias", False)) if held else (None, False)
     if tied is None:
-        table = run.weight(f"{path}.tokens.weight", (f.get("vocab_size"), f.get("d_model")))
+        table = run.weight(f"{path}.tokens.weight", (f.get("vocab_size"), held.get("dim") if held else width))
     else:
         table = run.table(path, tied)
-    width = table.shape[1]
     multiplier = f.get("multiplier", 1.0)
     x = table[tokens.ids] * (math.sqrt(width) if multiplier == "sqrt_d_model" else multiplier)
+    x = without_masked(f.group("token_dropout", None), x, tokens)
     norm, norm_at = f.one("norm", "Block", None), f.get("norm_at", "sum")
-    if norm is not None and norm_at == "token":
-        x = normed(run, norm, f"{path}.norm", x)
+
+    def norm_here(x, place):
+        return x if norm is None or norm_at != place else normed(run, norm, f"{path}.norm", x)
+
+    def projected(x):
+        return norm_here(linear(run, f"{home}.projection", x, d_out=width, bias=biased), "projected")
+
+    x = norm_here(x, "token")
+    x = projected(x) if at == "token" else x
     position = f.one("position", "Position", None)
     if position is not None:
-        x = x + positions(run, position, path, axis=tokens.axis, width=width)
+        x = x + positions(run, position, path, axis=tokens.axis, width=x.shape[-1])
     types = f.get("token_types", None)
     if types is not None:
-        rows = run.weight(f"{path}.token_types.weight", (types, width))
+        rows = run.weight(f"{path}.token_types.weight", (types, x.shape[-1]))
         x = x + (rows[0] if types == 1 else rows[ports["token_types"].ids])
-    if norm is not None and norm_at == "sum":
-        x = normed(run, norm, f"{path}.norm", x)
+    x = norm_here(x, "sum")
     f.aside("dropout", "init")
-    return main(Sequence(x, tokens.axis))
+    return main(Sequence(projected(x) if at == "sum" else x, tokens.axis))
+
+
+def without_masked(dropout, x, tokens):
+    """ESM: rows of the mask token are zero, the others times (1 - ratio) / (1 - share of masked tokens)."""
+    if dropout is None:
+        return x
+    mask_id, ratio = dropout.get("mask_id"), dropout.get("ratio", 0.12)
+    y = np.zeros_like(x)
+    for row in range(len(x)):
+        valid = [slot for slot in range(x.shape[1]) if tokens.axis.mask[row, slot]]
+        masked = sum(tokens.ids[row, slot] == mask_id for slot in valid)
+        for slot in valid:
+            if tokens.ids[row, slot] != mask_id:
+                y[row, slot] = x[row, slot] * (1 - ratio) / (1 - masked / len(valid))
+    return y
 
 
 def positions(run, position, path, *, axis, width):
@@ -201,7 +229,7 @@ def pool(run, f, path, ports):
     return main(Vector(v / np.sqrt((v**2).sum(-1, keepdims=True)) if f.get("normalize", False) else v))
 
 
-def sequence_classifier(run, f, path, ports):
+def row_head(run, f, path, ports):
     """Pool, dense, linear."""
     x, method = ports["x"], f.get("pool", None)
     v = x.x if method is None else pooled(x, method)
@@ -211,18 +239,57 @@ def sequence_classifier(run, f, path, ports):
     return main(Logits(linear(run, f"{path}.out", v, d_out=f.get("n_labels"), bias=f.get("bias", True)), None))
 
 
-def lm_head(run, f, path, ports):
-    """multiplier * (table . (input_multiplier * x) + bias)."""
-    x, tied = ports["x"], f.get("tied_to", None)
-    factor = f.get("input_multiplier", 1.0)
-    h = x.x * (1.0 / math.sqrt(x.x.shape[-1]) if factor == "rsqrt_d_model" else factor)
-    if tied is not None:
-        table = run.table(path, tied)
-    else:
+def token_classifier(run, f, path, ports):
+    """Dense, linear, per position."""
+    x, hidden = ports["x"], f.group("dense", None)
+    h = x.x if hidden is None else dense(run, hidden, path, x.x)
+    f.aside("dropout", "init")
+    y = linear(run, f"{path}.out", h, d_out=f.get("n_labels"), bias=f.get("bias", True))
+    return main(Logits(y, x.axis))
+
+
+def span(run, f, path, ports):
+    """Two scores per position."""
+    x = ports["x"]
+    y = linear(run, f"{path}.out", x.x, d_out=2, bias=f.get("bias", True))
+    f.aside("dropout", "init")
+    return {"start_logits": Logits(y[..., 0], x.axis), "end_logits": Logits(y[..., 1], x.axis)}
+
+
+def by_table(run, f, path, h, *, table=None):
+    """table . h + bias."""
+    if table is None:
         rows = f.get("vocab_size", None) or run.only_table().shape[0]
         table = run.weight(f"{path}.table.weight", (rows, h.shape[-1]))
     y = np.einsum("...i,oi->...o", h, table)
-    if f.get("bias", False):
+    if f.get("bias", f.kind == "mlm_head"):
         y = y + run.weight(f"{path}.bias", (table.shape[0],))
     f.aside("init")
-    return main(Logits(f.get("multiplier", 1.0) * y, x.axis))
+    return y
+
+
+def lm_head(run, f, path, ports):
+    """softcap(multiplier * (table . (input_multiplier * x) + bias))."""
+    x, tied = ports["x"], f.get("tied_to", None)
+    held, h = f.group("projection", None), x.x
+    if held is not None:
+        h = linear(run, f"{path}.projection", h, d_out=held.get("dim"), bias=held.get("bias", False))
+    factor = f.get("input_multiplier", 1.0)
+    h = h * (1.0 / math.sqrt(x.x.shape[-1]) if factor == "rsqrt_d_model" else factor)
+    y = f.get("multiplier", 1.0) * by_table(run, f, path, h, table=None if tied is None else run.table(path, tied))
+    cap = f.get("softcap", None)
+    return main(Logits(y if cap is None else cap * np.tanh(y / cap), x.axis))
+
+
+def mlm_head(run, f, path, ports):
+    """Dense, activation, norm, then the table."""
+    x, tied = ports["x"], f.get("tied_to", None)
+    table = None if tied is None else run.table(path, tied)
+    hidden, h = f.group("dense", {}), x.x
+    if hidden is not None:
+        width = hidden.get("dim", h.shape[-1] if table is None else table.shape[1])
+        h = linear(run, f"{path}.dense", h, d_out=width, bias=hidden.get("bias", True))
+        h = activate(hidden.get("activation", "gelu"), h)
+        norm = hidden.one("norm", "Block", "layer_norm")
+        h = h if norm is None else normed(run, norm, f"{path}.dense_norm", h)
+    return main(Logits(by_table(run, f, path, h, table=table), x.axis))

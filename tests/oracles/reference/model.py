@@ -16,7 +16,8 @@ KINDS = {
     "layer_norm": blocks.norm_block, "rms_norm": blocks.norm_block, "add": blocks.add,
     "weighted_sum": blocks.weighted_sum, "linear": blocks.linear_block, "dropout": blocks.nothing,
     "pool": blocks.pool, "downsample": blocks.downsample, "upsample": blocks.upsample, "lm_head": blocks.lm_head,
-    "sequence_classifier": blocks.sequence_classifier,
+    "mlm_head": blocks.mlm_head, "sequence_classifier": blocks.row_head, "regression": blocks.row_head,
+    "token_classifier": blocks.token_classifier, "span": blocks.span,
 }  # fmt: skip
 EDGE = re.compile(r"(\w+)(?:\.(\w+))?(?:\[(-?\d+)\])?")
 
@@ -56,10 +57,21 @@ class Run:
 
     def table(self, path, name):
         """The token table of a sibling, or of a block at the top."""
-        sibling = f"{path.rpartition('.')[0]}.{name}.tokens.weight".lstrip(".")
-        found = sibling if sibling in self.weights else f"{name}.tokens.weight"
+        found = f"{self.owner(path, name)}.tokens.weight"
         self.used.add(found)
         return np.asarray(self.weights[found], np.float64)
+
+    def owner(self, path, name):
+        """The path of a sibling that owns a token table, or of such a block at the top."""
+        sibling = f"{path.rpartition('.')[0]}.{name}".lstrip(".")
+        return sibling if f"{sibling}.tokens.weight" in self.weights else name
+
+    def text_at(self, path):
+        """A block of the document, or of the graphs in it, as written."""
+        found = self.spec
+        for name in path.split("."):
+            found = found["blocks"][name]
+        return found
 
     def only_table(self):
         (path,) = [path for path in self.weights if path.endswith("tokens.weight")]
@@ -147,11 +159,12 @@ def interpret(spec, weights, given):
     results = run.scope(written, ports, "", chain=next(iter(ports)) if len(ports) == 1 else None)
     outputs = document.get("outputs", None)
     if outputs is None:
-        last = list(written)[-1]
-        outputs = {next(iter(results(last))): last}
+        last = results(list(written)[-1])
+        edges = {name: edge for name, edge in last.items() if not isinstance(edge, list)}
+    else:
+        edges = {name: results.edge(text) for name, text in outputs.items()}
     found = {}
-    for name, text in outputs.items():
-        edge = results.edge(text)
+    for name, edge in edges.items():
         several = {f"{name}.{index}": one for index, one in enumerate(edge)} if isinstance(edge, list) else {name: edge}
         found |= several
     return {name: (edge.x, mask_of(edge)) for name, edge in found.items()}, run

@@ -1,0 +1,18 @@
+"""``regression``: one number per target for a whole row."""
+
+from __future__ import annotations
+
+from flexit.ir.blocks._row_head import RowHead
+
+
+class Regression(RowHead, kind="regression"):
+    """Pool, dense, dropout, linear: a number per target."""
+
+    examples = (
+        {"kind": "regression", "n_labels": 3, "pool": "mean", "dense": {}, "dropout": 0.1},
+        {
+            "kind": "regression", "n_labels": 2, "pool": "last", "bias": False,
+            "dense": {"dim": 5, "norm": "layer_norm", "bias": True},
+        },
+        {"kind": "regression", "n_labels": 1},
+    )  # fmt: skip
