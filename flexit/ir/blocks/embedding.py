@@ -25,16 +25,14 @@ class Embedding(Block, kind="embedding"):
     }
     output: ClassVar[EdgeName | Literal["same"]] = "sequence"
     examples = (
-        {"kind": "embedding", "vocab_size": 31, "d_model": 16},
         {
             "kind": "embedding", "vocab_size": 31, "d_model": 16, "position": {"kind": "learned", "max_len": 40},
             "norm": "layer_norm", "dropout": 0.1, "multiplier": "sqrt_d_model",
         },
-        {"kind": "embedding", "vocab_size": 31, "d_model": 16, "position": "sinusoidal", "token_types": 1},
         {"kind": "embedding", "vocab_size": 31, "d_model": 16, "token_types": 2},
         {
             "kind": "embedding", "vocab_size": 31, "d_model": 16, "projection": {"dim": 6, "bias": True},
-            "position": {"kind": "learned", "max_len": 40}, "norm": "layer_norm", "dropout": 0.1,
+            "position": {"kind": "learned", "max_len": 40}, "token_types": 1, "norm": "layer_norm", "dropout": 0.1,
         },
         {
             "kind": "embedding", "vocab_size": 31, "d_model": 16, "projection": {"dim": 6, "at": "token"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from pydantic import Field
 
@@ -10,10 +11,13 @@ from flexit.ir.activations import Activation
 from flexit.ir.block import Block, Inferred, Norm, Surroundings
 from flexit.ir.blocks._dense import Dense, in_dense
 from flexit.ir.blocks._table_head import TableHead
-from flexit.ir.blocks.layer_norm import LayerNorm
 from flexit.ir.edges import Logits, Sequence
 from flexit.ir.expander import Expander
-from flexit.ir.language import InferredInt
+from flexit.ir.language import InferredInt, choose
+
+
+def _layer_norm() -> Norm:
+    return cast(Norm, choose(Norm, "layer_norm"))
 
 
 class MlmDense(Dense):
@@ -23,7 +27,7 @@ class MlmDense(Dense):
     """Its width; inferred: the table's when tied (ALBERT, ELECTRA), else the input's."""
     activation: Activation | None = "gelu"
     """Its function."""
-    norm: Norm | None = LayerNorm()
+    norm: Norm | None = Field(default_factory=_layer_norm)
     """After the activation."""
     bias: bool = True
     """Of the linear map."""
