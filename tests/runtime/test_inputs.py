@@ -177,6 +177,32 @@ def test_steps_are_refused_and_change_nothing(session, case):
     assert np.array_equal(session.step([[9], [10]]), expected)
 
 
+def failing(*arguments):
+    raise MemoryError
+
+
+def test_a_step_that_fails_has_read_nothing(session, monkeypatch):
+    session.start({"input_ids": IDS, "attention_mask": MASK})
+    expected = session.step([[9], [10]])
+    session.start({"input_ids": IDS, "attention_mask": MASK})
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_read", failing)
+        with pytest.raises(MemoryError):
+            session.step([[9], [10]])
+    assert np.array_equal(session.step([[9], [10]]), expected)
+
+
+@pytest.mark.parametrize("part", ["_begin", "_read"])
+def test_a_start_that_fails_has_started_nothing(session, part, monkeypatch):
+    session.start({"input_ids": IDS})
+    with monkeypatch.context() as patch:
+        patch.setattr(session, part, failing)
+        with pytest.raises(MemoryError):
+            session.start({"input_ids": [[1]]})
+    with pytest.raises(TaskError, match="call start first"):
+        session.step([[9], [10]])
+
+
 def test_what_comes_with_no_token(session):
     session.start({"input_ids": IDS})
     with pytest.raises(TaskError, match="attention_mask does not come with each token"):
