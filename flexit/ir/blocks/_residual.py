@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from flexit.ir.block import Fault, Norm
 from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
 from flexit.ir.language import INFERRED
 from flexit.ir.program import Value
+
+if TYPE_CHECKING:
+    from flexit.ir.expander import Expander
 
 Place = Literal["input", "output", "residual"]
 NAMED: dict[str, tuple[Place, ...]] = {
@@ -60,8 +62,8 @@ def check_placement(norm: Norm | None, placement: object) -> Iterator[Fault]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sublayer:
-    """How one branch is wrapped.
+class Branch:
+    """One branch and what stands around it: layer_scale * output_norm(f(input_norm(x))).
 
     Attributes:
         prefix: what the names of its norms and its layer scale begin with (``attention_``).
@@ -70,27 +72,37 @@ class Sublayer:
     norm: Norm | None
     places: tuple[Place, ...]
     prefix: str
-    multiplier: float = 1.0
-    skip_multiplier: float = 1.0
     layer_scale: float | None = None
-    skip_from: Literal["input", "normed"] = "input"
     dropout: float = 0.0
 
-    def apply(self, e: Expander, x: Sequence, branch: Callable[[Sequence], Value]) -> Sequence:
-        """The sub-layer around ``branch``."""
+    def run(self, e: Expander, h: Sequence, body: Callable[[Sequence], Value]) -> Value:
+        """What ``body`` makes of ``h``, ready to be added."""
         e.residual_branch()
-        h = x if "input" not in self.places else x.of(self._normed(e, x.x, "input"))
-        skip = h.x if self.skip_from == "normed" else x.x
-        y = branch(h)
-        if "output" in self.places:
-            y = self._normed(e, y, "output")
+        y = self.normed(e, body(h), "output")
         if self.layer_scale is not None:
-            first = [self.layer_scale] * x.width
-            y = e.mul(y, e.parameter(f"{self.prefix}layer_scale", (x.width,), "layer_scale", first_value=first))
-        y = e.mul(e.dropout(y, self.dropout), self.multiplier)
-        total = e.add(e.mul(skip, self.skip_multiplier), y)
-        return x.of(self._normed(e, total, "residual") if "residual" in self.places else total)
+            first = [self.layer_scale] * h.width
+            y = e.mul(y, e.parameter(f"{self.prefix}layer_scale", (h.width,), "layer_scale", first_value=first))
+        return e.dropout(y, self.dropout)
 
-    def _normed(self, e: Expander, x: Value, place: Place) -> Value:
-        assert self.norm is not None
+    def normed(self, e: Expander, x: Value, place: Place) -> Value:
+        """``x`` after the norm of a place, if there is one."""
+        if self.norm is None or place not in self.places:
+            return x
         return self.norm.apply(e, x, f"{self.prefix}{place}_norm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sublayer:
+    """A branch and a skip."""
+
+    branch: Branch
+    multiplier: float = 1.0
+    skip_multiplier: float = 1.0
+    skip_from: Literal["input", "normed"] = "input"
+
+    def apply(self, e: Expander, x: Sequence, body: Callable[[Sequence], Value]) -> Sequence:
+        """The sub-layer around ``body``."""
+        h = x.of(self.branch.normed(e, x.x, "input"))
+        skip = h.x if self.skip_from == "normed" else x.x
+        y = e.mul(self.branch.run(e, h, body), self.multiplier)
+        return x.of(self.branch.normed(e, e.add(e.mul(skip, self.skip_multiplier), y), "residual"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from flexit.ir.block import Block, Fault, Norm
-from flexit.ir.blocks._residual import Placement, Sublayer, check_placement, places
+from flexit.ir.blocks._residual import Branch, Placement, Sublayer, check_placement, places
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import PositiveFloat, Probability
@@ -53,16 +53,16 @@ class Residual(Block, kind="residual"):
         yield from check_placement(self.norm, self.norm_placement)
 
     def expand(self, e: Expander, x: Sequence, **others: Any) -> Sequence:
-        sublayer = Sublayer(
-            norm=self.norm, places=places(self.norm_placement), prefix="", multiplier=self.multiplier,
-            skip_multiplier=self.skip_multiplier, layer_scale=self.layer_scale, dropout=self.dropout,
+        around = Branch(
+            norm=self.norm, places=places(self.norm_placement), prefix="", layer_scale=self.layer_scale,
+            dropout=self.dropout,
         )  # fmt: skip
-
+        sublayer = Sublayer(branch=around, multiplier=self.multiplier, skip_multiplier=self.skip_multiplier)
         taken = {port: edge for port, edge in others.items() if self.body.takes_extra_ports or port in self.body.inputs}
 
-        def branch(h: Sequence) -> Any:
+        def run(h: Sequence) -> Any:
             y = e.main(self.body, "body", x=h, **taken)
             e.require_like(self, "body", y, x=x)
             return y.x
 
-        return sublayer.apply(e, x, branch)
+        return sublayer.apply(e, x, run)

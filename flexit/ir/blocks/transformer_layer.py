@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
 from flexit.ir.block import Block, Fault, FeedForward, Inferred, Mixer, Norm, Port, Surroundings
-from flexit.ir.blocks._residual import Placement, Sublayer, check_placement, distinct, places
+from flexit.ir.blocks._residual import Placement, check_placement, distinct, places
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import INFERRED, Probability
 from flexit.ir.program import Value
-from flexit.ir.residual_form import ResidualForm, Sequential
+from flexit.ir.residual_form import Branches, ResidualForm, Sequential
 
 Name = Literal["attention", "cross_attention", "feed_forward"]
 NAMES: tuple[Name, ...] = ("attention", "cross_attention", "feed_forward")
@@ -86,13 +85,7 @@ class TransformerLayer(Block, kind="transformer_layer"):
                 expected="at least one of attention, cross_attention and feed_forward", found="null in all of them",
                 cure="write attention or feed_forward",
             )  # fmt: skip
-        multiplier = self.residual.multiplier
-        named = {
-            "order": self.order or [],
-            "norm_on": self.norm_on or [],
-            "residual.multiplier": list(multiplier) if isinstance(multiplier, dict) else [],
-        }
-        for field, words in named.items():
+        for field, words in {"order": self.order or [], "norm_on": self.norm_on or []}.items():
             absent = [word for word in words if word not in self.present]
             if absent:
                 yield Fault(
@@ -113,16 +106,12 @@ class TransformerLayer(Block, kind="transformer_layer"):
                 expected="a mixer with the port memory", found=self.cross_attention.kind,
                 cure="use multi-head attention here, or put this mixer in attention",
             )  # fmt: skip
-        if self.residual.skip_from == "normed" and "input" not in places(self.norm_placement):
-            yield Fault(
-                code="FX0501", field="residual.skip_from", message="has no effect",
-                expected="input, since there is no norm at the input", found="normed", cure="delete residual.skip_from",
-            )  # fmt: skip
         if self.norm is None and self.norm_on is not None:
             yield Fault(
                 code="FX0501", field="norm_on", message="has no effect", expected="nothing, since norm is null",
                 found=", ".join(self.norm_on), cure="delete norm_on",
             )  # fmt: skip
+        yield from self.residual.check(self._branches())
 
     def check_ports(self, **ports: Any) -> Iterator[Fault]:
         if self.cross_attention is not None and "memory" not in ports:
@@ -134,32 +123,21 @@ class TransformerLayer(Block, kind="transformer_layer"):
 
     def inferred(self, around: Surroundings) -> Iterator[Inferred]:
         del around
-        if self.order is None:
+        if self.order is None and self.residual.ordered:
             yield Inferred("order", list(self.present), "as present")
         if self.norm is not None and self.norm_on is None:
             yield Inferred("norm_on", list(self.present), "all of them")
 
     def expand(self, e: Expander, x: Sequence, memory: Sequence | None = None) -> Sequence:
-        counts: dict[str, int] = {}
-        for name in self.order or self.present:
-            counts[name] = counts.get(name, 0) + 1
-            path = name if counts[name] == 1 else f"{name}_{counts[name]}"
+        return self.residual.expand(e, x, self._branches(memory))
+
+    def _branches(self, memory: Sequence | None = None) -> Branches:
+        def run(e: Expander, h: Sequence, *, name: str, path: str) -> Value:
             ports = {"memory": memory} if name == "cross_attention" else {}
-            branch = partial(_expanded, e, getattr(self, name), path=path, **ports)
-            x = self._sublayer(name, path).apply(e, x, branch)
-        return x
+            return e.main(getattr(self, name), path, x=h, **ports).x
 
-    def _sublayer(self, name: Name, path: str) -> Sublayer:
-        normed = self.norm is not None and (self.norm_on is None or name in self.norm_on)
-        form = self.residual
-        multiplier = form.multiplier.get(name, 1.0) if isinstance(form.multiplier, dict) else form.multiplier
-        return Sublayer(
-            norm=self.norm, places=places(self.norm_placement) if normed else (), prefix=f"{path}_",
-            multiplier=multiplier, skip_multiplier=form.skip_multiplier, layer_scale=form.layer_scale,
-            skip_from=form.skip_from, dropout=self.dropout,
+        return Branches(
+            present=self.present, steps=tuple(self.order or self.present), ordered=self.order is not None,
+            norm=self.norm, places=places(self.norm_placement),
+            norm_on=self.present if self.norm_on is None else tuple(self.norm_on), dropout=self.dropout, run=run,
         )  # fmt: skip
-
-
-def _expanded(e: Expander, body: Block, x: Sequence, *, path: str, **ports: Any) -> Value:
-    """The values of a sub-layer's body at ``path``."""
-    return e.main(body, path, x=x, **ports).x
