@@ -13,10 +13,12 @@ from flexit.ir.io.load import check
 from flexit.ir.io.source import MAX_BYTES
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
+from flexit.ir.wording import shown
 
 ENDINGS = (".yaml", ".yml", ".json")
 WRITTEN = ("run.json", "manifest.json", "model.safetensors")
 """What folders have that flexit wrote: a run, a bundle, a checkpoint. Their spec was checked before it was written."""
+MOST_DIGITS = 9
 OTHER_LANGUAGE = "FX0110"
 
 
@@ -95,14 +97,15 @@ def lengths(written: Sequence[str]) -> int | dict[str, int] | None:
     """``--seq`` as the library takes it.
 
     Raises:
-        UserError: not a number, or several without names.
+        UserError: not a number, one too large, or several without names or with the same.
     """
     named: dict[str, int] = {}
     for entry in written:
         name, equals, number = entry.rpartition("=")
-        if not number.isascii() or not number.isdigit() or (not equals and len(written) > 1):
+        wrong = not number.isascii() or not number.isdigit() or len(number) > MOST_DIGITS
+        if wrong or name in named or (not equals and len(written) > 1):
             raise UserError.of(
-                "FX1101", "not a length", expected="one number, or LENGTH=N for each", found=entry,
+                "FX1101", "not a length", found=shown(entry), expected="a number below 10^9, or LENGTH=N once for each",
                 cure="write --seq 512, or --seq seq=512 --seq decoder_seq=64", path="seq",
             )  # fmt: skip
         if not equals:

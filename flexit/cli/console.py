@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from flexit.errors import Problem, printable
+from flexit.errors import Problem, UserError, printable
 
 
 def say(text: str = "", *, bold: bool = False) -> None:
     """A line on standard output."""
-    typer.secho(printable(text), bold=bold or None)
+    typer.secho(printable(text), bold=bold or None, color=_colour())
 
 
 def typed(path: str | Path) -> str:
@@ -35,18 +37,34 @@ def complain(problems: Iterable[Problem]) -> None:
     """Problems on standard error, as the library words them."""
     for problem in problems:
         first, _, rest = str(problem).partition("\n")
-        typer.secho(first, err=True, fg="yellow" if problem.warning else "red", bold=True)
-        typer.secho(rest, err=True)
+        typer.secho(first, err=True, fg="yellow" if problem.warning else "red", bold=True, color=_colour())
+        typer.secho(rest, err=True, color=_colour())
 
 
 def note(text: str) -> None:
     """A line on standard error that is no part of the result."""
-    typer.secho(printable(text), err=True, dim=True)
+    typer.secho(printable(text), err=True, dim=True, color=_colour())
 
 
 def emit(data: Any) -> None:
     """Data as JSON on standard output."""
     say(json.dumps(data, indent=2))
+
+
+@contextmanager
+def answering(as_json: bool) -> Iterator[None]:
+    """With ``--json`` what is wrong is data on standard output too.
+
+    Raises:
+        typer.Exit: 2, it was told.
+    """
+    try:
+        yield
+    except UserError as error:
+        if not as_json:
+            raise
+        emit({"problems": [asdict(problem) for problem in error.problems]})
+        raise typer.Exit(2) from None
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
@@ -78,6 +96,11 @@ def working(title: str) -> Iterator[Callable[[str], None]]:
         return
     with console.status(Text(title)) as status:
         yield lambda step: status.update(Text(printable(step)))
+
+
+def _colour() -> bool | None:
+    """False where the user or the terminal wants none, else None: only on a terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def plainly() -> None:

@@ -13,7 +13,7 @@ from flexit.cli.console import note, say, table, typed, working
 from flexit.cli.curves import drawn, pictured
 from flexit.cli.generating import Request, speaker_at
 from flexit.cli.opening import checkpoint_at, evidence_rows
-from flexit.errors import CheckpointError
+from flexit.errors import CheckpointError, UserError
 from flexit.runtime.bundle import read_bundle
 from flexit.runtime.export import export
 from flexit.runtime.folder import write_file
@@ -24,8 +24,9 @@ from flexit.runtime.train.run import train
 STEPS = 300
 CHANGED = "FX1202"
 PROMPT = "def __init__(self"
+FIRST = "# What `flexit demo` trains"
 CONFIG = """\
-# What `flexit demo` trains: change it and run `flexit train {name}` again.
+{first}: change it and run `flexit train {name}` again.
 flexit: 1
 model: demo-decoder
 task: causal_lm
@@ -64,8 +65,9 @@ def run(folder: Path, *, steps: int | None = None) -> None:
 
 
 def _carry_out(folder: Path, steps: int | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "run.yaml"
+    _require_ours(folder, config)
+    folder.mkdir(parents=True, exist_ok=True)
     if not config.exists():
         write_file(config, _config(STEPS if steps is None else steps))
     elif steps is not None:
@@ -98,12 +100,32 @@ def _carry_out(folder: Path, steps: int | None) -> None:
         say(f"  {command}")
 
 
+def _require_ours(folder: Path, config: Path) -> None:
+    """Leave a file, and a run config of the user's, alone.
+
+    Raises:
+        UserError: FX1302, that is what is there.
+    """
+    if folder.exists() and not folder.is_dir():
+        found = "a file"
+    elif config.exists() and not config.read_bytes().startswith(FIRST.encode()):
+        found = f"a {config.name} that the demo did not write"
+    else:
+        return
+    raise UserError.of(
+        "FX1302", f"{folder} is not the demo's", expected="a new folder, or that of a demo", found=found,
+        cure="choose another --folder", path="folder",
+    )  # fmt: skip
+
+
 def _config(steps: int) -> str:
     library = Path(sysconfig.get_paths()["stdlib"]).resolve()
     files = ", ".join(
         json.dumps(str(library / pattern)) for pattern in ("*.py", "json/*.py", "email/*.py", "asyncio/*.py")
     )
-    return CONFIG.format(name="run.yaml", files=files, steps=steps, every=max(10, steps // 6), warmup=steps // 10)
+    return CONFIG.format(
+        first=FIRST, name="run.yaml", files=files, steps=steps, every=max(10, steps // 6), warmup=steps // 10
+    )
 
 
 def _trained(config: Path) -> None:

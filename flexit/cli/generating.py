@@ -54,7 +54,7 @@ class Speaker:
         """The new text of each row; with ``stream`` a single row is written to standard output as it grows."""
         start = self.settings.get("decoder_start_token_id", self.settings.get("bos_token_id", 0))
         rows = [self.tokenizer.encode(prompt) or [start] for prompt in request.prompts]
-        shown = Shown(self.tokenizer) if stream and len(rows) == 1 else None
+        shown = Shown(self.tokenizer, request.prompts[0]) if stream and len(rows) == 1 else None
         made = generate(
             self.session, rows, max_new_tokens=request.max_new_tokens, eos_id=self.settings.get("eos_token_id"),
             pad_id=self.settings.get("pad_token_id", 0), sampling=request.sampling,
@@ -72,17 +72,19 @@ class Speaker:
         if len(ids) != 1 or request.source is None:
             raise UserError.of(
                 "FX1105", "the source does not fit the model", expected=_sources(ids),
-                found="none" if request.source is None else "one", cure="give --source TEXT where there is one encoder",
-                path="source",
+                found="none" if request.source is None else "one", path="source",
+                cure="give --source TEXT" if len(ids) == 1 else "run the bundle from Python" if ids
+                else "leave --source out",
             )  # fmt: skip
         return {ids[0]: np.tile(np.array(self.tokenizer.encode(request.source), np.int64), (rows, 1))}
 
 
 class Shown:
-    """Writes text as its tokens come; bytes of an unfinished character wait for the rest."""
+    """Writes the prompt and then text as its tokens come; bytes of an unfinished character wait for the rest."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt: str) -> None:
         self.tokenizer = tokenizer
+        self.prompt = prompt
         self.ids: list[int] = []
         self.written = ""
 
@@ -99,9 +101,9 @@ class Shown:
         sys.stdout.write("\n")
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(printable(text[len(self.written) :]))
+        sys.stdout.write(printable(self.prompt + text[len(self.written) :]))
         sys.stdout.flush()
-        self.written = text
+        self.prompt, self.written = "", text
 
 
 def run(path: str, request: Request) -> None:
@@ -109,7 +111,6 @@ def run(path: str, request: Request) -> None:
     with working(f"opening {path}"):
         speaker = speaker_at(path)
     if len(request.prompts) == 1:
-        sys.stdout.write(printable(request.prompts[0]))
         speaker.speak(request, stream=True)
         return
     with working("generating"):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flexit.cli.console import emit, near, say, table, working
+from flexit.cli.console import answering, emit, near, say, table, working
 from flexit.cli.specs import Json, Plugins, Sets, load_plugins, named
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
@@ -53,7 +53,7 @@ def export(
     *,
     sets: Sets = None,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Of the proof's inputs; of the weights where there are none.")
+        int, typer.Option(metavar="N", min=0, help="Of the proof's inputs; of the weights where there are none.")
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
     allow_memory: AllowMemory = False,
@@ -86,7 +86,7 @@ def verify(
     """
     from flexit.runtime.verify import verify as replay
 
-    with working("replaying"):
+    with answering(as_json), working("replaying"):
         verdict = replay(bundle)
     if as_json:
         emit({"holds": verdict.holds, "error": verdict.error, "tolerance": verdict.tolerance})
@@ -126,7 +126,9 @@ def generate(
 
 def demo(
     *,
-    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where everything goes.")] = Path("flexit-demo"),
+    folder: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Where everything goes.", callback=named)
+    ] = "flexit-demo",
     steps: Annotated[
         int | None, typer.Option(metavar="N", min=20, help="Updates of the weights.", show_default="300")
     ] = None,
@@ -137,7 +139,7 @@ def demo(
     """
     from flexit.cli.demo import run
 
-    run(folder, steps=steps)
+    run(Path(folder), steps=steps)
 
 
 COMMANDS: tuple[Any, ...] = (train, export, verify, generate, demo)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from flexit.cli.console import complain, emit, note, say, table, typed
+from flexit.cli.console import answering, complain, emit, note, say, table, typed
 from flexit.errors import UserError
 
-MOST_BYTES = 2**31 - 1
+MOST = 2**31 - 1
 
 
 def named(given: str | list[str]) -> str | list[str]:
@@ -37,9 +37,7 @@ Plugins = Annotated[
 ]
 MaxBytes = Annotated[
     int | None,
-    typer.Option(
-        metavar="BYTES", min=1, max=MOST_BYTES, help="Refuse files above this size unread.", show_default="256 KiB"
-    ),
+    typer.Option(metavar="BYTES", min=1, max=MOST, help="Refuse files above this size unread.", show_default="256 KiB"),
 ]
 Seq = Annotated[list[str] | None, typer.Option(metavar="N or LENGTH=N", help="Tokens of each input, or of one.")]
 SpecFile = Annotated[
@@ -80,6 +78,11 @@ def new(
         return
     data, name = source_of(preset)
     target = file or Path(Path(name).name)
+    if target.is_dir():
+        raise UserError.of(
+            "FX1302", f"{target} will not be replaced", expected="the name of a file", found="a folder",
+            cure=f"write {typed(target / Path(name).name)}",
+        )  # fmt: skip
     if target.is_symlink():
         raise UserError.of(
             "FX1302", f"{target} will not be replaced", expected="a file, or a new name", found="a symbolic link",
@@ -192,7 +195,7 @@ def cost(
     spec: SpecFile,
     *,
     sets: Sets = None,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Sequences.")] = 1,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Sequences.")] = 1,
     seq: Seq = None,
     as_json: Json = False,
     plugins: Plugins = None,
@@ -205,9 +208,10 @@ def cost(
     from flexit.cli.listing import cost_data, cost_lines, cost_rows
     from flexit.ir.cost import cost as cost_of
 
-    load_plugins(plugins)
-    _, compiled = loaded(spec, sets or ())
-    needs = cost_of(compiled, batch=batch, seq=lengths(seq or []))
+    with answering(as_json):
+        load_plugins(plugins)
+        _, compiled = loaded(spec, sets or ())
+        needs = cost_of(compiled, batch=batch, seq=lengths(seq or []))
     if as_json:
         emit(cost_data(needs))
         return

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from flexit.cli.app import run
+from flexit.cli.demo import FIRST
 from flexit.runtime.train.read import read_config
 
 interrupting = pytest.mark.skipif(os.name == "nt", reason="forks, and sends signals")
@@ -96,7 +97,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(f"{number}.txt").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     folder = tmp_path / "my demo"
     folder.mkdir()
-    (folder / "run.yaml").write_text(CONFIG)
+    (folder / "run.yaml").write_text(FIRST + CONFIG)
     return folder
 
 
@@ -171,3 +172,11 @@ def test_interrupted_before_it_begins(
     assert run(["demo", "--folder", "d", "--steps", "20"]) == 130
     assert read_config("d/run.yaml")[0].steps == 40
     assert "d/run.yaml is there already and is carried out as it is" in capsys.readouterr().err
+
+
+def test_a_run_config_of_the_users_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.yaml").write_text("flexit: 1\n")
+    for folder, found in ((tmp_path, "a run.yaml that the demo did not write"), (tmp_path / "run.yaml", "a file")):
+        assert run(["demo", "--folder", str(folder)]) == 2
+        assert f"found {found}\n" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["run.yaml"]

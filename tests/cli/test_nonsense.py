@@ -127,7 +127,7 @@ def test_what_may_not_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     assert refused(capsys, "new", "tiny-llama", "file/new.yaml") == "FX1304"
-    assert refused(capsys, "new", "tiny-llama", "folder", "--force") == "FX1304"
+    assert refused(capsys, "new", "tiny-llama", "folder", "--force") == "FX1302"
     assert refused(capsys, "schema", "--out", "file/schema.json") == "FX1304"
     assert refused(capsys, "export", "tiny-llama", "file/out") == "FX1304"
     assert refused(capsys, "export", "tiny-llama", "file") == "FX1302"
@@ -184,7 +184,8 @@ def test_a_tokenizer_of_another_model(
         ["check"], ["check", "tiny-llama", "--max-bytes", "none"], ["show", "tiny-llama", "more"], ["cost", "--seq"],
         ["cost", "tiny-llama", "--batch", "0"],
         ["train"], ["export", "tiny-llama"], ["verify"], ["generate"], ["no-such-command"], ["--no-such-option"],
-        ["generate", "x", "--max-new-tokens", "0"], ["demo", "--steps", "1"],
+        ["generate", "x", "--max-new-tokens", "0"], ["demo", "--steps", "1"], ["demo", "--steps", "nan"],
+        ["cost", "tiny-llama", "--batch", "9" * 20], ["export", "tiny-llama", "out", "--seed", "-1"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -198,6 +199,53 @@ def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None
 def test_numbers_out_of_range(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in (["--temperature", "-1"], ["--temperature", "nan"], ["--top-k", "0"]):
         assert refused(capsys, "generate", bundle, "--prompt", "a", *options) == "FX2003"
-    for options in (["--seq", "0"], ["--seq", "-1"], ["--seq", "many"], ["--seq", "x=1"]):
+    lengths = ("0", "-1", "many", "x=1", "", "=1", "nan", "1e3", "9" * 30, "[/x]=1")
+    for options in (*(["--seq", length] for length in lengths), ["--seq", "seq=4", "--seq", "seq=5"]):
         assert refused(capsys, "cost", "tiny-llama", *options) in ("FX1101", "FX1102")
     assert refused(capsys, "generate", bundle, "--prompt", "a", "--source", "b") == "FX1105"
+
+
+def test_nothing_is_shown_before_it_is_known_to_be_right(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--source", "b"], ["--temperature", "-1"], ["--prompt", "\udcff"]):
+        assert run(["generate", str(bundle), "--prompt", "a prompt", *options]) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+    assert run(["generate", str(bundle), "--prompt", "a", "--source", "b"]) == 2
+    assert "do: leave --source out" in capsys.readouterr().err
+
+
+def test_json_is_json_whatever_happens(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.yaml").write_text('{flexit: 1, name: "[/x]\\e[31m", blocks: {}}')
+    Path("[x] ü.yaml").write_bytes(b"\xff")
+    commands = (["check"], ["cost"], ["verify"])
+    for command, file in ((command, file) for command in commands for file in ("bad.yaml", "[x] ü.yaml", "nothing")):
+        assert run([*command, file, "--json"]) == 2
+        told = json.loads(capsys.readouterr().out)
+        problems = told["problems"] if "problems" in told else told["files"][0]["problems"]
+        assert all(problem["code"] and problem["cure"] for problem in problems)
+    for command, good in (("check", "tiny-llama"), ("cost", "tiny-llama"), ("verify", str(bundle))):
+        assert run([command, good, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}, {"TERM": "xterm"}])
+def test_colour_only_where_it_is_wanted(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    run(["check", "nothing"])
+    run(["kinds"])
+    told = capsys.readouterr()
+    coloured = variables == {"TERM": "xterm"}
+    assert ("\x1b[" in told.err, "\x1b[" in told.out) == (coloured, coloured)
+
+
+def test_a_file_is_asked_for_where_a_folder_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["new", "tiny-llama", "."]) == 2
+    found = re.search(r"do: write (.*)", capsys.readouterr().err)
+    assert found is not None
+    assert run(["new", "tiny-llama", found[1]]) == 0
