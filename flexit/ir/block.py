@@ -195,6 +195,11 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
         return False
 
     @property
+    def counts_layers(self) -> bool:
+        """Whether it computes something else in each layer of a stack, by ``layer_index`` which the stack provides."""
+        return any(block.counts_layers for _, block in self.inside())
+
+    @property
     def open_stream(self) -> bool:
         """Whether its output is a residual stream that no norm has closed."""
         return False

@@ -90,10 +90,11 @@ class Vocabulary:
         return self.write(op, x, name=name, params=params)
 
     def parameter(
-        self, name: str, shape: tuple[int, ...], role: Role, *, first_value: Sequence[float] | None = None
-    ) -> Value:
+        self, name: str, shape: tuple[int, ...], role: Role, *, first_value: Sequence[float] | None = None,
+        offset: float = 0.0,
+    ) -> Value:  # fmt: skip
         """A trained array read as a value."""
-        params = {"value": self.param(name, shape, role, first_value=first_value)}
+        params = {"value": self.param(name, shape, role, first_value=first_value, offset=offset)}
         return self.write(Parameter(shape=shape), name=name, params=params)
 
     def causal_conv(self, x: Value, new_mask: Value, name: str, *, kernel: int, bias: bool, cached: bool) -> Value:
@@ -200,12 +201,12 @@ class Vocabulary:
 
     def attention(
         self, q: Value, k: Value, v: Value, *, mask: Value | None, scale: float, bias: Value | None = None,
-        sinks: Value | None = None, value_table: Value | None = None, softcap: float | None = None,
-        causal: bool = False, dropout: float = 0.0,
+        sinks: Value | None = None, value_table: Value | None = None, inner: Value | None = None,
+        softcap: float | None = None, causal: bool = False, dropout: float = 0.0,
     ) -> Value:  # fmt: skip
         """softmax(scale * q k^T ...) v over heads ``[batch, heads, seq, head_dim]``; see the op for the order."""
         op = Attention(scale=scale, softcap=softcap, causal=causal, dropout=dropout)
-        return self.write(op, q, k, v, mask, bias, sinks, value_table, name="attention")
+        return self.write(op, q, k, v, mask, bias, sinks, value_table, inner, name="attention")
 
     # ---- writing
 

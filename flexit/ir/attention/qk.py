@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 class Qk(Group):
     """What happens to q and k between projection and scores."""
 
-    later: ClassVar[tuple[str, ...]] = ("gain", "v_norm")
+    later: ClassVar[tuple[str, ...]] = ("v_norm",)
 
     norm: Norm | None = None
     """On q and k."""
     over: Literal["head", "all"] = "head"
     """Statistics per head, or over all heads at once (OLMo2)."""
+    gain: Literal["shared", "per_head"] = "shared"
+    """Gain and bias of the norm ``[head_dim]``, or ``[heads, head_dim]`` (StableLM 12B, Cohere): only over a head."""
     at: Literal["before_rotary", "after_rotary"] = "before_rotary"
     """Only with rotary; after: Hunyuan."""
 
@@ -35,12 +37,31 @@ class Qk(Group):
                 code="FX0501", field="qk.at", message="has no effect", expected="before_rotary, since rotary is null",
                 found=self.at, cure="delete qk.at, or write rotary: {}",
             )  # fmt: skip
-        if self.norm is None and (self.over != "head" or self.at != "before_rotary"):
-            field = "over" if self.over != "head" else "at"
+        if self.norm is None:
+            yield from self._check_without_norm()
+        elif self.gain != "shared":
+            yield from self._check_gain(self.norm)
+
+    def _check_without_norm(self) -> Iterator[Fault]:
+        default = {"over": "head", "gain": "shared", "at": "before_rotary"}
+        field = next((name for name, value in default.items() if getattr(self, name) != value), None)
+        if field is not None:
             yield Fault(
                 code="FX0501", field=f"qk.{field}", message="has no effect",
                 expected="the default, since qk.norm is null", found=str(getattr(self, field)),
                 cure=f"delete qk.{field}, or write qk.norm",
+            )  # fmt: skip
+
+    def _check_gain(self, norm: Norm) -> Iterator[Fault]:
+        reason, cure = "", ""
+        if self.over == "all":
+            reason, cure = "qk.over is all, which has a gain per channel of every head", "over: head"
+        elif not (getattr(norm, "gain", False) or getattr(norm, "bias", False)):
+            reason, cure = "qk.norm has neither gain nor bias", "gain: true in qk.norm"
+        if reason:
+            yield Fault(
+                code="FX0501", field="qk.gain", message="has no effect", expected=f"shared, since {reason}",
+                found=self.gain, cure=f"delete qk.gain, or write {cure}",
             )  # fmt: skip
 
     def heads(
@@ -66,7 +87,34 @@ class Qk(Group):
 
     def _per_head(self, e: Expander, h: Value, name: str) -> Value:
         """Each head normed, where that is asked for: ``[..., head_dim]``."""
-        return self.norm.apply(e, h, name) if self.norm is not None and self.over == "head" else h
+        if self.norm is None or self.over == "all":
+            return h
+        if self.gain == "shared":
+            return self.norm.apply(e, h, name)
+        return _own_gains(e, self.norm, h, name=name, heads_at=2 if self.at == "before_rotary" else 1)
+
+
+def _own_gains(e: Expander, norm: Norm, h: Value, *, name: str, heads_at: int) -> Value:
+    """``norm`` of the last dim with a gain and a bias for each head; ``heads_at``: which dim the heads are."""
+    heads, width = h.dims[heads_at], channels(h)
+    assert isinstance(heads, int)
+    gain, bias = getattr(norm, "gain", False), getattr(norm, "bias", False)
+    offset, wide = getattr(norm, "gain_offset", 0.0), getattr(norm, "fp32_gain", False)
+    off = {"gain": False, "bias": False, "gain_offset": 0.0, "fp32_gain": False}
+    bare = norm.model_copy(update={key: value for key, value in off.items() if key in type(norm).model_fields})
+    y = bare.apply(e, e.cast(h, "f32") if wide else h, name)
+
+    def per_head(slot: str, size: int, role: Literal["gain", "bias"], *, offset: float = 0.0) -> Value:
+        own = e.parameter(f"{name}.{slot}", (heads, size), role, offset=offset)
+        own = e.cast(own, "f32") if wide else own
+        own = own if offset == 0.0 else e.add(own, offset)
+        return e.reshape(own, heads, 1, size) if heads_at == 1 else own
+
+    if gain:
+        y = e.mul(y, per_head("weight", 1 if gain == "scalar" else width, "gain", offset=offset))
+    if bias:
+        y = e.add(y, per_head("bias", width, "bias"))
+    return e.like(y, h) if wide else y
 
 
 def _rotated(e: Expander, h: Value, axis: Axis, *, rotary: Rotary) -> Value:

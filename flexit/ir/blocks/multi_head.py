@@ -9,13 +9,14 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from flexit.ir.attention.checks import check_cross, check_groups, check_heads, check_rotary, missing_mask
+from flexit.ir.attention.output import Output
 from flexit.ir.attention.projections import AttentionBias, biases, joined, split
 from flexit.ir.attention.qk import Qk
 from flexit.ir.attention.scores import Scores
 from flexit.ir.block import Block, Fault, Inferred, Mixer, Port, Surroundings
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
-from flexit.ir.language import INFERRED, InferredInt, PositiveInt, Probability
+from flexit.ir.language import INFERRED, InferredInt, PositiveFloat, PositiveInt, Probability
 from flexit.ir.masks import Full, Mask
 from flexit.ir.program import Value
 from flexit.ir.rotary import Rotary
@@ -30,16 +31,21 @@ class MultiHead(Mixer, kind="multi_head"):
         "x": Port(("sequence",)),
         "memory": Port(("sequence",), optional=True, chains=False),
     }
-    later: ClassVar[tuple[str, ...]] = ("clip_qkv", "output")
     examples = (
-        {"kind": "multi_head", "n_heads": 2, "mask": "causal", "bias": True, "dropout": 0.1},
+        {
+            "kind": "multi_head", "n_heads": 2, "mask": "causal", "bias": True, "dropout": 0.1, "clip_qkv": 1.5,
+            "output": {"gate": "sigmoid"},
+        },
         {
             "kind": "multi_head", "n_heads": 4, "n_kv_heads": 2, "head_dim": 6, "v_head_dim": 5,
-            "rotary": {"dim": 4}, "mask": {"kind": "causal", "window": 3}, "qk": {"norm": "rms_norm"},
+            "rotary": {"dim": 4}, "mask": {"kind": "causal", "window": 3},
+            "qk": {"norm": "rms_norm", "gain": "per_head"},
+            "scores": {"softcap": 2.0, "sinks": "learned", "temperature": {"scale": 0.5, "floor": 2}},
         },
         {
             "kind": "multi_head", "n_heads": 2, "mask": "full",
-            "scores": {"scale": 1.0, "bias": {"kind": "t5", "n_buckets": 8, "max_distance": 16}},
+            "scores": {"scale": 1.0, "bias": {"kind": "t5", "n_buckets": 8, "max_distance": 16}, "sinks": "zero"},
+            "output": {"norm": "rms_norm"},
         },
         {"kind": "multi_head", "n_heads": 2, "n_kv_heads": 1},
     )  # fmt: skip
@@ -58,10 +64,14 @@ class MultiHead(Mixer, kind="multi_head"):
     """Rotation of q and k."""
     mask: Annotated[Mask | None, INFERRED] = None
     """Which keys a query sees; required in self-attention, full over another sequence."""
+    clip_qkv: PositiveFloat | None = None
+    """Clamps q, k and v to [-c, c] after projection (MPT, OLMo, DBRX)."""
     qk: Qk = Field(default_factory=Qk)
     """Norms of q and k."""
     scores: Scores = Field(default_factory=Scores)
-    """Scale and bias."""
+    """Scale, softcap, bias, sinks and temperature."""
+    after_heads: Output = Field(default_factory=Output, alias="output")
+    """Norm and gate between the heads and the output projection."""
     dropout: Probability = 0.0
     """On the attention weights."""
 
@@ -74,13 +84,16 @@ class MultiHead(Mixer, kind="multi_head"):
         return self.mask is not None and not self.mask.is_causal and not any(self.mask.spans())
 
     @property
+    def counts_layers(self) -> bool:
+        return self.scores.inverse_layer_scale
+
+    @property
     def orders(self) -> bool:
         return self.rotary is not None or self.scores.bias is not None
 
     def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
-        if self.qk.norm is not None and path[0] in ("q_norm", "k_norm"):
-            return self.qk.norm, path[1:]
-        return super().child(path)
+        norm = {"q_norm": self.qk.norm, "k_norm": self.qk.norm, "norm": self.after_heads.norm}.get(path[0])
+        return (norm, path[1:]) if norm is not None else super().child(path)
 
     def check(self) -> Iterator[Fault]:
         yield from check_groups(self.n_heads, self.n_kv_heads)
@@ -117,16 +130,19 @@ class MultiHead(Mixer, kind="multi_head"):
         head_dim = self.head_dim or x.width // self.n_heads
         return Heads(
             n_heads=self.n_heads, n_kv_heads=self.n_kv_heads or self.n_heads, head_dim=head_dim,
-            v_head_dim=self.v_head_dim or head_dim, width=x.width, mask=self.mask or Full(), sinks=False,
+            v_head_dim=self.v_head_dim or head_dim, width=x.width, mask=self.mask or Full(),
+            sinks=self.scores.sinks is not None,
         )  # fmt: skip
 
     def expand(self, e: Expander, x: Sequence, memory: Sequence | None = None) -> Sequence:
         source = memory or x
         heads, cross = self._heads(x), source.axis is not x.axis
         bias = biases(self.bias)
-        q, k = self._project_q(e, x.x, heads), self._project_k(e, source.x, heads)
-        v = e.linear(source.x, heads.n_kv_heads * heads.v_head_dim, "v_proj", bias=bias.v)
+        q = self._clipped(e, self._project_q(e, x.x, heads))
+        k = self._clipped(e, self._project_k(e, source.x, heads))
+        v = self._clipped(e, e.linear(source.x, heads.n_kv_heads * heads.v_head_dim, "v_proj", bias=bias.v))
         q = self.qk.heads(e, q, "q_norm", heads=heads.n_heads, axis=x.axis, rotary=self.rotary)
+        q = self.scores.tempered(e, q, x.axis)
         k = self.qk.heads(e, k, "k_norm", heads=heads.n_kv_heads, axis=x.axis, rotary=self.rotary)
         v = split(e, v, heads.n_kv_heads)
         causal = not cross and heads.causal
@@ -136,8 +152,17 @@ class MultiHead(Mixer, kind="multi_head"):
             k, v = e.append(k, x.axis, "key", dim=2), e.append(v, x.axis, "value", dim=2)
         mask = e.mask(source.axis, () if cross else tuple(heads.mask.pieces()), causal=causal)
         terms = Terms() if cross else self._terms(e, x, heads, q=q, k=k)
-        y = self.scores.mixed(e, q=q, k=k, v=v, mask=mask, causal=causal, dropout=self.dropout, terms=terms)
-        return x.of(e.linear(joined(e, y), x.width, "o_proj", bias=bias.o, role="residual_projection"))
+        y = self.scores.mixed(
+            e, q=q, k=k, v=v, mask=mask, causal=causal, dropout=self.dropout, terms=terms,
+            by_layer=self.scores.by_layer(e, self),
+        )  # fmt: skip
+        y = self.after_heads.apply(e, joined(e, y), x=x.x)
+        return x.of(e.linear(y, x.width, "o_proj", bias=bias.o, role="residual_projection"))
+
+    def _clipped(self, e: Expander, h: Value) -> Value:
+        """Queries, keys or values within the bound, if there is one."""
+        bound = self.clip_qkv
+        return h if bound is None else e.binary("min", e.binary("max", h, -bound), bound)
 
     def _project_q(self, e: Expander, rows: Value, heads: Heads) -> Value:
         width, head_dim = heads.n_heads * heads.head_dim, heads.head_dim

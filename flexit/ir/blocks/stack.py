@@ -114,7 +114,8 @@ class Stack(Block, kind="stack"):
                 layer = self.plan.layer(index)
                 ports = {n: edge.edges[index] if isinstance(edge, Each) else edge for n, edge in others.items()}
                 taken = {name: edge for name, edge in ports.items() if layer.takes_extra_ports or name in layer.inputs}
-                x = e.main(layer, f"layers.{index}", x=x, **taken)
+                with e.providing("layer_index", index if layer.counts_layers else None):
+                    x = e.main(layer, f"layers.{index}", x=x, **taken)
                 e.require_like(self, "layer", x, x=start)
                 outputs.append(x)
         self._share_sets(e)

@@ -13,11 +13,11 @@ from flexit.ir.types import Type, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention(Op):
-    """``q[B,H,S,Dk], k[B,G,T,Dk], v[B,G,T,Dv], mask?, bias?, sinks?[H], value_table?[1|B,1|H,S,T,Dv] -> [B,H,S,Dv]``.
+    """``q[B,H,S,Dk], k[B,G,T,Dk], v[B,G,T,Dv], mask?, bias?, sinks?[H], table?[1|B,1|H,S,T,Dv], inner? -> [B,H,S,Dv]``.
 
-    scale * q.k, then softcap (c * tanh(s / c)), + bias ``[1|B, 1|H, 1|S, T]``, mask, sinks (one more logit per head
-    in the denominator), softmax, dropout; weights times v, plus weights times the value table (Shaw et al. 2018).
-    Query head h reads key head h // (H / G).
+    scale * q.k + inner, then softcap (c * tanh(s / c)), + bias, mask, sinks (one more logit per head in the
+    denominator), softmax, dropout; weights times v, plus weights times the value table (Shaw et al. 2018). ``inner``
+    and ``bias`` are ``[1|B, 1|H, 1|S, T]``. Query head h reads key head h // (H / G).
     """
 
     name: ClassVar[str] = "attention"

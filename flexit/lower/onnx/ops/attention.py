@@ -22,12 +22,13 @@ def lower(node: Node, e: Emitter) -> Any:
     q_type, k_type, v_type = (value.type for value in node.inputs[:3] if value is not None)
     heads, groups = fixed(q_type.dims[1]), fixed(k_type.dims[1])
     head_dim, v_dim = fixed(q_type.dims[3]), fixed(v_type.dims[3])
-    q, k, v, mask, bias, sinks, table = e.inputs(node)
+    q, k, v, mask, bias, sinks, table, inner = e.inputs(node)
     q = q if op.scale == 1.0 else e("Mul", q, op.scale)
     folded = q if heads == groups else e("Reshape", q, [0, groups, -1, head_dim])
     scores = e("MatMul", folded, e("Transpose", k, perm=[0, 1, 3, 2]))
     if heads != groups:
         scores = e("Reshape", scores, e.shape([e.dim(q, 0), heads, e.dim(q, 2), e.dim(k, 2)]))
+    scores = scores if inner is None else e("Add", scores, inner)
     if op.softcap is not None:
         scores = e("Mul", e("Tanh", e("Div", scores, op.softcap)), op.softcap)
     scores = scores if bias is None else e("Add", scores, bias)

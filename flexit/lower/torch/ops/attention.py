@@ -29,11 +29,13 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tenso
 
 
 def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tensor:
-    """Softcap, sinks and value tables; the order of the op."""
-    mask, bias, sinks, table, scale, softcap, groups, dropout = rest
+    """Softcap, sinks and value tables; the order of the op, softmax in fp32."""
+    mask, bias, sinks, table, inner, scale, softcap, groups, dropout = rest
     assert isinstance(scale, float) and isinstance(dropout, float) and isinstance(groups, int)
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
     scores = q @ k.transpose(-1, -2) * scale
+    if isinstance(inner, Tensor):
+        scores = scores + inner
     if isinstance(softcap, float):
         scores = torch.tanh(scores / softcap) * softcap
     if isinstance(bias, Tensor):
@@ -42,10 +44,10 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     if isinstance(sinks, Tensor):
         column = sinks[None, :, None, None].expand(*scores.shape[:3], 1)
-        weights = torch.softmax(torch.cat([scores, column], -1), -1)[..., :-1]
+        weights = torch.softmax(torch.cat([scores, column], -1), -1, dtype=torch.float32)[..., :-1]
     else:
-        weights = torch.softmax(scores, -1)
-    weights = F.dropout(weights, dropout, training=dropout > 0)
+        weights = torch.softmax(scores, -1, dtype=torch.float32)
+    weights = F.dropout(weights.to(v.dtype), dropout, training=dropout > 0)
     y = weights @ v
     if isinstance(table, Tensor):
         y = y + (weights.unsqueeze(-2) @ table).squeeze(-2)
@@ -65,9 +67,9 @@ def lower(node: Node, code: Code) -> Ref:
     """Attention over heads."""
     op = node.op
     assert isinstance(op, Attention)
-    q, k, v, mask, bias, sinks, table = (code[value] for value in node.inputs)
+    q, k, v, mask, bias, sinks, table, inner = (code[value] for value in node.inputs)
     dropout = Ref(f"({op.dropout!r} if self.training else 0.0)") if op.dropout else 0.0
     groups = _queries_per_key(node)
-    if op.softcap is None and node.inputs[5] is None and node.inputs[6] is None:
+    if op.softcap is None and all(value is None for value in node.inputs[5:]):
         return code.call(sdpa, q, k, v, mask, bias, op.scale, groups, dropout)
-    return code.call(written_out, q, k, v, mask, bias, sinks, table, op.scale, op.softcap, groups, dropout)
+    return code.call(written_out, q, k, v, mask, bias, sinks, table, inner, op.scale, op.softcap, groups, dropout)
