@@ -118,6 +118,24 @@ def _earlier_positions_ignored(monkeypatch):
     monkeypatch.setattr(_op("given"), "lower", lambda node, e: e("Max", *(e[value] for value in node.inputs)))
 
 
+def _softcap_skipped(monkeypatch):
+    honest = _op("attention").lower
+
+    def lower(node, e):
+        return honest(replace(node, op=replace(node.op, softcap=None)), e)
+
+    monkeypatch.setattr(_op("attention"), "lower", lower)
+
+
+def _sinks_dropped(monkeypatch):
+    honest = _op("attention").lower
+
+    def lower(node, e):
+        return honest(replace(node, inputs=(*node.inputs[:5], None, *node.inputs[6:])), e)
+
+    monkeypatch.setattr(_op("attention"), "lower", lower)
+
+
 FAULTS = [
     (_rotation_reversed, "llama", "decoder.layers.0.attention"),
     (_mask_off_by_one, "llama", "decoder.layers.0.attention"),
@@ -128,6 +146,8 @@ FAULTS = [
     (_earlier_positions_ignored, "llama", "decoder.layers.0.attention"),
     (_earlier_positions_ignored, "gpt2", "embed"),
     (_bias_dropped, "gpt2", "decoder.layers.0.attention"),
+    (_softcap_skipped, "capped", "decoder.layers.0.attention"),
+    (_sinks_dropped, "capped", "decoder.layers.0.attention"),
     (_cache_written_late, "gpt2", "a state"),
 ]
 

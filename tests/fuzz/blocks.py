@@ -119,7 +119,10 @@ class BlockRules:
         self.say("FX0404", when=b["n_heads"] % (b["n_kv_heads"] or b["n_heads"]))
         qk = b["qk"]
         self.say("FX0501", when=qk["at"] != "before_rotary" and (b["rotary"] is None or qk["norm"] is None))
-        self.say("FX0501", when=qk["norm"] is None and qk["over"] != "head")
+        self.say("FX0501", when=qk["norm"] is None and (qk["over"] != "head" or qk["gain"] != "shared"))
+        silent = qk["norm"] is not None and not (qk["norm"].get("gain") or qk["norm"].get("bias"))
+        self.say("FX0501", when=qk["gain"] != "shared" and (qk["over"] == "all" or silent))
+        self.say("FX0511", when=b["scores"]["inverse_layer_scale"] and not place.layered)
         self.say("FX0406", when=b["rotary"] is not None and b["rotary"]["theta"] <= 1)
         if x is None:
             return None
@@ -174,9 +177,16 @@ class BlockRules:
         self.linear(place, "k_proj", (memory, groups * head_dim), bias=bias["k"])
         self.linear(place, "v_proj", (memory, groups * v_dim), bias=bias["v"])
         self.linear(place, "o_proj", (heads * v_dim, width), bias=bias["o"], role="residual_projection")
-        whole = b["qk"]["over"] == "all"
-        self.norm(b["qk"]["norm"], heads * head_dim if whole else head_dim, place.at("q_norm"))
-        self.norm(b["qk"]["norm"], groups * head_dim if whole else head_dim, place.at("k_norm"))
+        for name, several in (("q_norm", heads), ("k_norm", groups)):
+            self.norm(b["qk"]["norm"], several * head_dim if b["qk"]["over"] == "all" else head_dim, place.at(name))
+            if b["qk"]["gain"] == "per_head":
+                for path, param in self.found.below(place.at(name).path).items():
+                    self.param(place.at(name), path, param.role, several, *param.shape)
+        if b["scores"]["sinks"] == "learned":
+            self.param(place, "sinks", "sink", heads)
+        self.norm(b["output"]["norm"], heads * v_dim, place.at("norm"))
+        if b["output"]["gate"] is not None:
+            self.linear(place, "gate_proj", (width, heads * v_dim), bias=False, role="gate")
 
     def short_conv(self, b: Data, ports: Outputs, place: Place) -> Any:
         x = ports.get("x")

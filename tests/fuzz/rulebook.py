@@ -93,8 +93,10 @@ multi_head: Block Mixer | x=sequence memory?=sequence > sequence
   bias bool|AttentionBias false
   rotary Rotary|null null
   mask Mask inferred
+  clip_qkv float>0|null null
   qk Qk {}
   scores Scores {}
+  output Output {}
   dropout float[0,1) 0.0
 AttentionBias:
   q bool false
@@ -104,10 +106,22 @@ AttentionBias:
 Qk:
   norm Norm|null null
   over head|all "head"
+  gain shared|per_head "shared"
   at before_rotary|after_rotary "before_rotary"
 Scores:
   scale float>0|rsqrt_head_dim "rsqrt_head_dim"
+  inverse_layer_scale bool false
+  softcap float>0|null null
   bias Bias|null null
+  sinks learned|zero|null null
+  temperature Temperature|null null
+Temperature:
+  scale float>0 required
+  floor int>=1 required
+  offset 0|1 0
+Output:
+  norm Norm|null null
+  gate sigmoid|null null
 short_conv: Block Mixer | x=sequence > sequence
   kernel int>=2 required
   bias bool false

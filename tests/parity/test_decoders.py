@@ -80,13 +80,13 @@ def attention(**more):
 RMS = {"norm": {"kind": "rms_norm", "eps": 1e-6}, "norm_placement": "pre"}
 
 
-def gpt2():
+def gpt2(scores=None, **options):
     config = transformers.GPT2Config(
-        vocab_size=VOCAB, n_embd=WIDTH, n_layer=LAYERS, n_head=4, n_positions=64, attn_implementation="eager"
+        vocab_size=VOCAB, n_embd=WIDTH, n_layer=LAYERS, n_head=4, n_positions=64, attn_implementation="eager", **options
     )
     layer = {
         "norm": "layer_norm", "norm_placement": "pre",
-        "attention": {"kind": "multi_head", "n_heads": 4, "bias": True, "mask": "causal"},
+        "attention": {"kind": "multi_head", "n_heads": 4, "bias": True, "mask": "causal", "scores": scores or {}},
         "feed_forward": {"kind": "mlp", "d_ff": 4 * WIDTH, "activation": "gelu_tanh", "bias": True},
     }  # fmt: skip
     rules = [
@@ -106,6 +106,10 @@ def gpt2():
     ]  # fmt: skip
     embed = {"position": {"kind": "learned", "max_len": 64}}
     return transformers.GPT2LMHeadModel(config), spec_of(layer, embed=embed, head={"tied_to": "embed"}), rules
+
+
+def gpt2_by_layer():
+    return gpt2({"inverse_layer_scale": True}, scale_attn_by_inverse_layer_idx=True)
 
 
 def llama():
@@ -191,7 +195,7 @@ def lfm2():
     return transformers.Lfm2ForCausalLM(config), spec, rules
 
 
-@pytest.fixture(params=[gpt2, llama, mistral, qwen3, mixtral, lfm2], ids=lambda family: family.__name__)
+@pytest.fixture(params=[gpt2, gpt2_by_layer, llama, mistral, qwen3, mixtral, lfm2], ids=lambda family: family.__name__)
 def pair(request):
     torch.manual_seed(0)
     theirs, spec, rules = request.param()

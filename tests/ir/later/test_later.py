@@ -28,9 +28,8 @@ EXPECTED = {
         "blocks.decoder.layer.drop_path": "drop_path", "blocks.decoder.drop_path_rate": "drop_path_rate",
     },
     "electra": {},
-    "gemma2": {f"{ATTENTION}.scores.softcap": "softcap"},
+    "gemma2": {},
     "gpt-oss": {
-        f"{ATTENTION}.scores.sinks": "sinks",
         f"{ATTENTION}.rotary.scaling": "scaling",
         "blocks.decoder.layer.feed_forward.router.score": "none",
         "blocks.decoder.layer.feed_forward.router.after_top_k": "after_top_k",

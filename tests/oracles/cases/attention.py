@@ -1,6 +1,6 @@
 """Attention, self and cross, with every field of it; rotations, masks, score biases; the short convolution."""
 
-from tests.oracles.cases.case import EMBEDS, WIDTH, Case, alone, document
+from tests.oracles.cases.case import EMBEDS, WIDTH, Case, alone, document, layered
 
 
 def heads(name, passed=(), **fields):
@@ -23,6 +23,18 @@ SOURCES = {
 def memory(name, source, **fields):
     block = {"kind": "multi_head", "n_heads": 2, **fields, "from": {"x": "inputs_embeds", "memory": source}}
     return Case(f"memory {name}", document({"read": block}, inputs={**EMBEDS["inputs"], source: SOURCES[source]}))
+
+
+PER_HEAD = {"gain": "per_head"}
+WARM = {"scale": 0.8, "floor": 2}
+
+
+def by_layer(name, **scores):
+    """Two layers and a nested stack of two, each scaled by its own index."""
+    mixer = {"kind": "multi_head", "n_heads": 2, "mask": "causal", "scores": {"inverse_layer_scale": True, **scores}}
+    inner = {"kind": "stack", "n_layers": 2, "layer": {"kind": "residual", "body": mixer, "norm": None}}
+    layer = {"kind": "graph", "blocks": {"first": mixer, "inner": inner, "last": mixer}}
+    return layered(f"heads by layer {name}", layer)
 
 
 CASES = [
@@ -61,6 +73,47 @@ CASES = [
     scored("causal in two sides", "causal", n_buckets=8, max_distance=5, two_sided=True),
     scored("defaults", "full"),
     scored("windowed", {"kind": "causal", "window": 3}, n_buckets=4, max_distance=6),
+    heads("clipped", clip_qkv=0.4, n_kv_heads=2, bias=True),
+    heads("clipped, then normed", clip_qkv=0.4, qk={"norm": "rms_norm"}),
+    heads("gain per head", qk={"norm": NORM, **PER_HEAD}, n_kv_heads=2),
+    heads("gain per head after rotary", qk={"norm": NORM, **PER_HEAD, "at": "after_rotary"}, rotary={}, **TURNED),
+    heads(
+        "gain per head with an offset",
+        qk={"norm": {"kind": "rms_norm", "gain_offset": 0.7, "fp32_gain": True}, **PER_HEAD},
+    ),
+    heads("one gain per head", qk={"norm": {"kind": "rms_norm", "gain": "scalar"}, **PER_HEAD}),
+    heads("bias per head", qk={"norm": {"kind": "layer_norm", "gain": False}, **PER_HEAD}, rotary={}, **TURNED),
+    heads("gain shared", qk={"norm": "rms_norm", "gain": "shared"}),
+    heads("softcap", scores={"softcap": 0.3}, n_kv_heads=2),
+    heads("softcap under a window", scores={"softcap": 0.3}, mask={"kind": "causal", "window": 3}),
+    heads("softcap before a bias", scores={"softcap": 0.3, "bias": {"kind": "t5", "n_buckets": 4}}, mask="full"),
+    heads("learned sinks", scores={"sinks": "learned"}, n_kv_heads=1),
+    heads("zero sinks", scores={"sinks": "zero"}, mask="full"),
+    heads("sinks, softcap and window", scores={"sinks": "learned", "softcap": 0.3}, mask={"kind": "full", "window": 1}),
+    heads("temperature", scores={"temperature": WARM}),
+    heads("temperature from one on", scores={"temperature": {**WARM, "offset": 1}}, mask="full"),
+    heads("temperature at passed positions", scores={"temperature": {**WARM, "offset": 0}}, passed=("position_ids",)),
+    heads(
+        "temperature after rotary and norm",
+        scores={"temperature": WARM},
+        **TURNED,
+        rotary={},
+        qk={"norm": "rms_norm", "at": "after_rotary"},
+    ),
+    heads("output norm", output={"norm": NORM}, v_head_dim=3),
+    heads("output gate", output={"gate": "sigmoid"}, v_head_dim=3),
+    heads("output norm and gate", output={"norm": "rms_norm", "gate": "sigmoid"}),
+    by_layer("alone"),
+    by_layer("with softcap", softcap=0.3, scale=1.5),
+    heads("not by layer", scores={"inverse_layer_scale": False}),
+    memory(
+        "another sequence, capped, sunk, warm and gated",
+        "other_embeds",
+        clip_qkv=0.5,
+        output={"gate": "sigmoid"},
+        scores={"softcap": 0.3, "sinks": "learned", "temperature": WARM},
+        qk={"norm": "rms_norm", **PER_HEAD},
+    ),
     memory("another sequence", "other_embeds", n_kv_heads=1, bias=True),
     memory("another sequence, said", "other_embeds", mask="full", qk={"norm": "rms_norm"}, v_head_dim=3),
     memory("the same length", "same_embeds", mask="causal", rotary={"theta": 7.0}),

@@ -1,6 +1,7 @@
 """Token mixers: softmax attention and the gated short convolution, query by query and tap by tap."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,9 +18,11 @@ def multi_head(run, f, path, ports):
     head_dim = f.get("head_dim", width // n_heads)
     v_dim = f.get("v_head_dim", head_dim)
     bias = biases(f, "bias", "qkvo")
+    c = f.get("clip_qkv", None)
     q = linear(run, f"{path}.q_proj", x.x, d_out=n_heads * head_dim, bias=bias["q"])
     k = linear(run, f"{path}.k_proj", memory.x, d_out=groups * head_dim, bias=bias["k"])
     v = linear(run, f"{path}.v_proj", memory.x, d_out=groups * v_dim, bias=bias["v"])
+    q, k, v = (h if c is None else np.minimum(np.maximum(h, -c), c) for h in (q, k, v))
     qk, rotary = f.group("qk", {}), f.group("rotary", None)
     q = prepared(run, qk, rotary, f"{path}.q_norm", rows=q, heads=n_heads, axis=x.axis)
     k = prepared(run, qk, rotary, f"{path}.k_norm", rows=k, heads=groups, axis=memory.axis)
@@ -27,6 +30,11 @@ def multi_head(run, f, path, ports):
     scores = f.group("scores", {})
     scale = scores.get("scale", "rsqrt_head_dim")
     scale = 1.0 / math.sqrt(head_dim) if scale == "rsqrt_head_dim" else scale
+    if scores.get("inverse_layer_scale", False):
+        scale /= run.layer_index + 1
+    cap = scores.get("softcap", None)
+    sinks = sink_logits(run, scores.get("sinks", None), f"{path}.sinks", n_heads)
+    q = q * temperatures(scores.group("temperature", None), x.axis)[..., None, None]
     mask = f.one("mask", "Mask", "full" if cross else None)
     window = mask.get("window", None)
     table = bias_table(run, scores.one("bias", "Bias", None), path, mask=mask, n_heads=n_heads)
@@ -44,13 +52,45 @@ def multi_head(run, f, path, ports):
             continue  # a pad; whatever it holds means nothing
         group = head // (n_heads // groups)
         raw = [scale * float(q[row, query, head] @ k[row, key, group]) for key in keys]
+        if cap is not None:
+            raw = [cap * math.tanh(score / cap) for score in raw]
         if table is not None:
             rank = x.axis.rank[row]
             raw = [score + table(head, rank[key] - rank[query]) for score, key in zip(raw, keys, strict=True)]
-        for weight, key in zip(softmax(raw), keys, strict=True):
+        for weight, key in zip(softmax([*raw, *sinks[head]])[: len(keys)], keys, strict=True):
             mixed[row, query, head] += weight * v[row, key, group]
     joined = mixed.reshape(*mixed.shape[:2], n_heads * v_dim)
+    joined = after_heads(run, f.group("output", {}), path, joined=joined, x=x.x)
     return {"last_hidden_state": x.of(linear(run, f"{path}.o_proj", joined, d_out=width, bias=bias["o"]))}
+
+
+def after_heads(run, output, path, *, joined, x):
+    """Normed over all heads, then times sigmoid(W x)."""
+    norm = output.one("norm", "Block", None)
+    if norm is not None:
+        joined = normed(run, norm, f"{path}.norm", joined)
+    if output.get("gate", None) == "sigmoid":
+        joined = joined / (1.0 + np.exp(-linear(run, f"{path}.gate_proj", x, d_out=joined.shape[-1], bias=False)))
+    return joined
+
+
+def sink_logits(run, sinks, path, n_heads):
+    """For each head the logits that only the denominator has: none, or one."""
+    if sinks is None:
+        return [[]] * n_heads
+    return [[logit] for logit in (run.weight(path, (n_heads,)) if sinks == "learned" else np.zeros(n_heads))]
+
+
+def temperatures(temperature, axis):
+    """1 + scale * log(1 + floor((p + offset) / floor)) of every slot."""
+    if temperature is None:
+        return np.ones(axis.mask.shape)
+    scale, floor, offset = (temperature.get("scale"), temperature.get("floor"), temperature.get("offset", 0))
+    factors = np.ones((axis.rows, axis.length))
+    for row, slot in np.ndindex(factors.shape):
+        position = int(np.broadcast_to(axis.position, factors.shape)[row, slot])
+        factors[row, slot] += scale * math.log(1 + (position + offset) // floor)
+    return factors
 
 
 def biases(f, key, names):
@@ -74,10 +114,14 @@ def sees(kind, window, axis, *, row, query, key):
 def prepared(run, qk, rotary, path, *, rows, heads, axis):
     """Heads of q or k, normed and turned in the order that ``at`` says."""
     norm, over, at = qk.one("norm", "Block", None), qk.get("over", "head"), qk.get("at", "before_rotary")
+    own_gains = qk.get("gain", "shared") == "per_head"
 
     def norm_heads(h):
         if norm is None:
             return h
+        if own_gains:
+            each = [normed(OfHead(run, heads, head), norm, path, h[:, :, head]) for head in range(heads)]
+            return np.stack(each, 2)
         if over == "head":
             return normed(run, norm, path, h)
         return normed(run, norm, path, h.reshape(*h.shape[:2], -1)).reshape(h.shape)
@@ -86,6 +130,18 @@ def prepared(run, qk, rotary, path, *, rows, heads, axis):
     if rotary is None:
         return norm_heads(h)
     return norm_heads(turned(rotary, h, axis)) if at == "after_rotary" else turned(rotary, norm_heads(h), axis)
+
+
+@dataclass
+class OfHead:
+    """The weights of one head where every head has its own."""
+
+    run: object
+    heads: int
+    head: int
+
+    def weight(self, path, shape):
+        return self.run.weight(path, (self.heads, *shape))[self.head]
 
 
 def turned(rotary, h, axis):

@@ -91,14 +91,15 @@ def stack(run, f, path, ports):
     n_layers, x = f.get("n_layers"), ports["x"]
     plan = varied(f, n_layers)
     bias, outer = f.one("score_bias", "Bias", None), run.shared_bias
-    outputs = []
+    outputs, around = [], run.layer_index
     run.shared_bias = outer if bias is None else (bias, path)
     for index, layer in enumerate(plan):
+        run.layer_index = index
         taken = {name: edge[index] if isinstance(edge, list) else edge for name, edge in ports.items() if name != "x"}
         weights = f"{path}.layers.{parameter_set(f, index, n_layers)}"
         x = next(iter(run.block(layer, weights, {"x": x, **taken}).values()))
         outputs.append(x)
-    run.shared_bias = outer
+    run.shared_bias, run.layer_index = outer, around
     final = f.get("final_norm", False)
     if final is not False:
         norm = Fields(run.ledger, f.get("layer")["norm"] if final is True else final, family="Block")

@@ -31,6 +31,7 @@ class Run:
         shared: path of a block -> path of the block whose parameters it uses.
         side: router logits in order.
         shared_bias: the score bias of the enclosing stack and the stack's path.
+        layer_index: of the layer being computed, in its stack.
     """
 
     weights: dict
@@ -40,6 +41,7 @@ class Run:
     shared: dict = field(default_factory=dict)
     side: list = field(default_factory=list)
     shared_bias: tuple | None = None
+    layer_index: int | None = None
 
     def weight(self, path, shape):
         """A parameter in float64, its shape checked; ``experts[2]`` is one of a stack."""

@@ -29,7 +29,7 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tenso
 
 
 def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tensor:
-    """Softcap, sinks and value tables; the order of the op, softmax in fp32."""
+    """Softcap, sinks and value tables; the order of the op."""
     mask, bias, sinks, table, inner, scale, softcap, groups, dropout = rest
     assert isinstance(scale, float) and isinstance(dropout, float) and isinstance(groups, int)
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
@@ -44,10 +44,10 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     if isinstance(sinks, Tensor):
         column = sinks[None, :, None, None].expand(*scores.shape[:3], 1)
-        weights = torch.softmax(torch.cat([scores, column], -1), -1, dtype=torch.float32)[..., :-1]
+        weights = torch.softmax(torch.cat([scores, column], -1), -1)[..., :-1]
     else:
-        weights = torch.softmax(scores, -1, dtype=torch.float32)
-    weights = F.dropout(weights.to(v.dtype), dropout, training=dropout > 0)
+        weights = torch.softmax(scores, -1)
+    weights = F.dropout(weights, dropout, training=dropout > 0)
     y = weights @ v
     if isinstance(table, Tensor):
         y = y + (weights.unsqueeze(-2) @ table).squeeze(-2)
