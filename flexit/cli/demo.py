@@ -26,7 +26,7 @@ CHANGED = "FX1202"
 PROMPT = "def __init__(self"
 FIRST = "# What `flexit demo` trains"
 CONFIG = """\
-{first}: change it and run `flexit train {name}` again.
+{first}. To try something else, copy it, give the copy another out, and run `flexit train COPY`.
 flexit: 1
 model: demo-decoder
 task: causal_lm
@@ -123,19 +123,18 @@ def _config(steps: int) -> str:
     files = ", ".join(
         json.dumps(str(library / pattern)) for pattern in ("*.py", "json/*.py", "email/*.py", "asyncio/*.py")
     )
-    return CONFIG.format(
-        first=FIRST, name="run.yaml", files=files, steps=steps, every=max(10, steps // 6), warmup=steps // 10
-    )
+    return CONFIG.format(first=FIRST, files=files, steps=steps, every=max(10, steps // 6), warmup=steps // 10)
 
 
 def _trained(config: Path) -> None:
     try:
         result = train(config)
     except CheckpointError as error:
-        if error.code == CHANGED:
-            note(f"for a run of its own: flexit demo --folder {typed(f'{config.parent}-2')}")
-            note(f"to go on although it has changed: flexit train {typed(config)} --allow-changed, then this again")
-        raise
+        if error.code != CHANGED:
+            raise
+        for problem in error.problems:
+            note(f"going on although {problem.message}: {problem.expected}, now {problem.found}")
+        result = train(config, allow_changed=True)
     if result.stopped_by is not None:
         note(f"interrupted at step {result.step}; the same command goes on")
         raise typer.Exit(130)

@@ -16,6 +16,7 @@ import pytest
 
 from flexit.cli.app import run
 from flexit.cli.demo import FIRST
+from flexit.errors import CheckpointError
 from flexit.runtime.train.read import read_config
 
 interrupting = pytest.mark.skipif(os.name == "nt", reason="forks, and sends signals")
@@ -172,6 +173,24 @@ def test_interrupted_before_it_begins(
     assert run(["demo", "--folder", "d", "--steps", "20"]) == 130
     assert read_config("d/run.yaml")[0].steps == 40
     assert "d/run.yaml is there already and is carried out as it is" in capsys.readouterr().err
+
+
+def test_on_another_machine_it_goes_on_and_says_what_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A demo promises no equal bits, so it asks for no permission."""
+    calls: list[bool] = []
+
+    def changed(config: Path, *, allow_changed: bool = False) -> None:
+        calls.append(allow_changed)
+        if allow_changed:
+            raise KeyboardInterrupt
+        raise CheckpointError.of("FX1202", "the threads changed", expected="1", found="2", cure=f"{config}")
+
+    monkeypatch.setattr("flexit.cli.demo.train", changed)
+    assert run(["demo", "--folder", str(tmp_path / "d")]) == 130
+    assert calls == [False, True]
+    assert "going on although the threads changed: 1, now 2\n" in capsys.readouterr().err
 
 
 def test_a_run_config_of_the_users_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
