@@ -16,6 +16,11 @@ from flexit.ir.program import Value
 if TYPE_CHECKING:
     from flexit.ir.expander import Expander
 
+PAIR = ("attention", "feed_forward")
+"""The sub-layers that can stand side by side."""
+PLACES: tuple[set[Place], ...] = ({"input"}, {"input", "output"})
+"""Where norms can stand then."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branches:
@@ -37,13 +42,14 @@ class Branches:
     places: tuple[Place, ...]
     norm_on: tuple[str, ...]
     dropout: float
+    drop_path: float
     run: Callable[..., Value]
 
     def branch(self, name: str, path: str, *, layer_scale: float | None) -> Branch:
         """What stands around the sub-layer ``name`` at ``path``."""
         return Branch(
             norm=self.norm, places=self.places if name in self.norm_on else (), prefix=f"{path}_",
-            layer_scale=layer_scale, dropout=self.dropout,
+            layer_scale=layer_scale, dropout=self.dropout, drop_path=self.drop_path,
         )  # fmt: skip
 
 
@@ -101,3 +107,64 @@ class Sequential(ResidualForm, kind="sequential"):
             )  # fmt: skip
             x = sublayer.apply(e, x, partial(branches.run, e, name=name, path=path))
         return x
+
+
+class Parallel(ResidualForm, kind="parallel"):
+    """Attention and feed-forward side by side: skip * x + multiplier * (attention(norm(x)) + feed_forward(norm(x)))."""
+
+    ordered: ClassVar[bool] = False
+
+    norms: Literal["shared", "separate"] = "shared"
+    """One norm before both (GPT-J, Phi), or one before each (GPT-NeoX, Falcon-40b)."""
+    multiplier: PositiveFloat = 1.0
+    """On the sum of the branches."""
+    skip_multiplier: PositiveFloat = 1.0
+    """On the skip."""
+    layer_scale: float | None = None
+    """A learned vector on each branch, this its first value."""
+
+    def check(self, branches: Branches) -> Iterator[Fault]:
+        if branches.present and branches.present != PAIR:
+            yield Fault(
+                code="FX0505", field="residual", message="joins exactly attention and feed_forward",
+                expected="both of them, and no other sub-layer", found=", ".join(branches.present),
+                cure="write residual: sequential, or " + _missing(branches.present),
+            )  # fmt: skip
+        if branches.ordered:
+            yield Fault(
+                code="FX0505", field="order", on_key=True, message="there is no order side by side",
+                expected="nothing, since residual is parallel{line residual}", found=", ".join(branches.steps),
+                cure="delete order, or write residual: sequential",
+            )  # fmt: skip
+        if branches.norm is not None and branches.places and set(branches.places) not in PLACES:
+            yield Fault(
+                code="FX0505", field="norm_placement", message="not for branches side by side",
+                expected="pre or sandwich, since residual is parallel{line residual}",
+                found=", ".join(branches.places), cure="write norm_placement: pre, or residual: sequential",
+            )  # fmt: skip
+        normed = branches.norm_on if branches.norm is not None else ()
+        if self.norms == "separate" and len(normed) < len(PAIR):
+            yield Fault(
+                code="FX0501", field="residual.norms", message="has no effect",
+                expected="shared, since not both branches are normed", found="separate", cure="delete residual.norms",
+            )  # fmt: skip
+
+    def expand(self, e: Expander, x: Sequence, branches: Branches) -> Sequence:
+        shared: Sequence | None = None
+        total: Value | None = None
+        for name in PAIR:
+            branch = branches.branch(name, name, layer_scale=self.layer_scale)
+            if self.norms == "separate" or branch.norm is None or "input" not in branch.places:
+                h = x.of(branch.normed(e, x.x, "input"))
+            else:
+                h = shared = shared or x.of(branch.norm.apply(e, x.x, "input_norm"))
+            y = branch.run(e, h, partial(branches.run, e, name=name, path=name))
+            total = y if total is None else e.add(total, y)
+        assert total is not None
+        return x.of(e.add(e.mul(x.x, self.skip_multiplier), e.mul(total, self.multiplier)))
+
+
+def _missing(present: tuple[str, ...]) -> str:
+    """What the user may write instead to keep the parallel form."""
+    absent = [name for name in PAIR if name not in present]
+    return f"add {' and '.join(absent)}" if absent else f"take {present[1]} out"

@@ -12,6 +12,7 @@ from tests.fuzz.edges import Each, Outputs, Place, SharedBias
 from tests.fuzz.fields import MergeRefused, complete, kind_faults, merged
 
 SUBLAYERS = ("attention", "cross_attention", "feed_forward")
+SIDE_BY_SIDE = (["input"], ["input", "output"])
 Choice = tuple[str, ...]
 
 
@@ -20,14 +21,16 @@ class CompositeRules(BlockRules):
 
     def transformer_layer(self, b: Data, ports: Outputs, place: Place) -> Any:
         x, memory = ports.get("x"), ports.get("memory")
-        places = self.placement(b)
+        places, form = self.placement(b), b["residual"]
         present = [name for name in SUBLAYERS if b[name] is not None]
         order = b["order"] or present
-        by_name = b["residual"]["multiplier"] if isinstance(b["residual"]["multiplier"], dict) else {}
+        by_name = form["multiplier"] if isinstance(form["multiplier"], dict) else {}
         self.say("FX0506", when=not present or not set(present) <= set(order))
         self.say("FX0506", when=not {*order, *(b["norm_on"] or []), *by_name} <= set(present))
         self.say("FX0501", when=b["norm"] is None and b["norm_on"] is not None)
-        self.say("FX0501", when=b["residual"]["skip_from"] == "normed" and "input" not in places)
+        self.say("FX0501", when=form.get("skip_from") == "normed" and "input" not in places)
+        if form["kind"] == "parallel":
+            places = self._parallel(b, places, present, x=x, place=place)
         if b["cross_attention"] is not None:
             self.say("FX0305", when="memory" not in ports)
             self.say("FX0502", when=b["cross_attention"]["kind"] != "multi_head")
@@ -36,12 +39,24 @@ class CompositeRules(BlockRules):
             counts[name] += 1
             inner = place.at(name if counts[name] == 1 else f"{name}_{counts[name]}")
             normed = b["norm"] is not None and (b["norm_on"] is None or name in b["norm_on"])
-            self._wrapped(b, b["residual"]["layer_scale"], x, places=places if normed else [], place=inner)
+            self._wrapped(b, form["layer_scale"], x, places=places if normed else [], place=inner)
             wired = {"x": x, "memory": memory} if name == "cross_attention" else {"x": x}
             if name == "cross_attention" and b[name]["kind"] != "multi_head":
                 continue
             self.block(b[name], wired, inner)
         return x
+
+    def _parallel(self, b: Data, places: list[str], present: list[str], *, x: Any, place: Place) -> list[str]:
+        """Attention and feed-forward, in no order, normed before or before and after; places of each branch's own."""
+        self.say("FX0505", when=present != ["attention", "feed_forward"] or b["order"] is not None)
+        self.say("FX0505", when=b["norm"] is not None and places and sorted(places) not in SIDE_BY_SIDE)
+        normed = present if b["norm_on"] is None else b["norm_on"]
+        separate = b["residual"]["norms"] == "separate"
+        self.say("FX0501", when=separate and (b["norm"] is None or len(normed) < 2))
+        if separate or "input" not in places:
+            return places
+        self.norm(b["norm"], x.width if x else None, place.at("input_norm"))
+        return [at for at in places if at != "input"]
 
     def _wrapped(self, b: Data, scale: float | None, x: Any, *, places: list[str], place: Place) -> None:
         """Parameters around a branch; their names begin with that of the branch."""
@@ -86,6 +101,8 @@ class CompositeRules(BlockRules):
             self._effects(b, chosen)
         if wrong or None in layers.values():
             return ports.get("x")
+        dropping = any(complete(layer, ("Block",)).get("drop_path") for layer in layers.values())
+        self.say("FX0501", when=b["drop_path_rate"] == "linear" and not dropping)
         bias = SharedBias(b["score_bias"]) if b["score_bias"] is not None else None
         outputs = self._run(b, [(choice, layers[choice]) for choice in chosen], ports, place=place, bias=bias)
         self._bias(bias, place, known=ports.get("x") is not None)

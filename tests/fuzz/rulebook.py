@@ -56,6 +56,7 @@ stack: Block | x=sequence ... > sequence layers
   score_bias Bias|null null
   final_norm bool|Norm false
   share Share|null null
+  drop_path_rate constant|linear "constant"
 Share:
   groups int>=1 required
   order consecutive|cyclic "consecutive"
@@ -69,11 +70,17 @@ transformer_layer: Block | x=sequence memory?=sequence > sequence
   order list(attention|cross_attention|feed_forward) inferred
   residual Residual "sequential"
   dropout float[0,1) 0.0
+  drop_path float[0,1) 0.0
 sequential: Residual
   multiplier float>0|map(float>0) 1.0
   skip_multiplier float>0 1.0
   layer_scale float|null null
   skip_from input|normed "input"
+parallel: Residual
+  norms shared|separate "shared"
+  multiplier float>0 1.0
+  skip_multiplier float>0 1.0
+  layer_scale float|null null
 graph: Block | x=sequence ... > same
   blocks map(Block) required
 residual: Block | x=sequence ... > sequence
@@ -84,6 +91,7 @@ residual: Block | x=sequence ... > sequence
   skip_multiplier float>0 1.0
   layer_scale float|null null
   dropout float[0,1) 0.0
+  drop_path float[0,1) 0.0
 
 multi_head: Block Mixer | x=sequence memory?=sequence > sequence
   n_heads int>=1 required

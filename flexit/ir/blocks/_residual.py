@@ -74,6 +74,7 @@ class Branch:
     prefix: str
     layer_scale: float | None = None
     dropout: float = 0.0
+    drop_path: float = 0.0
 
     def run(self, e: Expander, h: Sequence, body: Callable[[Sequence], Value]) -> Value:
         """What ``body`` makes of ``h``, ready to be added."""
@@ -82,7 +83,7 @@ class Branch:
         if self.layer_scale is not None:
             first = [self.layer_scale] * h.width
             y = e.mul(y, e.parameter(f"{self.prefix}layer_scale", (h.width,), "layer_scale", first_value=first))
-        return e.dropout(y, self.dropout)
+        return e.dropout(e.dropout(y, self.dropout), self.drop_path, per_row=True)
 
     def normed(self, e: Expander, x: Value, place: Place) -> Value:
         """``x`` after the norm of a place, if there is one."""

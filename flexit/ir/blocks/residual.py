@@ -17,11 +17,10 @@ class Residual(Block, kind="residual"):
 
     takes_extra_ports: ClassVar[bool] = True
     region: ClassVar[bool] = True
-    later: ClassVar[tuple[str, ...]] = ("drop_path",)
     examples = (
         {
             "kind": "residual", "body": {"kind": "mlp", "d_ff": 24}, "norm": "rms_norm", "norm_placement": "sandwich",
-            "multiplier": 0.5, "skip_multiplier": 1.5, "layer_scale": 0.1,
+            "multiplier": 0.5, "skip_multiplier": 1.5, "layer_scale": 0.1, "drop_path": 0.2,
         },
     )  # fmt: skip
 
@@ -39,6 +38,8 @@ class Residual(Block, kind="residual"):
     """A learned vector on the branch, this its first value (CaiT)."""
     dropout: Probability = 0.0
     """On the branch before it is added."""
+    drop_path: Probability = 0.0
+    """Drop the whole branch in training, per row; kept ones are divided by 1 - drop_path."""
 
     @property
     def open_stream(self) -> bool:
@@ -55,7 +56,7 @@ class Residual(Block, kind="residual"):
     def expand(self, e: Expander, x: Sequence, **others: Any) -> Sequence:
         around = Branch(
             norm=self.norm, places=places(self.norm_placement), prefix="", layer_scale=self.layer_scale,
-            dropout=self.dropout,
+            dropout=self.dropout, drop_path=self.drop_path,
         )  # fmt: skip
         sublayer = Sublayer(branch=around, multiplier=self.multiplier, skip_multiplier=self.skip_multiplier)
         taken = {port: edge for port, edge in others.items() if self.body.takes_extra_ports or port in self.body.inputs}

@@ -34,7 +34,6 @@ class Stack(Block, kind="stack"):
     more_outputs: ClassVar[tuple[str, ...]] = ("layers",)
     layer_outputs: ClassVar[tuple[str, ...]] = ("layers",)
     takes_extra_ports: ClassVar[bool] = True
-    later: ClassVar[tuple[str, ...]] = ("drop_path_rate",)
     examples = (
         {
             "kind": "stack", "n_layers": 3,
@@ -59,6 +58,8 @@ class Stack(Block, kind="stack"):
     """true: one more norm like layer.norm."""
     share: Share | None = None
     """Parameter sharing between layers."""
+    drop_path_rate: Literal["constant", "linear"] = "constant"
+    """linear: the drop_path of layer i times i / max(n_layers - 1, 1)."""
 
     @cached_property
     def plan(self) -> LayerPlan:
@@ -81,8 +82,18 @@ class Stack(Block, kind="stack"):
 
     def check(self) -> Iterator[Fault]:
         yield from check_variation(self)
+        if self.drop_path_rate != "constant" and not any(check_variation(self, effect=False)):
+            yield from self._check_rate()
         if self.share is not None:
             yield from self._check_share(self.share)
+
+    def _check_rate(self) -> Iterator[Fault]:
+        if not any(_drop_path(layer) for _, layer, _ in self.plan.distinct()):
+            yield Fault(
+                code="FX0501", field="drop_path_rate", message="has no effect",
+                expected="constant, since no layer has a drop_path", found=self.drop_path_rate,
+                cure="delete drop_path_rate, or write drop_path in layer",
+            )  # fmt: skip
 
     def _check_share(self, share: Share) -> Iterator[Fault]:
         """One layer in one group is a short form of a deeper model, and no mistake."""
@@ -111,7 +122,7 @@ class Stack(Block, kind="stack"):
         outputs: list[Sequence] = []
         with e.providing("score_bias", shared or e.provided("score_bias")):
             for index in range(self.n_layers):
-                layer = self.plan.layer(index)
+                layer = self._dropping(index)
                 ports = {n: edge.edges[index] if isinstance(edge, Each) else edge for n, edge in others.items()}
                 taken = {name: edge for name, edge in ports.items() if layer.takes_extra_ports or name in layer.inputs}
                 with e.providing("layer_index", index if layer.counts_layers else None):
@@ -123,6 +134,14 @@ class Stack(Block, kind="stack"):
         final = self._final_norm(e)
         y = x if final is None else x.of(final.apply(e, x.x, "final_norm"))
         return {"last_hidden_state": y, "layers": outputs}
+
+    def _dropping(self, index: int) -> Block:
+        """Layer ``index``, of which the branches are dropped as often as its depth asks for."""
+        layer = self.plan.layer(index)
+        if self.drop_path_rate == "constant" or not _drop_path(layer):
+            return layer
+        rate = _drop_path(layer) * index / max(self.n_layers - 1, 1)
+        return layer.model_copy(update={"drop_path": rate})
 
     def _share_sets(self, e: Expander) -> None:
         """Layers with one set of parameters have the same ones, in the same shapes, and use those of the first."""
@@ -206,3 +225,8 @@ class Stack(Block, kind="stack"):
                 cure="give each attention its own scores.bias",
             ))  # fmt: skip
         e.refuse(self, *shared.faults())
+
+
+def _drop_path(layer: Block) -> float:
+    """How often a layer drops a branch."""
+    return getattr(layer, "drop_path", 0.0)

@@ -27,7 +27,6 @@ class TransformerLayer(Block, kind="transformer_layer"):
         "memory": Port(("sequence",), optional=True, chains=False),
     }
     region: ClassVar[bool] = True
-    later: ClassVar[tuple[str, ...]] = ("drop_path",)
     examples = (
         {
             "kind": "transformer_layer", "norm": "layer_norm", "norm_placement": "pre",
@@ -38,6 +37,12 @@ class TransformerLayer(Block, kind="transformer_layer"):
             "kind": "transformer_layer", "norm": "rms_norm", "norm_placement": "post",
             "attention": {"kind": "multi_head", "n_heads": 2, "mask": "causal"},
             "cross_attention": {"kind": "multi_head", "n_heads": 2}, "feed_forward": None,
+        },
+        {
+            "kind": "transformer_layer", "norm": "layer_norm", "norm_placement": "sandwich",
+            "residual": {"kind": "parallel", "multiplier": 0.5, "layer_scale": 0.1},
+            "attention": {"kind": "multi_head", "n_heads": 2, "mask": "causal"},
+            "feed_forward": {"kind": "mlp", "d_ff": 24}, "drop_path": 0.1,
         },
     )  # fmt: skip
 
@@ -59,6 +64,8 @@ class TransformerLayer(Block, kind="transformer_layer"):
     """How branches and skips are joined."""
     dropout: Probability = 0.0
     """On every branch before it is added."""
+    drop_path: Probability = 0.0
+    """Drop a whole branch in training, per row; kept ones are divided by 1 - drop_path."""
 
     @property
     def present(self) -> tuple[Name, ...]:
@@ -139,5 +146,6 @@ class TransformerLayer(Block, kind="transformer_layer"):
         return Branches(
             present=self.present, steps=tuple(self.order or self.present), ordered=self.order is not None,
             norm=self.norm, places=places(self.norm_placement),
-            norm_on=self.present if self.norm_on is None else tuple(self.norm_on), dropout=self.dropout, run=run,
+            norm_on=self.present if self.norm_on is None else tuple(self.norm_on), dropout=self.dropout,
+            drop_path=self.drop_path, run=run,
         )  # fmt: skip

@@ -24,9 +24,6 @@ EXPECTED = {
     "bi-encoder": {"blocks.similarity": "dot_product"},
     "deberta": {"blocks.encoder.score_bias": "disentangled"},
     "deepseek": {ATTENTION: "mla", "blocks.decoder.layer.feed_forward.shared": "shared"},
-    "dropped-layers": {
-        "blocks.decoder.layer.drop_path": "drop_path", "blocks.decoder.drop_path_rate": "drop_path_rate",
-    },
     "electra": {},
     "gemma2": {},
     "gpt-oss": {
@@ -43,7 +40,6 @@ EXPECTED = {
     "modernbert": {},
     "mpnet": {"blocks.embed.position.ids": "non_pad_cumsum"},
     "music": {f"{ATTENTION}.scores.bias": "relative_global"},
-    "parallel": {"blocks.decoder.layer.residual": "parallel"},
     "words": {
         "blocks.decoder.layer.feed_forward.activation": "xielu",
         "blocks.decoder.variants.sparse.feed_forward.router.score": "sigmoid",

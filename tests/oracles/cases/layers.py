@@ -64,6 +64,27 @@ LAYERS = [
     crossed("norm", norm_on=["cross_attention"]),
     crossed("multiplied", residual={"kind": "sequential", "multiplier": {"cross_attention": 0.3}}),
 ]
+
+
+def beside(name, fields=None, **form):
+    return layer(f"parallel {name}", residual={"kind": "parallel", **form}, **(fields or {}))
+
+
+PARALLEL = [
+    layer("parallel", residual="parallel"),
+    beside("separate", norms="separate"),
+    beside("shared", norms="shared", multiplier=0.4),
+    beside("sandwich", {"norm_placement": "sandwich"}, skip_multiplier=1.7),
+    beside("separate sandwich", {"norm_placement": ["output", "input"]}, norms="separate", layer_scale=0.1),
+    beside("norm on one", {"norm_on": ["feed_forward"], "norm_placement": "sandwich"}),
+    beside("layer_scale", layer_scale=0.1, multiplier=1.5),
+    layered(
+        "layer parallel without norms",
+        {k: v for k, v in LAYER.items() if k != "norm_placement"} | {"norm": None, "residual": "parallel"},
+        final_norm="rms_norm",
+    ),
+    stack("parallel and not", n_layers=3, variants={"row": {"residual": "parallel"}}, pattern=["default", "row"]),
+]
 RESIDUALS = [
     wrapped("plain"),
     *[wrapped(f"norm at {placement}", norm="rms_norm", norm_placement=placement) for placement in PLACEMENTS],
@@ -186,4 +207,4 @@ WIRING = [
         inputs={**EMBEDS["inputs"], "context_embeds": {"kind": "sequence", "width": 5}},
     ),
 ]  # fmt: skip
-CASES = [*LAYERS, *RESIDUALS, *STACKS, *WIRING]
+CASES = [*LAYERS, *PARALLEL, *RESIDUALS, *STACKS, *WIRING]

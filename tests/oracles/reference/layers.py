@@ -38,6 +38,8 @@ def transformer_layer(run, f, path, ports):
     bodies = {name: f.get(name, None) if name == "cross_attention" else f.get(name) for name in SUBLAYERS}
     present = [name for name in SUBLAYERS if bodies[name] is not None]
     form = f.one("residual", "Residual", "sequential")
+    if form.kind == "parallel":
+        return main(parallel(run, f, form, path=path, x=x))
     multiplier = form.get("multiplier", 1.0)
     more = {
         "skip_multiplier": form.get("skip_multiplier", 1.0),
@@ -45,7 +47,7 @@ def transformer_layer(run, f, path, ports):
         "skip_from": form.get("skip_from", "input"),
     }
     normed_ones = f.get("norm_on", present)
-    f.aside("dropout", "init")
+    f.aside("dropout", "drop_path", "init")
     times = {}
     for name in f.get("order", present):
         times[name] = times.get(name, 0) + 1
@@ -62,6 +64,25 @@ def transformer_layer(run, f, path, ports):
     return main(x)
 
 
+def parallel(run, f, form, *, path, x):
+    """skip * x + multiplier * (s1 * o1(attention(n1(x))) + s2 * o2(feed_forward(n2(x)))), n1 = n2 if shared."""
+    norm, placement = f.one("norm", "Block"), f.get("norm_placement", None)
+    places = PLACES[placement] if isinstance(placement, str) else placement or []
+    normed_ones = f.get("norm_on", ["attention", "feed_forward"]) if norm is not None else []
+    shared, scale = form.get("norms", "shared") == "shared", form.get("layer_scale", None)
+    f.aside("dropout", "drop_path", "init")
+    branches = []
+    for name in ("attention", "feed_forward"):
+        at, h = f"{path}.{name}", x.x
+        if name in normed_ones and "input" in places:
+            h = normed(run, norm, f"{path}.input_norm" if shared else f"{at}_input_norm", h)
+        y = next(iter(run.block(f.get(name), at, {"x": x.of(h)}).values())).x
+        if name in normed_ones and "output" in places:
+            y = normed(run, norm, f"{at}_output_norm", y)
+        branches.append(y if scale is None else y * run.weight(f"{at}_layer_scale", (y.shape[-1],)))
+    return x.of(form.get("skip_multiplier", 1.0) * x.x + form.get("multiplier", 1.0) * sum(branches))
+
+
 def residual(run, f, path, ports):
     """One residual sub-layer around any block; ports other than x go to the body."""
     others = {name: edge for name, edge in ports.items() if name != "x"}
@@ -70,7 +91,7 @@ def residual(run, f, path, ports):
         f.one("norm", "Block", None), f.get("norm_placement", None), f"{path}.", multiplier=f.get("multiplier", 1.0),
         skip_multiplier=f.get("skip_multiplier", 1.0), layer_scale=f.get("layer_scale", None),
     )  # fmt: skip
-    f.aside("dropout", "init")
+    f.aside("dropout", "drop_path", "init")
 
     def branch(h):
         return next(iter(run.block(body, f"{path}.body", {"x": h, **others}).values())).x
@@ -104,7 +125,7 @@ def stack(run, f, path, ports):
     if final is not False:
         norm = Fields(run.ledger, f.get("layer")["norm"] if final is True else final, family="Block")
         x = x.of(normed(run, norm, f"{path}.final_norm", x.x))
-    f.aside("init")
+    f.aside("drop_path_rate", "init")
     return {"last_hidden_state": x, "layers": outputs}
 
 
