@@ -21,6 +21,7 @@ from flexit.ir.cost import cost
 from flexit.ir.layers import as_written
 from flexit.ir.program import Program
 from flexit.lower.onnx.model import Emitted, emit_models, save
+from flexit.lower.torch.arguments import natural
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
 from flexit.runtime.bundle import Bundle, read_bundle, sha256
@@ -61,6 +62,7 @@ def export(
         UserError: the folder may not be written, or the checkpoint cannot be read.
         ResourceError: FX1703, the predicted memory is not there.
     """
+    seed = natural(seed)
     if isinstance(model, FlexitModule):
         module, carried = _in_fp32(model), {}
         needed = cost(module.program).export_peak - sum(value.nbytes for value in module.parameters())

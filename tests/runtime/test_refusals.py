@@ -128,3 +128,9 @@ def test_a_mask_covers_cached_and_new_tokens():
             module(ids, attention_mask=torch.ones(1, 3, dtype=torch.int64))
         with pytest.raises(UserError, match="input_ids twice"):
             module(ids, input_ids=ids)
+
+
+def test_the_seed_of_a_proof_is_no_negative_number(tmp_path):
+    with pytest.raises(UserError, match="expected an integer from 0 on; found -1"):
+        export(to_torch(load_spec("tiny-llama")), tmp_path / "bundle", seed=-1)
+    assert not (tmp_path / "bundle").exists()

@@ -67,6 +67,21 @@ def whole(seed: object) -> int:
         ) from None
 
 
+def natural(seed: object) -> int:
+    """A seed as an integer from 0 on, which NumPy's generators want.
+
+    Raises:
+        UserError: FX2007, it is none.
+    """
+    number = whole(seed)
+    if number < 0:
+        raise UserError.of(
+            FX, "seed cannot be used", path="seed", expected="an integer from 0 on", found=str(number),
+            cure="give one that is not negative",
+        )  # fmt: skip
+    return number
+
+
 def require_mapping(weights: object) -> None:
     """Refuse weights that have no paths.
 

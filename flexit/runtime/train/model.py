@@ -66,7 +66,7 @@ def find_model(config: RunConfig, root: Node, base: Path) -> Model:
     """
     place = base / config.model
     recover(place)
-    if place.is_dir():
+    if config.model and place.is_dir():
         model = _from_checkpoint(place, config, root)
     elif place.is_file() or config.model in presets():
         spec = load_spec(place if place.is_file() else config.model, sets=config.set)
@@ -77,7 +77,8 @@ def find_model(config: RunConfig, root: Node, base: Path) -> Model:
             fault(
                 root, "FX1501", "model", message="no spec, preset or checkpoint of this name",
                 expected=f"a file or folder beside the run config, or one of the presets {', '.join(presets())}",
-                found=config.model, cure=f"write {near}" if near else f"correct the path; {place} was looked for",
+                found=config.model or "an empty text",
+                cure=f"write {near}" if near else f"correct the path; {place} was looked for",
             )
         ])  # fmt: skip
     problems = list(_misfits(model, config, root))

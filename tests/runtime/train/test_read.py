@@ -171,6 +171,12 @@ MODEL = [
         "do: write demo-decoder",
     ),
     (
+        ("model: demo-decoder", 'model: ""'),
+        "FX1501",
+        "run.yaml:2:8: FX1501 model: no spec, preset or checkpoint of this name",
+        "found an empty text",
+    ),
+    (
         ("model: demo-decoder", "model: tiny-bert-classifier"),
         "FX0801",
         "run.yaml:3:7: FX0801 task: the model cannot do causal_lm",
@@ -191,7 +197,9 @@ MODEL = [
 ]
 
 
-@pytest.mark.parametrize(("change", "code", "head", "tail"), MODEL, ids=[entry[1] for entry in MODEL])
+@pytest.mark.parametrize(
+    ("change", "code", "head", "tail"), MODEL, ids=[f"{entry[1]}-{entry[0][1]}" for entry in MODEL]
+)
 def test_models_that_do_not_fit(tmp_path: Path, change: tuple[str, str], code: str, head: str, tail: str):
     config, root = parse_config(GOOD.replace(*change), "run.yaml")
     with pytest.raises(RunConfigError) as caught:
