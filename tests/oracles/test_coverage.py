@@ -155,8 +155,9 @@ def written_fields():
 
 def choosable(key):
     """Whether the field can say more than one thing."""
-    options = all_fields()[key].type.options
-    return not (len(options) == 1 and isinstance(options[0], Words) and len(options[0].words) == 1)
+    type_ = all_fields()[key].type
+    options = type_.options
+    return type_.nullable or not (len(options) == 1 and isinstance(options[0], Words) and len(options[0].words) == 1)
 
 
 def without(data, path, key):
