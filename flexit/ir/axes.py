@@ -10,6 +10,7 @@ from flexit.ir.dims import Size
 from flexit.ir.edges import Axis
 from flexit.ir.ops.append import Append
 from flexit.ir.ops.downsample import Downsample
+from flexit.ir.ops.extent import Extent
 from flexit.ir.ops.given import Given
 from flexit.ir.ops.keep import Keep
 from flexit.ir.ops.mask import Mask, Piece
@@ -92,6 +93,20 @@ class AxisVocabulary(Vocabulary):
         op = RotaryTable(dim=dim, theta=theta)
         ids = axis.position_ids
         return self.hoist(op, [ids], (), make=lambda: self.write_many(op, ids, name="rotary"))
+
+    def key_ids(self, axis: Axis) -> Value:
+        """Position ids of all keys of ``axis``, ``i64[batch, total]``; those of cached ones are a state."""
+        ids = axis.position_ids
+        return self.hoist("key_ids", [ids], (), make=lambda: self.append(ids, axis, "rotary.position_ids", dim=1))
+
+    def extent(self, axis: Axis) -> Value:
+        """The largest position id of each row + 1, cached tokens counted: ``[batch, 1, 1]`` in fp32."""
+        ids, mask = self.key_ids(axis), axis.key_mask
+
+        def make() -> Value:
+            return self.reshape(self.cast(self.write(Extent(), ids, mask, name="extent"), "f32"), "=0", "=1", 1)
+
+        return self.hoist("extent", [ids, mask], (), make=make)
 
     # ---- states
 

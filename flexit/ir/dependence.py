@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flexit.ir.measure import distinct
 from flexit.ir.ops.op import Dependence
-from flexit.ir.program import Call, Region, Value, join
+from flexit.ir.program import Call, Node, Program, Region, Value, join
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ def _region(region: Region, inputs: tuple[Finding, ...], *, seq: str, path: str)
         finding = Finding(own, join(path, _block_of(region, node.path))) if own > worst.level else worst
         found |= dict.fromkeys(node.outputs, finding)
     return found
+
+
+def revises(program: Program) -> bool:
+    """Whether later tokens change what is computed for earlier ones, by an op that says so of itself."""
+    return any(isinstance(node, Node) and node.op.revises for region in distinct(program.root) for node in region.nodes)
 
 
 def _block_of(region: Region, path: str) -> str:

@@ -31,7 +31,7 @@ class Amount:
         rows: output rows of those matrices, each of which needs a scale.
         flops: matmul-class floating point operations.
         activations: float elements of all results.
-        cache_per_token: float elements that one more decoded token adds to the states of one sequence.
+        cache_per_token: fp32 elements (an id counts as two) that one more decoded token adds to the states of a row.
         cache_fixed: float elements of the states that do not grow, for one sequence.
         reads: elements of parameters, once for every op that reads them.
         largest: elements of the largest single parameter.
@@ -155,7 +155,8 @@ class Measures:
         if self.decoded is not None:
             new, every = self.decoded
             lengths |= {new: 0, every: tokens}
-        return product(state.type.dims, lambda dim: evaluate(dim, lengths))
+        words = 2 if state.type.dtype == "i64" else 1
+        return words * product(state.type.dims, lambda dim: evaluate(dim, lengths))
 
     def _activations(self, node: Node) -> int:
         if node.op.name in _VIEWS:

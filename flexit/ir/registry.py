@@ -27,7 +27,6 @@ LATER: dict[str, tuple[str, ...]] = {
     "Mask": ("prefix",),
     "Ids": ("non_pad_cumsum",),
     "Bias": ("alibi", "distance", "relative", "relative_global", "disentangled"),
-    "Scaling": ("linear", "dynamic", "ntk", "proportional", "yarn", "llama3", "longrope"),
 }  # fmt: skip
 """Kinds of the language that this build does not have yet, by family or trait; each is refused as *not yet*."""
 

@@ -94,7 +94,10 @@ class OrtSession(Stepwise):
         batch = next(iter(full.values())).shape[0]
         carried = {name for name, present in self._files[-1].states if name and present}
         return {
-            entry.name: np.zeros([_length(dim, axis, batch) for axis, dim in enumerate(entry.shape)], np.float32)
+            entry.name: np.zeros(
+                [_length(dim, axis, batch) for axis, dim in enumerate(entry.shape)],
+                np.int64 if entry.type == "tensor(int64)" else np.float32,
+            )
             for entry in self._decoder.get_inputs()
             if entry.name in carried
         }

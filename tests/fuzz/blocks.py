@@ -123,7 +123,9 @@ class BlockRules:
         silent = qk["norm"] is not None and not (qk["norm"].get("gain") or qk["norm"].get("bias"))
         self.say("FX0501", when=qk["gain"] != "shared" and (qk["over"] == "all" or silent))
         self.say("FX0511", when=b["scores"]["inverse_layer_scale"] and not place.layered)
-        self.say("FX0406", when=b["rotary"] is not None and b["rotary"]["theta"] <= 1)
+        if b["rotary"] is not None:
+            self.say("FX0406", when=b["rotary"]["theta"] <= 1)
+            self.scaling_alone(b["rotary"]["scaling"])
         if x is None:
             return None
         self.say("FX0403", when=b["head_dim"] is None and x.width % b["n_heads"])
@@ -153,6 +155,7 @@ class BlockRules:
         if b["rotary"] is not None:
             dim = b["rotary"]["dim"] or head_dim
             self.say("FX0405", when=dim % 2 or dim > head_dim)
+            self.scaling(b["rotary"], dim, head_dim)
         own = b["scores"]["bias"]
         self.say("FX0503", when=own is not None and place.shared is not None)
         if own is not None:
@@ -187,6 +190,29 @@ class BlockRules:
         self.norm(b["output"]["norm"], heads * v_dim, place.at("norm"))
         if b["output"]["gate"] is not None:
             self.linear(place, "gate_proj", (width, heads * v_dim), bias=False, role="gate")
+
+    def scaling(self, rotary: Data, dim: int, head_dim: int) -> None:
+        """What of a scaling goes by the channels of a head."""
+        scaling = rotary["scaling"]
+        if scaling is None:
+            return
+        self.say("FX0406", when=scaling["kind"] in ("dynamic", "ntk") and dim < 4)
+        if scaling["kind"] == "proportional":
+            self.say("FX0405", when=head_dim % 2)
+            self.say("FX0406", when=rotary["style"] == "interleaved")
+        if scaling["kind"] == "longrope":
+            self.say("FX0405", when={len(scaling["short_factor"]), len(scaling["long_factor"])} != {dim // 2})
+
+    def scaling_alone(self, scaling: Data | None) -> None:
+        """What its own fields show."""
+        if scaling is None:
+            return
+        self.say("FX0406", when=scaling.get("original_max_len", 2) < 2)
+        self.say("FX0406", when=scaling.get("low_freq_factor", 0) >= scaling.get("high_freq_factor", 1))
+        self.say("FX0406", when=scaling.get("beta_slow", 0) >= scaling.get("beta_fast", 1))
+        scales = [scaling.get("mscale"), scaling.get("mscale_all_dim")]
+        self.say("FX0511", when=(scales[0] is None) != (scales[1] is None))
+        self.say("FX0511", when=None not in scales and scaling["attention_factor"] is not None)
 
     def short_conv(self, b: Data, ports: Outputs, place: Place) -> Any:
         x = ports.get("x")

@@ -55,7 +55,16 @@ class Drawing:
         for name, entry in known.items():
             if (entry.required and name not in drawn) or self.rng.random() < (0.08 if name == "init" else often):
                 drawn[name] = self.field(entry)
+            elif name in drawn:
+                drawn[name] = self.varied(entry, drawn[name])
         return drawn
+
+    def varied(self, entry: Entry, value: Any) -> Any:
+        """A value that is kept, or a group with some of its fields drawn anew."""
+        groups = [option for option in entry.type.options if isinstance(option, GroupOf)]
+        if not groups or not isinstance(value, dict) or self.rng.random() < 0.25:
+            return value
+        return self.fields_of(groups[0].cls, fields(groups[0].cls), value)
 
     def field(self, entry: Entry) -> Any:
         """A value that the field's type takes."""
@@ -93,6 +102,8 @@ class Drawing:
             if (option.low is None or number > option.low or (number == option.low and not option.low_strict))
             and (option.high is None or number < option.high or (number == option.high and not option.high_strict))
         ]  # fmt: skip
+        if name == "theta" and self.rng.random() < 0.9:
+            return self.rng.choice([number for number in legal if number > 1])
         return self.rng.choice(legal or [option.low or 0])
 
     def kind(self, trait: type[Kind], *, among: list[str] | None = None) -> Any:

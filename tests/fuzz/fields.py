@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.fuzz.rulebook import GROUPS, KINDS, TRAITS, Entry, Field, kinds_of
+from tests.fuzz.rulebook import GROUPS, KINDS, TRAITS, Entry, Field, entry_of, kinds_of
 
 Data = dict[str, Any]
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -113,7 +113,7 @@ def kind_faults(trait: str, value: Any, *, named: bool) -> Iterator[str]:
     elif value["kind"] not in kinds_of(trait):
         yield "FX0204"
     else:
-        yield from group_faults(KINDS[value["kind"]], value, named=named)
+        yield from group_faults(entry_of(trait, value["kind"]), value, named=named)
 
 
 def group_faults(entry: Entry, value: Data, *, named: bool = False) -> Iterator[str]:
@@ -139,7 +139,7 @@ def complete(value: Any, types: tuple[str, ...]) -> Any:
         return filled(GROUPS[option], value)
     if option in TRAITS:
         mapping = {"kind": value} if isinstance(value, str) else value
-        return {"kind": mapping["kind"], **filled(KINDS[mapping["kind"]], mapping)}
+        return {"kind": mapping["kind"], **filled(entry_of(option, mapping["kind"]), mapping)}
     if option.startswith("map(") and option != "map(Block)":
         return {name: complete(entry, tuple(option[4:-1].split("|"))) for name, entry in value.items()}
     return value
@@ -192,7 +192,8 @@ def _fields_of(base: Data, types: tuple[str, ...]) -> Callable[[str], Field]:
         if option in GROUPS:
             return lambda name, fields=GROUPS[option].fields: fields.get(name, unknown)
         if option in TRAITS and base.get("kind") in kinds_of(option):
-            return lambda name, fields=KINDS[base["kind"]].fields: fields.get(name, unknown)
+            known = entry_of(option, base["kind"]).fields
+            return lambda name, known=known: known.get(name, unknown)
         if option.startswith("map("):
             value = Field(tuple(option[4:-1].split("|")), None)
             return lambda _, value=value: value

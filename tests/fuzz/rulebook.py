@@ -141,6 +141,36 @@ Rotary:
   theta float>0 10000.0
   style half|interleaved "half"
   dim int>=2 inferred
+  scaling Scaling|null null
+Scaling.linear: Scaling
+  factor float>0 required
+dynamic: Scaling
+  factor float>0 required
+  original_max_len int>=1 required
+ntk: Scaling
+  alpha float>0 required
+proportional: Scaling
+  factor float>0 1.0
+yarn: Scaling
+  factor float>=1 required
+  original_max_len int>=1 required
+  beta_fast float>0 32.0
+  beta_slow float>0 1.0
+  truncate bool true
+  attention_factor float>0 inferred
+  mscale float>0|null null
+  mscale_all_dim float>0|null null
+llama3: Scaling
+  factor float>0 required
+  low_freq_factor float>0 required
+  high_freq_factor float>0 required
+  original_max_len int>=1 required
+longrope: Scaling
+  short_factor list(float>0) required
+  long_factor list(float>0) required
+  original_max_len int>=1 required
+  factor float>=1 required
+  attention_factor float>0 inferred
 t5: Bias
   n_buckets int>=2 32
   max_distance int>=2 128
@@ -365,7 +395,7 @@ def _entry(chunk: str) -> Entry:
 
 
 ENTRIES = {
-    entry.name: entry for entry in (_entry(chunk) for chunk in re.split(r"\n(?=\w+:)", (TEXT + DOCUMENT).strip()))
+    entry.name: entry for entry in (_entry(chunk) for chunk in re.split(r"\n(?=[\w.]+:)", (TEXT + DOCUMENT).strip()))
 }
 KINDS = {name: entry for name, entry in ENTRIES.items() if entry.traits}
 GROUPS = {name: entry for name, entry in ENTRIES.items() if not entry.traits}
@@ -373,4 +403,9 @@ TRAITS = {trait for entry in KINDS.values() for trait in entry.traits}
 
 
 def kinds_of(trait: str) -> list[str]:
-    return [name for name, entry in KINDS.items() if trait in entry.traits]
+    return [name.rpartition(".")[2] for name, entry in KINDS.items() if trait in entry.traits]
+
+
+def entry_of(trait: str, kind: str) -> Entry:
+    """A kind that has a trait; where two families have a kind of one name, the later is listed below its own."""
+    return KINDS.get(f"{trait}.{kind}") or KINDS[kind]

@@ -60,6 +60,8 @@ def check_rotary(rotary: Rotary, head_dim: int, *, written: bool) -> Iterator[Fa
             expected="an even number, since rotary turns channels in pairs", found=f"{dim}{because}",
             cure=f"make head_dim even, or {cure}" if dim > 2 else cure,
         )  # fmt: skip
+    else:
+        yield from rotary.check_scaling(head_dim)
 
 
 def check_cross(block: Block, memory: Sequence, *, rotary: bool, bias: bool, mask: bool) -> Iterator[Fault]:

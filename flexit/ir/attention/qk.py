@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from flexit.ir.attention.projections import channels, joined, split
 from flexit.ir.block import Fault, Norm
-from flexit.ir.edges import Axis
+from flexit.ir.dims import fixed
 from flexit.ir.language import Group
 from flexit.ir.program import Value
-from flexit.ir.rotary import Rotary
+from flexit.ir.rotary import Rotary, Rotation, Table
 
 if TYPE_CHECKING:
     from flexit.ir.expander import Expander
@@ -64,22 +64,28 @@ class Qk(Group):
                 found=self.gain, cure=f"delete qk.gain, or write {cure}",
             )  # fmt: skip
 
-    def heads(
-        self, e: Expander, h: Value, name: str, *, heads: int, axis: Axis, rotary: Rotary | None
-    ) -> Value:  # fmt: skip
-        """Heads of q or k, normed (with parameters at ``name``) and rotated: ``[batch, heads, seq, head_dim]``."""
-        late = self.at == "after_rotary"
-        if not late:
-            h = self._over_all(e, h, name)
+    def heads(self, e: Expander, h: Value, name: str, *, heads: int) -> Value:
+        """Heads of q or k, normed (with parameters at ``name``) if that comes before the rotation:
+        ``[batch, heads, seq, head_dim]``.
+        """
+        early = self.at == "before_rotary"
+        h = self._over_all(e, h, name) if early else h
         h = e.reshape(h, "=0", "=1", heads, channels(h) // heads)
-        if not late:
-            h = self._per_head(e, h, name)
-        h = e.permute(h, 0, 2, 1, 3)
-        if rotary is not None:
-            h = _rotated(e, h, axis, rotary=rotary)
-        if late and self.over == "all":
-            h = split(e, self._over_all(e, joined(e, h), name), heads)
-        return self._per_head(e, h, name) if late else h
+        return e.permute(self._per_head(e, h, name) if early else h, 0, 2, 1, 3)
+
+    def turned(
+        self, e: Expander, h: Value, name: str, *, rotation: Rotation | None, table: Table | None = None
+    ) -> Value:
+        """Heads rotated, by another table than that of this step's tokens if one is given, then normed if that comes
+        last.
+        """
+        if rotation is not None:
+            h = rotation.turned(e, h, table)
+        if self.at == "before_rotary":
+            return h
+        if self.over == "all":
+            h = split(e, self._over_all(e, joined(e, h), name), fixed(h.dims[1]))
+        return self._per_head(e, h, name)
 
     def _over_all(self, e: Expander, h: Value, name: str) -> Value:
         """All heads normed at once, where that is asked for: ``[batch, seq, heads * head_dim]``."""
@@ -115,8 +121,3 @@ def _own_gains(e: Expander, norm: Norm, h: Value, *, name: str, heads_at: int) -
     if bias:
         y = e.add(y, per_head("bias", width, "bias"))
     return e.like(y, h) if wide else y
-
-
-def _rotated(e: Expander, h: Value, axis: Axis, *, rotary: Rotary) -> Value:
-    dim = rotary.dim or channels(h)
-    return e.rotate(h, e.rotary(axis, dim=dim, theta=rotary.theta), dim=dim, style=rotary.style)

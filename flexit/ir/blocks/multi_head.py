@@ -34,12 +34,15 @@ class MultiHead(Mixer, kind="multi_head"):
     examples = (
         {
             "kind": "multi_head", "n_heads": 2, "mask": "causal", "bias": True, "dropout": 0.1, "clip_qkv": 1.5,
-            "output": {"gate": "sigmoid"},
+            "output": {"gate": "sigmoid"}, "rotary": {},
         },
         {
             "kind": "multi_head", "n_heads": 4, "n_kv_heads": 2, "head_dim": 6, "v_head_dim": 5,
-            "rotary": {"dim": 4}, "mask": {"kind": "causal", "window": 3},
-            "qk": {"norm": "rms_norm", "gain": "per_head"},
+            "rotary": {"dim": 4, "scaling": {
+                "kind": "longrope", "short_factor": [1.0, 1.5], "long_factor": [2.0, 6.0], "original_max_len": 16,
+                "factor": 4.0,
+            }},
+            "mask": {"kind": "causal", "window": 3}, "qk": {"norm": "rms_norm", "gain": "per_head"},
             "scores": {"softcap": 2.0, "sinks": "learned", "temperature": {"scale": 0.5, "floor": 2}},
         },
         {
@@ -141,15 +144,19 @@ class MultiHead(Mixer, kind="multi_head"):
         q = self._clipped(e, self._project_q(e, x.x, heads))
         k = self._clipped(e, self._project_k(e, source.x, heads))
         v = self._clipped(e, e.linear(source.x, heads.n_kv_heads * heads.v_head_dim, "v_proj", bias=bias.v))
-        q = self.qk.heads(e, q, "q_norm", heads=heads.n_heads, axis=x.axis, rotary=self.rotary)
-        q = self.scores.tempered(e, q, x.axis)
-        k = self.qk.heads(e, k, "k_norm", heads=heads.n_kv_heads, axis=x.axis, rotary=self.rotary)
-        v = split(e, v, heads.n_kv_heads)
         causal = not cross and heads.causal
+        rotation = None if self.rotary is None else self.rotary.rotation(e, x.axis, heads.head_dim, causal=causal)
+        q = self.qk.heads(e, q, "q_norm", heads=heads.n_heads)
+        q = self.scores.tempered(e, self.qk.turned(e, q, "q_norm", rotation=rotation), x.axis)
+        k = self.qk.heads(e, k, "k_norm", heads=heads.n_kv_heads)
+        late = None if rotation is None else rotation.keys
+        k = self.qk.turned(e, k, "k_norm", rotation=rotation) if late is None else k
+        v = split(e, v, heads.n_kv_heads)
         if cross:
             k, v = e.keep(k, source.axis, "key"), e.keep(v, source.axis, "value")
         elif causal:
             k, v = e.append(k, x.axis, "key", dim=2), e.append(v, x.axis, "value", dim=2)
+        k = k if late is None else self.qk.turned(e, k, "k_norm", rotation=rotation, table=late)
         mask = e.mask(source.axis, () if cross else tuple(heads.mask.pieces()), causal=causal)
         terms = Terms() if cross else self._terms(e, x, heads, q=q, k=k)
         y = self.scores.mixed(

@@ -31,6 +31,8 @@ class Op:
     """A primitive op; attributes are dataclass fields. Subclasses are final."""
 
     name: ClassVar[str]
+    revises: ClassVar[bool] = False
+    """Whether its result for a row changes when later tokens arrive, so that states hold what a whole run would not."""
 
     def infer(self, *inputs: Type | None) -> tuple[Type, ...]:
         """Types of the results.

@@ -254,7 +254,8 @@ def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype,
 
 
 def empty_state(state: State, batch: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros of a state's shape with a past of length 0."""
+    """Zeros of a state's shape with a past of length 0; ``dtype`` is that of its numbers, if they are no ids."""
+    dtype = dtype if state.type.dtype == "f32" else torch.int64
     lengths = {name: 0 for dim in state.type.dims for name in symbols(dim)} | {"batch": batch}
     return torch.zeros([evaluate(dim, lengths) for dim in state.type.dims], dtype=dtype, device=device)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flexit.ir.dependence import revises
 from flexit.ir.dims import Dim, Size
 from flexit.ir.program import Program
 from flexit.runtime.proof.grid import Case
@@ -107,8 +108,24 @@ class Decoded:
         return greedy(self.found[chosen], self.expected[chosen], tolerance)
 
 
-def cached(session: Session, inputs: Mapping[str, Array], *, case: Case, full: Array) -> Decoded:
-    """A cached run (prefill of the past, then the new tokens) beside the logits of a whole run ``full``."""
+def cached(
+    program: Program, sessions: tuple[Session, Session], inputs: Mapping[str, Array], *, case: Case
+) -> Decoded:  # fmt: skip
+    """A cached run (prefill of the past, then the new tokens) of the first session beside a whole run of the second;
+    beside a cached one where later tokens change what a whole run says of earlier ones.
+    """
+    session, reference = sessions
+    found, at = _stepped(session, inputs, case)
+    if revises(program):
+        expected, _ = _stepped(reference, inputs, case)
+    else:
+        expected = reference.run(inputs)["logits"][:, at]
+    _, mask = session.interface.require_decoded()
+    return Decoded(found, expected, inputs[mask.name][:, at] != 0)
+
+
+def _stepped(session: Session, inputs: Mapping[str, Array], case: Case) -> tuple[Array, Array]:
+    """Scores of a prefill and a step, and their slots."""
     ids, mask = session.interface.require_decoded()
     beside = session.interface.taken_beside(inputs)
     others = {name: array for name, array in inputs.items() if name not in (ids.name, mask.name, *beside)}
@@ -122,8 +139,7 @@ def cached(session: Session, inputs: Mapping[str, Array], *, case: Case, full: A
     if first < tokens.shape[1]:
         scores.append(session.step(tokens[:, first:], valid[:, first:], others=late))
         places.append(np.arange(first, tokens.shape[1]))
-    found, at = np.concatenate(scores, axis=1), np.concatenate(places)
-    return Decoded(found, full[:, at], valid[:, at] != 0)
+    return np.concatenate(scores, axis=1), np.concatenate(places)
 
 
 def greedy(found: Array, expected: Array, tolerance: float) -> Tokens:

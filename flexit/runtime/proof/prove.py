@@ -185,11 +185,11 @@ class _Run:
         return found, differ
 
     def _compared(self, case: Case, inputs: Mapping[str, Array]) -> _Outcome:
-        errors = whole(self.program, (self.session, self.subject.reference), inputs)
+        sessions = (self.session, self.subject.reference)
+        errors = whole(self.program, sessions, inputs)
         if self.program.decoded is None or case.placed:  # sessions count position ids themselves when they decode
             return _Outcome(errors, np.zeros_like(errors), None)
-        full = self.subject.reference.run(inputs)["logits"]
-        decoded = cached(self.session, inputs, case=case, full=full)
+        decoded = cached(self.program, sessions, inputs, case=case)
         return _Outcome(errors, errors_by_row(decoded.found, decoded.expected, decoded.unpadded), decoded)
 
     def _close(self, inputs: Mapping[str, Array]) -> Array:

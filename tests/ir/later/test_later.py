@@ -27,13 +27,11 @@ EXPECTED = {
     "electra": {},
     "gemma2": {},
     "gpt-oss": {
-        f"{ATTENTION}.rotary.scaling": "scaling",
         "blocks.decoder.layer.feed_forward.router.score": "none",
         "blocks.decoder.layer.feed_forward.router.after_top_k": "after_top_k",
         "blocks.decoder.layer.feed_forward.expert.clamp": "clamp",
     },
     "joined-encoders": {"blocks.both": "concat"},
-    "llama3": {f"{ATTENTION}.rotary.scaling": "scaling"},
     "memory-tokens": {
         "blocks.memory": "learned_tokens", "blocks.joined": "concat", "blocks.words": "slice",
     },
@@ -88,7 +86,7 @@ def test_every_kind_of_the_language_is_built_or_for_later():
     for family in families():
         for kind in LANGUAGE.get(family.family, ()):
             assert ((family.family, kind) in built) != (kind in registry.later(family)), kind
-    assert set(LANGUAGE) - {"group", "Scaling"} <= {family.family for family in families()}
+    assert set(LANGUAGE) - {"group"} <= {family.family for family in families()}
 
 
 def test_nothing_is_built_that_the_language_lacks():

@@ -7,6 +7,7 @@ import numpy as np
 
 from tests.oracles.reference.edges import Sequence
 from tests.oracles.reference.numbers import linear, normed, softmax
+from tests.oracles.reference.scaling import frequencies
 
 
 def multi_head(run, f, path, ports):
@@ -145,17 +146,23 @@ class OfHead:
 
 
 def turned(rotary, h, axis):
-    """Channel pair i of the first ``dim`` channels turns by p * theta^(-2i/dim)."""
-    dim = rotary.get("dim", h.shape[-1])
+    """Channel pairs turn by p times their frequency, which a scaling may change by the row's length."""
+    head_dim = h.shape[-1]
+    dim = rotary.get("dim", head_dim)
     theta, style = rotary.get("theta", 10000.0), rotary.get("style", "half")
+    scaling = rotary.one("scaling", "Scaling", None)
+    spread = head_dim if scaling is not None and scaling.kind == "proportional" else dim
     result = h.copy()
-    for row, slot, head in np.ndindex(h.shape[:3]):
-        for pair in range(dim // 2):
-            one, two = (pair, pair + dim // 2) if style == "half" else (2 * pair, 2 * pair + 1)
-            angle = int(axis.position[row, slot]) * theta ** (-2.0 * pair / dim)
-            a, b = h[row, slot, head, one], h[row, slot, head, two]
-            result[row, slot, head, one] = a * math.cos(angle) - b * math.sin(angle)
-            result[row, slot, head, two] = a * math.sin(angle) + b * math.cos(angle)
+    for row in range(h.shape[0]):
+        unpadded = axis.position[row][axis.mask[row]]
+        turns, size = frequencies(scaling, theta, dim, head_dim=head_dim, n=max(unpadded, default=-1) + 1)
+        for slot, head in np.ndindex(h.shape[1:3]):
+            for pair, turn in enumerate(turns):
+                one, two = (pair, pair + spread // 2) if style == "half" else (2 * pair, 2 * pair + 1)
+                angle = int(axis.position[row, slot]) * turn
+                a, b = h[row, slot, head, one], h[row, slot, head, two]
+                result[row, slot, head, one] = size * (a * math.cos(angle) - b * math.sin(angle))
+                result[row, slot, head, two] = size * (a * math.sin(angle) + b * math.cos(angle))
     return result
 
 

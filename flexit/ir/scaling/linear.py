@@ -1,0 +1,19 @@
+"""``linear``: position interpolation (Chen et al. 2023)."""
+
+from __future__ import annotations
+
+from flexit.ir.language import PositiveFloat
+from flexit.ir.scaling.base import Scaling, plain
+
+
+class Linear(Scaling, kind="linear"):
+    """Every frequency / factor."""
+
+    examples = ({"kind": "linear", "factor": 4.0},)
+
+    factor: PositiveFloat
+    """How many times longer texts become."""
+
+    def frequencies(self, *, theta: float, dim: int, head_dim: int) -> list[float]:
+        del head_dim
+        return [frequency / self.factor for frequency in plain(theta, dim)]

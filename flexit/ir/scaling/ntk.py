@@ -1,0 +1,26 @@
+"""``ntk``: a larger theta at every length (Hunyuan)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flexit.ir.block import Fault
+from flexit.ir.language import PositiveFloat
+from flexit.ir.scaling.base import Scaling, plain, too_narrow
+
+
+class Ntk(Scaling, kind="ntk"):
+    """theta * alpha^(dim / (dim - 2)) in place of theta."""
+
+    examples = ({"kind": "ntk", "alpha": 50.0},)
+
+    alpha: PositiveFloat
+    """How many times slower the last channel pair turns."""
+
+    def check_for(self, *, dim: int, head_dim: int, style: str) -> Iterator[Fault]:
+        del head_dim, style
+        yield from too_narrow(dim)
+
+    def frequencies(self, *, theta: float, dim: int, head_dim: int) -> list[float]:
+        del head_dim
+        return plain(theta * self.alpha ** (dim / (dim - 2)), dim)
