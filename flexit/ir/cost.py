@@ -10,6 +10,7 @@ from flexit.errors import UserError
 from flexit.ir.compile import compile_spec
 from flexit.ir.measure import NOTHING, Amount, Measures, distinct
 from flexit.ir.ops.binary import Binary
+from flexit.ir.ops.bucket import Bucket
 from flexit.ir.ops.embedding import Embedding
 from flexit.ir.ops.parameter import Parameter
 from flexit.ir.program import Call, Node, Param, Program, Region, Value, join
@@ -128,7 +129,7 @@ def position_limit(program: Program) -> int | None:
 
 
 def _position_limits(region: Region) -> Iterator[int]:
-    """Rows of each table of positions, less what is added to every position id."""
+    """Rows of each table of positions, less what is added to every position id; of distances that are not clipped."""
     nodes = [node for node in region.nodes if isinstance(node, Node)]
     added = {
         node.output: int(node.op.scalar)
@@ -141,6 +142,8 @@ def _position_limits(region: Region) -> Iterator[int]:
             ids = node.inputs[0]
             assert ids is not None
             yield node.op.rows - added.get(ids, 0)
+        if isinstance(node.op, Bucket) and node.op.kind == "exact":
+            yield node.op.max_distance + 1
 
 
 def _is_position(weight: Param | Value) -> bool:

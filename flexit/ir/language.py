@@ -139,6 +139,19 @@ InferredInt = Annotated[PositiveInt | None, INFERRED]
 InferredBool = Annotated[bool | None, INFERRED]
 
 
+def distinct(words: list[Any]) -> list[Any]:
+    """The words of a set, in the order in which they are written.
+
+    Raises:
+        PydanticCustomError: one of them comes twice, or there is none.
+    """
+    if len(set(words)) != len(words):
+        raise PydanticCustomError("word_twice", "a word twice in a set", {})
+    if not words:
+        raise PydanticCustomError("empty_set", "an empty set", {})
+    return words
+
+
 def is_inferred(cls: type[Group], name: str) -> bool:
     """Whether a field that is not written gets its value from elsewhere."""
     return INFERRED in cls.model_fields[name].metadata

@@ -26,7 +26,6 @@ LATER: dict[str, tuple[str, ...]] = {
     "Norm": ("std_norm", "dynamic_tanh"),
     "Mask": ("prefix",),
     "Ids": ("non_pad_cumsum",),
-    "Bias": ("alibi", "distance", "relative", "relative_global", "disentangled"),
 }  # fmt: skip
 """Kinds of the language that this build does not have yet, by family or trait; each is refused as *not yet*."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fuzz.edges import Edge, Findings, Outputs, Param, Place, Table
+from tests.fuzz.edges import Attention, Edge, Findings, Outputs, Param, Place, Table
+from tests.fuzz.score_bias import BiasRules
 
 Data = dict[str, Any]
 PLACES = {"pre": ["input"], "post": ["residual"], "sandwich": ["input", "output"], "reordered": ["output"]}
 
 
-class BlockRules:
+class BlockRules(BiasRules):
     """Rules by kind: each method takes the block with its defaults, its wired ports and its place.
 
     A port whose edge is not known, because what makes it is wrong itself, is None.
@@ -158,18 +159,22 @@ class BlockRules:
             self.scaling(b["rotary"], dim, head_dim)
         own = b["scores"]["bias"]
         self.say("FX0503", when=own is not None and place.shared is not None)
+        reader = self._reader(b, x, causal=causal)
         if own is not None:
-            self.t5(own, two_sided=not causal)
-            self.param(place, "score_bias.weight", "score_bias", own["n_buckets"], b["n_heads"])
+            self.bias(own, reader, place.at("score_bias"))
         if place.shared is not None:
-            place.shared.readers.add((b["n_heads"], causal))
+            place.shared.readers.add(reader)
+        read = own or (place.shared.bias if place.shared is not None else None)
+        if read is not None:
+            self.projections(read, reader, place)
 
-    def t5(self, bias: Data, *, two_sided: bool) -> None:
-        """The buckets that are one distance each must be fewer than ``max_distance``."""
-        sided = two_sided if bias["two_sided"] is None else bias["two_sided"]
-        buckets = bias["n_buckets"]
-        self.say("FX0507", when=sided and (buckets % 2 or buckets < 4))
-        self.say("FX0507", when=bias["max_distance"] <= (buckets // 2 if sided else buckets) // 2)
+    def _reader(self, b: Data, x: Edge, *, causal: bool) -> Attention:
+        head_dim, bias = b["head_dim"] or x.width // b["n_heads"], b["bias"]
+        return Attention(
+            heads=b["n_heads"], groups=b["n_kv_heads"] or b["n_heads"], head_dim=head_dim,
+            v_dim=b["v_head_dim"] or head_dim, width=x.width, causal=causal, sinks=b["scores"].get("sinks") is not None,
+            biased=(bias["q"], bias["k"]) if isinstance(bias, dict) else (bias, bias),
+        )  # fmt: skip
 
     def _attention_params(self, b: Data, width: int, memory: int, *, place: Place) -> None:
         heads, groups = b["n_heads"], b["n_kv_heads"] or b["n_heads"]

@@ -10,6 +10,7 @@ from typing import Any
 from tests.fuzz.blocks import BlockRules, Data
 from tests.fuzz.edges import Each, Outputs, Place, SharedBias
 from tests.fuzz.fields import MergeRefused, complete, kind_faults, merged
+from tests.fuzz.score_bias import needs
 
 SUBLAYERS = ("attention", "cross_attention", "feed_forward")
 SIDE_BY_SIDE = (["input"], ["input", "output"])
@@ -183,10 +184,9 @@ class CompositeRules(BlockRules):
         if bias is None or not known:
             return
         self.say("FX0503", when=not bias.readers)
-        self.say("FX0507", when=len(bias.readers) > 1)
-        for heads, causal in bias.readers:
-            self.t5(bias.bias, two_sided=not causal)
-            self.param(place, "score_bias.weight", "score_bias", bias.bias["n_buckets"], heads)
+        self.say("FX0507", when=len({needs(bias.bias, reader) for reader in bias.readers}) > 1)
+        for reader in bias.readers:
+            self.bias(bias.bias, reader, place.at("score_bias"))
 
 
 # ---- which layer gets what

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from flexit.ir.annotations import (
@@ -33,6 +34,8 @@ WIDTHS = ("d_model", "d_out", "width")
 """Wiring: fields that say the width of an edge, which should often be that of the others."""
 OPTIONAL = 0.18
 """How often a field that could be left out is written."""
+CHOICE = 0.4
+"""The same, of a field that leads to a choice among kinds that are no blocks: there is more to try below it."""
 
 
 class Drawing:
@@ -53,7 +56,8 @@ class Drawing:
         drawn = dict(start)
         often = OPTIONAL if len(known) > 4 else 2.5 * OPTIONAL
         for name, entry in known.items():
-            if (entry.required and name not in drawn) or self.rng.random() < (0.08 if name == "init" else often):
+            chance = 0.08 if name == "init" else CHOICE if _leads_to_kinds(entry) else often
+            if (entry.required and name not in drawn) or self.rng.random() < chance:
                 drawn[name] = self.field(entry)
             elif name in drawn:
                 drawn[name] = self.varied(entry, drawn[name])
@@ -122,6 +126,26 @@ class Drawing:
     def init(self) -> Data:
         roles = self.rng.sample(ROLES, self.rng.randint(1, 2))
         return {role: self.kind(Init) for role in roles}
+
+
+@cache
+def extent(cls: type[Group]) -> int:
+    """How many fields there are to try in a class, its groups and the kinds that it asks for, blocks left out."""
+    known = as_slot(cls) if issubclass(cls, Kind) else fields(cls)
+    inner = [option for entry in known.values() for option in entry.type.options]
+    groups = [option.cls for option in inner if isinstance(option, GroupOf)]
+    asked = [option.trait for option in inner if isinstance(option, KindOf) and not issubclass(option.trait, Block)]
+    kinds = [kind for trait in asked if names(trait, trait) for kind in subclasses(trait) if kind.kind]
+    return len(known) + sum(map(extent, [*groups, *kinds]))
+
+
+def _leads_to_kinds(entry: Entry) -> bool:
+    """Whether a field, or one of its group, asks for a kind of a family of its own."""
+    return any(
+        (isinstance(option, KindOf) and not issubclass(option.trait, Block))
+        or (isinstance(option, GroupOf) and any(map(_leads_to_kinds, fields(option.cls).values())))
+        for option in entry.type.options
+    )
 
 
 def subclasses(cls: type[Kind]) -> list[type[Kind]]:

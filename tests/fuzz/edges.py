@@ -43,12 +43,26 @@ class Param:
     layered: bool
 
 
+@dataclass(frozen=True)
+class Attention:
+    """Self-attention that reads a score bias; ``biased`` is of its query and key projections."""
+
+    heads: int
+    groups: int
+    head_dim: int
+    v_dim: int
+    width: int
+    causal: bool
+    sinks: bool
+    biased: tuple[bool, bool]
+
+
 @dataclass
 class SharedBias:
-    """A stack's bias and who reads it: (heads, causal)."""
+    """A stack's bias and who reads it."""
 
     bias: dict[str, Any]
-    readers: set[tuple[int, bool]] = field(default_factory=set)
+    readers: set[Attention] = field(default_factory=set)
 
 
 @dataclass(frozen=True)

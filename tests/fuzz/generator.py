@@ -19,7 +19,7 @@ from flexit.ir.inputs import Input
 from flexit.ir.language import Kind
 from flexit.ir.registry import names
 from tests.fuzz.damage import damaged
-from tests.fuzz.drawing import Data, Drawing, block_class, is_varied
+from tests.fuzz.drawing import Data, Drawing, block_class, extent, is_varied
 from tests.fuzz.edges import Each, Edge, Place, Table
 from tests.fuzz.fields import kind_faults
 from tests.fuzz.growing import TRIES, Scope
@@ -76,7 +76,7 @@ class Builder:
                 for option in entry.type.options
             )
             if x.type in main.types and not main.variadic and (depth > 0 or not nests):
-                found += [kind] * (3 if nests or cls.region else 1)
+                found += [kind] * (3 if nests else min(10, 1 + extent(cls) // 5))
         return found
 
     def fits(self, block: Any, ports: dict[str, Any], *, keep: bool = False) -> bool:

@@ -171,10 +171,34 @@ longrope: Scaling
   original_max_len int>=1 required
   factor float>=1 required
   attention_factor float>0 inferred
+alibi: Bias
+  bias_max float>0 8.0
+  scaled bool false
+  round bf16|null null
 t5: Bias
   n_buckets int>=2 32
   max_distance int>=2 128
   two_sided bool inferred
+distance: Bias
+  max_distance int>=1 required
+  per_head bool true
+  two_sided bool inferred
+relative: Bias
+  max_distance int>=1 required
+  per_head bool false
+  scaled bool true
+  values bool false
+  two_sided bool inferred
+relative_global: Bias
+  max_len int>=1 required
+  per_head bool true
+  two_sided bool inferred
+disentangled: Bias
+  terms set(c2p,p2c) ["c2p","p2c"]
+  n_buckets int>=2 required
+  max_distance int>=2 required
+  share_projections bool true
+  norm Norm|null null
 
 mlp: Block FeedForward | x=sequence > sequence
   d_ff int>=1 required

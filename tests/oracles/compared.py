@@ -12,11 +12,11 @@ from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import build, fill
 from flexit.runtime.proof.compare import relative_error
 from flexit.runtime.proof.stress import stress_weights
-from tests.oracles.cases import attention, blocks, layers, scaling
+from tests.oracles.cases import attention, blocks, layers, scaling, score_bias
 from tests.oracles.cases.case import LENGTH, ROWS, VOCAB, Case
 from tests.oracles.reference.model import interpret
 
-CASES = [*attention.CASES, *blocks.CASES, *layers.CASES, *scaling.CASES]
+CASES = [*attention.CASES, *blocks.CASES, *layers.CASES, *scaling.CASES, *score_bias.CASES]
 assert len({case.name for case in CASES}) == len(CASES), "two cases of one name"
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
 
 from flexit.ir.block import Fault, Norm
 from flexit.ir.edges import Sequence
-from flexit.ir.language import INFERRED
+from flexit.ir.language import INFERRED, distinct
 from flexit.ir.program import Value
 
 if TYPE_CHECKING:
@@ -24,14 +23,6 @@ Place = Literal["input", "output", "residual"]
 NAMED: dict[str, tuple[Place, ...]] = {
     "pre": ("input",), "post": ("residual",), "sandwich": ("input", "output"), "reordered": ("output",),
 }  # fmt: skip
-
-
-def distinct(words: list[Any]) -> list[Any]:
-    if len(set(words)) != len(words):
-        raise PydanticCustomError("word_twice", "a word twice in a set", {})
-    if not words:
-        raise PydanticCustomError("empty_set", "an empty set", {})
-    return words
 
 
 Placement = Annotated[

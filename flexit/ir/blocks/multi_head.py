@@ -96,6 +96,8 @@ class MultiHead(Mixer, kind="multi_head"):
 
     def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
         norm = {"q_norm": self.qk.norm, "k_norm": self.qk.norm, "norm": self.after_heads.norm}.get(path[0])
+        if path[0] == "score_bias":
+            return None if self.scores.bias is None else self.scores.bias.child(path[1:])
         return (norm, path[1:]) if norm is not None else super().child(path)
 
     def check(self) -> Iterator[Fault]:

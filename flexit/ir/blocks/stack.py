@@ -77,6 +77,8 @@ class Stack(Block, kind="stack"):
     def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
         if path[0] == "layers":
             return self.plan.layer(int(path[1])), path[2:]
+        if path[0] == "score_bias":
+            return None if self.score_bias is None else self.score_bias.child(path[1:])
         norm = self._norm() if path[0] == "final_norm" else None
         return (norm, path[1:]) if norm is not None else None
 
@@ -221,7 +223,7 @@ class Stack(Block, kind="stack"):
         if len(needs) > 1:
             e.refuse(self, Fault(
                 code="FX0507", field="score_bias", message="readers of one shared bias differ",
-                expected="one number of heads and one kind of mask in all layers", found=", ".join(needs),
+                expected="the same heads and mask in all layers that read it", found="; ".join(needs),
                 cure="give each attention its own scores.bias",
             ))  # fmt: skip
         e.refuse(self, *shared.faults())

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from flexit.ir.block import Block, Fault, FeedForward, Inferred, Mixer, Norm, Port, Surroundings
-from flexit.ir.blocks._residual import Placement, check_placement, distinct, places
+from flexit.ir.blocks._residual import Placement, check_placement, places
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
-from flexit.ir.language import INFERRED, Probability
+from flexit.ir.language import INFERRED, Probability, distinct
 from flexit.ir.program import Value
 from flexit.ir.residual_form import Branches, ResidualForm, Sequential
 

@@ -10,13 +10,16 @@ from flexit.ir.types import Type, require
 
 Function = Literal[
     "gelu", "gelu_tanh", "silu", "relu", "relu2", "quick_gelu", "tanh", "sigmoid", "exp", "log", "neg", "sqrt", "sin",
-    "cos", "floor",
+    "cos", "floor", "round_bf16",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unary(Op):
-    """``x -> same``. ``gelu`` is the exact form (erf), ``quick_gelu`` x * sigmoid(1.702 x), ``relu2`` relu(x)^2."""
+    """``x -> same``. ``gelu`` is the exact form (erf), ``quick_gelu`` x * sigmoid(1.702 x), ``relu2`` relu(x)^2.
+
+    ``round_bf16`` rounds to the precision of bf16 and stays in the dtype of x.
+    """
 
     name: ClassVar[str] = "unary"
     fn: Function

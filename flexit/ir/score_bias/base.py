@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from flexit.ir.block import Fault
+from flexit.ir.block import Block, Fault
 from flexit.ir.edges import Axis
 from flexit.ir.language import Kind
 from flexit.ir.masks import Mask
@@ -32,6 +32,11 @@ class Heads:
     width: int
     mask: Mask
     sinks: bool
+
+    @property
+    def queries_per_key(self) -> int:
+        """Query heads that share a key head."""
+        return self.n_heads // self.n_kv_heads
 
     @property
     def causal(self) -> bool:
@@ -86,6 +91,14 @@ class Terms:
 class Bias(Kind, family="Bias", package="flexit.ir.score_bias"):
     """A term added to attention scores, by the signed distance d = k - q in ranks."""
 
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    """Tiny instances, as written, that the conformance tests run end to end."""
+
+    def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
+        """Like :meth:`Block.child`, for a parameter path below ``score_bias``."""
+        nested = getattr(self, path[0], None)
+        return (nested, path[1:]) if isinstance(nested, Block) else None
+
     def check_for(self, heads: Heads) -> Iterator[Fault]:
         """Faults that show once an attention that reads it is known; fields are those of the bias."""
         del heads
@@ -96,7 +109,7 @@ class Bias(Kind, family="Bias", package="flexit.ir.score_bias"):
         return (f"{heads.n_heads} heads", "causal" if heads.causal else "full")
 
     def prepare(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
-        """What does not depend on queries and keys (tables, buckets), made first; :meth:`terms` does the rest.
+        """What does not depend on queries and keys (tables, buckets), made first; :meth:`added` does the rest.
 
         A stack that owns a bias prepares it once for all of its layers.
 
@@ -107,7 +120,7 @@ class Bias(Kind, family="Bias", package="flexit.ir.score_bias"):
         """
         raise NotImplementedError
 
-    def terms(self, e: Expander, prepared: tuple[Value, ...], reader: Reader) -> Terms:
+    def added(self, e: Expander, prepared: tuple[Value, ...], reader: Reader) -> Terms:
         """What is added in one attention; as a rule the one prepared value, after scale and softcap.
 
         Args:

@@ -39,7 +39,7 @@ class SharedBias:
 
     def needs(self) -> list[str]:
         """What the readers need, each different need once."""
-        return sorted({" ".join(self.bias.needs(heads)) for heads in self.readers})
+        return sorted({", ".join(self.bias.needs(heads)) for heads in self.readers})
 
     def faults(self) -> Iterator[Fault]:
         """What is wrong with the bias for its readers; fields are those of the stack."""
@@ -61,9 +61,9 @@ def read(e: Expander, block: Block, own: Bias | None, *, reader: Reader) -> Term
             cure="delete scores.bias here, or score_bias of the stack",
         ))  # fmt: skip
     if shared is not None:
-        return shared.bias.terms(e, shared.prepared(e, reader.axis, reader.heads), reader)
+        return shared.bias.added(e, shared.prepared(e, reader.axis, reader.heads), reader)
     if own is None:
         return Terms()
     with e.inside("score_bias", reader.heads.width):
         prepared = own.prepare(e, reader.axis, reader.heads)
-    return own.terms(e, prepared, reader)
+    return own.added(e, prepared, reader)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class T5(Bias, kind="t5"):
     """Table ``[n_buckets, heads]`` over log-spaced buckets of the distance."""
 
+    examples = ({"kind": "t5", "n_buckets": 8, "max_distance": 16},)
+
     n_buckets: Annotated[int, Field(ge=2)] = 32
     """Rows; two-sided: even and at least 4."""
     max_distance: Annotated[int, Field(ge=2)] = 128

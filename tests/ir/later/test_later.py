@@ -19,10 +19,10 @@ LANGUAGE = YAML(typ="safe").load((HERE / "language.yaml").read_text(encoding="ut
 ATTENTION = "blocks.decoder.layer.attention"
 EXPECTED = {
     "albert": {},
-    "alibi": {"blocks.encoder.score_bias": "alibi"},
+    "alibi": {},
     "bert": {},
     "bi-encoder": {"blocks.similarity": "dot_product"},
-    "deberta": {"blocks.encoder.score_bias": "disentangled"},
+    "deberta": {},
     "deepseek": {ATTENTION: "mla", "blocks.decoder.layer.feed_forward.shared": "shared"},
     "electra": {},
     "gemma2": {},
@@ -37,7 +37,7 @@ EXPECTED = {
     },
     "modernbert": {},
     "mpnet": {"blocks.embed.position.ids": "non_pad_cumsum"},
-    "music": {f"{ATTENTION}.scores.bias": "relative_global"},
+    "music": {},
     "words": {
         "blocks.decoder.layer.feed_forward.activation": "xielu",
         "blocks.decoder.variants.sparse.feed_forward.router.score": "sigmoid",

@@ -1,14 +1,10 @@
-"""Attention, self and cross, with every field of it; rotations, masks, score biases; the short convolution."""
+"""Attention, self and cross, with every field of it; rotations, masks; the short convolution."""
 
 from tests.oracles.cases.case import EMBEDS, WIDTH, Case, alone, document, layered
 
 
 def heads(name, passed=(), **fields):
     return alone(f"heads {name}", {"kind": "multi_head", "n_heads": 4, "mask": "causal", **fields}, passed=passed)
-
-
-def scored(name, mask, **bias):
-    return heads(f"t5 {name}", mask=mask, scores={"bias": {"kind": "t5", **bias}})
 
 
 TURNED = {"n_heads": 2, "head_dim": 8}
@@ -67,12 +63,6 @@ CASES = [
         rotary={"theta": 7.0},
         **TURNED,
     ),
-    scored("causal", "causal", n_buckets=4, max_distance=6),
-    scored("full", "full", n_buckets=8, max_distance=6),
-    scored("full in one side", "full", n_buckets=4, max_distance=5, two_sided=False),
-    scored("causal in two sides", "causal", n_buckets=8, max_distance=5, two_sided=True),
-    scored("defaults", "full"),
-    scored("windowed", {"kind": "causal", "window": 3}, n_buckets=4, max_distance=6),
     heads("clipped", clip_qkv=0.4, n_kv_heads=2, bias=True),
     heads("clipped, then normed", clip_qkv=0.4, qk={"norm": "rms_norm"}),
     heads("gain per head", qk={"norm": NORM, **PER_HEAD}, n_kv_heads=2),

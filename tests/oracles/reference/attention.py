@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tests.oracles.reference import score_bias
 from tests.oracles.reference.edges import Sequence
 from tests.oracles.reference.numbers import linear, normed, softmax
 from tests.oracles.reference.scaling import frequencies
@@ -31,17 +32,20 @@ def multi_head(run, f, path, ports):
     scores = f.group("scores", {})
     scale = scores.get("scale", "rsqrt_head_dim")
     scale = 1.0 / math.sqrt(head_dim) if scale == "rsqrt_head_dim" else scale
-    if scores.get("inverse_layer_scale", False):
-        scale /= run.layer_index + 1
+    by_layer = 1.0 / (run.layer_index + 1) if scores.get("inverse_layer_scale", False) else 1.0
     cap = scores.get("softcap", None)
     sinks = sink_logits(run, scores.get("sinks", None), f"{path}.sinks", n_heads)
     q = q * temperatures(scores.group("temperature", None), x.axis)[..., None, None]
     mask = f.one("mask", "Mask", "full" if cross else None)
     window = mask.get("window", None)
-    table = bias_table(run, scores.one("bias", "Bias", None), path, mask=mask, n_heads=n_heads)
-    shared = run.shared_bias
-    if shared is not None and not cross:
-        table = bias_table(run, shared[0], shared[1], mask=mask, n_heads=n_heads)
+    own, owner = scores.one("bias", "Bias", None), path
+    if run.shared_bias is not None and not cross:
+        own, owner = run.shared_bias
+    reader = score_bias.Reader(
+        path=path, q=q, k=k, rank=x.axis.rank, width=width, v_dim=v_dim, causal=mask.kind == "causal", scale=scale,
+        biased=bias,
+    )  # fmt: skip
+    term = score_bias.read(run, own, f"{owner}.score_bias", reader)
     f.aside("dropout", "init")
     mixed = np.zeros((*x.x.shape[:2], n_heads, v_dim))
     for row, query, head in np.ndindex(mixed.shape[:3]):
@@ -52,14 +56,17 @@ def multi_head(run, f, path, ports):
         if not keys:
             continue  # a pad; whatever it holds means nothing
         group = head // (n_heads // groups)
-        raw = [scale * float(q[row, query, head] @ k[row, key, group]) for key in keys]
-        if cap is not None:
-            raw = [cap * math.tanh(score / cap) for score in raw]
-        if table is not None:
-            rank = x.axis.rank[row]
-            raw = [score + table(head, rank[key] - rank[query]) for score, key in zip(raw, keys, strict=True)]
-        for weight, key in zip(softmax([*raw, *sinks[head]])[: len(keys)], keys, strict=True):
-            mixed[row, query, head] += weight * v[row, key, group]
+        apart = {key: 0 if cross else int(x.axis.rank[row, key] - x.axis.rank[row, query]) for key in keys}
+        raw = []
+        for key, d in apart.items():
+            pair = (row, query, key)
+            score = float(q[row, query, head] @ k[row, key, group]) + term.inner(head, d, pair)
+            score *= scale * by_layer / term.divisor
+            score = score if cap is None else cap * math.tanh(score / cap)
+            raw.append(score + term.outer(head, d, pair))
+        weights = softmax([*raw, *sinks[head]])[: len(keys)]
+        for weight, (key, d) in zip(weights, apart.items(), strict=True):
+            mixed[row, query, head] += weight * (v[row, key, group] + term.value(head, d))
     joined = mixed.reshape(*mixed.shape[:2], n_heads * v_dim)
     joined = after_heads(run, f.group("output", {}), path, joined=joined, x=x.x)
     return {"last_hidden_state": x.of(linear(run, f"{path}.o_proj", joined, d_out=width, bias=bias["o"]))}
@@ -164,29 +171,6 @@ def turned(rotary, h, axis):
                 result[row, slot, head, one] = size * (a * math.cos(angle) - b * math.sin(angle))
                 result[row, slot, head, two] = size * (a * math.sin(angle) + b * math.cos(angle))
     return result
-
-
-def bias_table(run, bias, path, *, mask, n_heads):
-    """A function of head and distance d = k - q: a learned scalar per log-spaced bucket."""
-    if bias is None:
-        return None
-    assert bias.kind == "t5"
-    n_buckets, max_distance = bias.get("n_buckets", 32), bias.get("max_distance", 128)
-    two_sided = bias.get("two_sided", mask.kind != "causal")
-    weight = run.weight(f"{path}.score_bias.weight", (n_buckets, n_heads))
-
-    def bucket(d):
-        n = n_buckets // 2 if two_sided else n_buckets
-        exact = n // 2
-        a = abs(d) if two_sided else max(-d, 0)
-        if a < exact:
-            found = a
-        else:
-            steps = math.log(a / exact) / math.log(max_distance / exact) * (n - exact)
-            found = min(n - 1, exact + math.floor(steps))
-        return found + n if two_sided and d > 0 else found
-
-    return lambda head, d: weight[bucket(int(d)), head]
 
 
 def short_conv(run, f, path, ports):

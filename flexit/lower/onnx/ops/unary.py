@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import onnx_ir as ir
+
 from flexit.ir.ops.unary import Unary
 from flexit.ir.program import Node
 from flexit.lower.onnx.emitter import Emitter
@@ -23,6 +25,8 @@ def lower(node: Node, e: Emitter) -> Any:
         return e(NODES[fn], x)
     if fn == "silu":
         return e("Mul", x, e("Sigmoid", x))
+    if fn == "round_bf16":
+        return e("Cast", e("Cast", x, to=int(ir.DataType.BFLOAT16)), to=int(ir.DataType.FLOAT))
     if fn == "quick_gelu":
         return e("Mul", x, e("Sigmoid", e("Mul", x, 1.702)))
     if fn == "relu2":

@@ -28,10 +28,16 @@ def relu2(x: Tensor) -> Tensor:
     return F.relu(x).square()
 
 
+def round_bf16(x: Tensor) -> Tensor:
+    """The nearest bf16 number."""
+    return x.to(torch.bfloat16).to(x.dtype)
+
+
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu, "gelu_tanh": gelu_tanh, "silu": F.silu, "relu": F.relu, "relu2": relu2, "quick_gelu": quick_gelu,
     "tanh": torch.tanh, "sigmoid": torch.sigmoid, "exp": torch.exp, "log": torch.log, "neg": torch.neg,
     "sqrt": torch.sqrt, "sin": torch.sin, "cos": torch.cos, "floor": torch.floor,
+    "round_bf16": round_bf16,
 }  # fmt: skip
 
 

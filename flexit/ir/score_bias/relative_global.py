@@ -1,0 +1,44 @@
+"""``relative_global``: a vector per distance, none of them clipped (Huang et al. 2019, Music Transformer)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flexit.ir.edges import Axis
+from flexit.ir.language import InferredBool, PositiveInt
+from flexit.ir.ops.bucket import Bucket
+from flexit.ir.program import Value
+from flexit.ir.score_bias._distances import has_two_sides, products, table
+from flexit.ir.score_bias.base import Bias, Heads, Reader, Terms
+
+if TYPE_CHECKING:
+    from flexit.ir.expander import Expander
+
+
+class RelativeGlobal(Bias, kind="relative_global"):
+    """q . e_d, one vector of ``head_dim`` per d up to ``max_len``; longer input is refused."""
+
+    examples = (
+        {"kind": "relative_global", "max_len": 40},
+        {"kind": "relative_global", "max_len": 12, "per_head": False, "two_sided": True},
+    )
+
+    max_len: PositiveInt
+    """Longest sequence: as many vectors one-sided, 2 * max_len - 1 two-sided."""
+    per_head: bool = True
+    """A table per head."""
+    two_sided: InferredBool = None
+    """Whether keys after the query have vectors of their own; inferred: unless the mask is causal."""
+
+    def needs(self, heads: Heads) -> tuple[str, ...]:
+        return (*super().needs(heads), f"head_dim {heads.head_dim}")
+
+    def prepare(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
+        op = Bucket(kind="exact", max_distance=self.max_len - 1, two_sided=has_two_sides(self.two_sided, heads))
+        rows = e.write(op, axis.new_rank, heads.key_rank(axis), name="bucket")
+        each = heads.n_heads if self.per_head else None
+        return (rows, table(e, "keys", (op.rows, heads.head_dim), heads=each))
+
+    def added(self, e: Expander, prepared: tuple[Value, ...], reader: Reader) -> Terms:
+        rows, keys = prepared
+        return Terms(inner=products(e, reader.q, keys, rows=rows))
