@@ -30,10 +30,12 @@ def expand_scope(
         try:
             edges = {port: wiring.edge(port, sources) for port, sources in scope.wires[name].items()}
             results[name] = e.block(block, name, **edges)
-            if block.shares is not None:
-                e.share(name, block.shares)
         except Unexpanded:
             continue
+    for name in results:
+        owner = blocks[name].shares
+        if owner is not None and owner.partition(".")[0] in results:
+            e.share(name, owner)
     return results
 
 

@@ -113,6 +113,13 @@ ILLEGAL = {
     "an inert field of a norm in a group": (
         "FX0501", document(mixed={**SELF, "qk": {"norm": {"kind": "rms_norm", "gain": False, "gain_offset": 1.0}}}),
     ),
+    "a block that shares with one whose input is refused": (
+        "FX0403",
+        document(
+            mixed={**SELF, "n_heads": 5}, wide={**MLP}, again={"kind": MLP["kind"], "shares": "wide", "from": "embed"},
+            both={"kind": "add", "from": ["wide", "again"]},
+        ),
+    ),
     "an unread memory of a layer": (
         "FX0306", document(other={"kind": "rms_norm"}, layer={**LAYER, "from": {"x": "embed", "memory": "other"}}),
     ),
