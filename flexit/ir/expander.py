@@ -233,8 +233,9 @@ class Expander(Refusals):
         return self.write(Linear(d_out=held.width, tied=True), x, name="projection", params=params)
 
     def experts(
-        self, x: SequenceEdge, expert: Block, name: str, *, n_experts: int, index: Value, weights: Value
-    ) -> Value:
+        self, x: SequenceEdge, expert: Block, name: str, *, n_experts: int, index: Value, weights: Value,
+        weight_on: Literal["output", "input"] = "output",
+    ) -> Value:  # fmt: skip
         """Sum over the chosen experts of weight * expert(x); the expert's parameters get a leading axis.
 
         Args:
@@ -244,6 +245,7 @@ class Expander(Refusals):
             n_experts: how many there are to choose from.
             index: the experts chosen per token.
             weights: what each of their results counts.
+            weight_on: whether they multiply what an expert gives or what it reads.
         """
         tokens = Type("f32", (symbol("tokens"), x.width))
         outer = self.draft
@@ -260,7 +262,7 @@ class Expander(Refusals):
             param.path: self.param(join(name, param.path), (n_experts, *param.shape), param.role)
             for param in body.params
         }
-        op = Experts(n_experts=n_experts, body=body)
+        op = Experts(n_experts=n_experts, body=body, weight_on=weight_on)
         return self.write(op, x.x, index, weights, name=name, params=params)
 
     def rotate(self, x: Value, table: tuple[Value, Value], *, dim: int, style: Literal["half", "interleaved"]) -> Value:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 Role = Literal[
     "embedding", "position", "token_type", "learned_tokens", "projection", "query_projection", "residual_projection",
     "gate", "conv", "router", "score_bias", "head", "gain", "bias", "sink", "layer_scale", "mix",
+    "selection_bias",
 ]  # fmt: skip
+UNTRAINED: frozenset[Role] = frozenset({"selection_bias"})
+"""Roles that no loss trains: something else sets them, or nothing does."""
 StateRule = Literal["append", "replace", "static"]
 InputRole = Literal["ids", "values", "vector", "mask", "position_ids"]
 
@@ -46,7 +49,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Param:
-    """A trained array.
+    """An array that a model learns.
 
     Attributes:
         path: dotted path, relative to the region that holds it.
@@ -66,6 +69,11 @@ class Param:
     first_value: tuple[float, ...] | None = None
     offset: float = 0.0
     head_dim: int = 0
+
+    @property
+    def trained(self) -> bool:
+        """Whether a loss trains it."""
+        return self.role not in UNTRAINED
 
     @property
     def size(self) -> int:

@@ -220,11 +220,21 @@ moe: Block FeedForward | x=sequence > sequence
   top_k int>=1 required
   expert FeedForward required
   router Router {}
+  shared FeedForward|null null
+  shared_gate bool false
 Router:
   bias bool false
-  score softmax "softmax"
+  score softmax|sigmoid|none "softmax"
+  selection_bias bool false
+  groups RouterGroups|null null
+  after_top_k softmax|sigmoid|none "none"
   normalize bool false
   scale float>0 1.0
+  weight_on output|input "output"
+RouterGroups:
+  n_groups int>=1 required
+  top_k int>=1 required
+  score max|top2_sum "max"
 layer_norm: Block Norm | x=sequence/vector > same
   eps float>0 1e-5
   gain bool|scalar true

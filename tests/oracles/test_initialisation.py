@@ -24,7 +24,10 @@ TABLE = {
     "token_types": 1,
 }  # fmt: skip
 BIAS = {"kind": "t5", "n_buckets": 32, "max_distance": 64}
-MOE = {"kind": "moe", "n_experts": 8, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": FF}}
+MOE = {
+    "kind": "moe", "n_experts": 8, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": FF},
+    "shared": {"kind": "mlp", "d_ff": FF}, "shared_gate": True,
+}  # fmt: skip
 VARIANTS = {"conv": {"attention": {"kind": "short_conv", "kernel": 4}}, "moe": {"feed_forward": MOE}}
 
 ROLE_OF = (
@@ -37,6 +40,7 @@ ROLE_OF = (
     (r".*\.(k_proj|v_proj|up_proj|gate_proj|in_proj)\.weight|linear\.weight", "projection"),
     (r".*\.conv\.weight", "conv"),
     (r".*\.router\.weight", "router"),
+    (r".*\.shared_gate\.weight", "gate"),
     (r"(head\.table|classes\.out)\.weight", "head"),
     (r".*norm\.weight", "gain"),
     (r".*bias", "bias"),
@@ -148,6 +152,16 @@ def test_fields_that_say_first_values():
     values = first_values(document({"embed": TABLE, "one": scaled, "two": layer}))
     assert (values["one.layer_scale"] == 0.25).all()
     assert (values["two.attention_layer_scale"] == 0.125).all()
+
+
+def test_what_is_added_for_the_choice_begins_at_zero_and_is_not_trained():
+    block = {**MOE, "router": {"selection_bias": True, "bias": True}}
+    spec = document({"embed": TABLE, "experts": block}, init={"default": "ones", "bias": "ones"})
+    values = first_values(spec)
+    assert not values["experts.router.selection_bias"].any()
+    assert values["experts.router.bias"].all()
+    trained = {name: one.requires_grad for name, one in to_torch(parse_spec(json.dumps(spec))).named_parameters()}
+    assert [name for name, flag in trained.items() if not flag] == ["experts.router.selection_bias"]
 
 
 def test_a_seed_draws_each_parameter_by_its_path():

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
 from flexit.ir.block import Block, Fault, FeedForward
+from flexit.ir.blocks._router import Router
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
-from flexit.ir.language import Group, PositiveFloat, PositiveInt
-
-
-class Router(Group):
-    """logits -> score -> choice -> weights."""
-
-    later: ClassVar[tuple[str, ...]] = ("selection_bias", "groups", "after_top_k", "weight_on")
-    later_words: ClassVar[Mapping[str, tuple[str, ...]]] = {"score": ("sigmoid", "none")}
-
-    bias: bool = False
-    """On the logits."""
-    score: Literal["softmax"] = "softmax"
-    """Function of the logits before the choice."""
-    normalize: bool = False
-    """Divide the chosen weights by their sum."""
-    scale: PositiveFloat = 1.0
-    """Factor on the weights."""
+from flexit.ir.language import PositiveInt
 
 
 class Moe(FeedForward, kind="moe"):
-    """Sum over the chosen experts of weight * expert(x)."""
+    """Sum over the chosen experts of weight * expert(x), + shared(x)."""
 
-    later: ClassVar[tuple[str, ...]] = ("shared", "shared_gate", "capacity")
+    later: ClassVar[tuple[str, ...]] = ("capacity",)
     examples = (
         {"kind": "moe", "n_experts": 4, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": 16}},
         {
             "kind": "moe", "n_experts": 3, "top_k": 1, "expert": {"kind": "mlp", "d_ff": 16, "bias": True},
             "router": {"normalize": True, "bias": True, "scale": 2.0},
+        },
+        {
+            "kind": "moe", "n_experts": 8, "top_k": 3, "expert": {"kind": "gated_mlp", "d_ff": 12},
+            "router": {
+                "score": "sigmoid", "selection_bias": True, "normalize": True, "scale": 1.5,
+                "groups": {"n_groups": 4, "top_k": 2, "score": "top2_sum"},
+            },
+            "shared": {"kind": "gated_mlp", "d_ff": 10},
+        },
+        {
+            "kind": "moe", "n_experts": 4, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": 12},
+            "router": {"score": "none", "after_top_k": "sigmoid", "weight_on": "input"},
+            "shared": {"kind": "mlp", "d_ff": 10}, "shared_gate": True,
         },
     )  # fmt: skip
 
@@ -49,28 +47,40 @@ class Moe(FeedForward, kind="moe"):
     """The feed-forward that every expert is."""
     router: Router = Field(default_factory=Router)
     """How experts are scored, chosen and weighted."""
+    shared: FeedForward | None = None
+    """Runs for every token; n shared experts are one of n times the width."""
+    shared_gate: bool = False
+    """Times sigmoid(w x) (Qwen2-MoE)."""
 
     def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
         return (self.expert, path[1:]) if path[0] == "experts" else super().child(path)
 
     def check(self) -> Iterator[Fault]:
-        if self.top_k > self.n_experts:
-            yield Fault(
-                code="FX0404", field="top_k", message="is larger than n_experts",
-                expected=f"at most n_experts, which is {self.n_experts}", found=str(self.top_k),
-                cure=f"set top_k to {self.n_experts} or less",
-            )  # fmt: skip
+        yield from self.router.check_for(self.n_experts, self.top_k)
         if self.expert.kind == self.kind:
             yield Fault(
                 code="FX0204", field="expert", message="experts cannot be mixtures themselves",
                 expected="a dense feed-forward", found=self.kind, cure="use a dense kind for expert",
             )  # fmt: skip
+        if self.shared_gate and self.shared is None:
+            yield Fault(
+                code="FX0501", field="shared_gate", message="has no effect", expected="false, since shared is null",
+                found="true", cure="delete shared_gate, or write shared",
+            )  # fmt: skip
 
     def expand(self, e: Expander, x: Sequence) -> Sequence:
-        logits = e.linear(x.x, self.n_experts, "router", bias=self.router.bias, role="router")
+        router = self.router
+        logits = e.linear(x.x, self.n_experts, "router", bias=router.bias, role="router")
         e.side("router_logits", logits)
-        weights, index = e.top_k(e.softmax(logits), self.top_k)
-        if self.router.normalize:
-            weights = e.binary("div", weights, e.reduce("sum", weights, -1, keep=True))
-        weights = e.mul(weights, self.router.scale)
-        return x.of(e.experts(x, self.expert, "experts", n_experts=self.n_experts, index=index, weights=weights))
+        weights, index = router.choose(e, logits, self.top_k)
+        y = e.experts(
+            x, self.expert, "experts", n_experts=self.n_experts, index=index, weights=weights,
+            weight_on=router.weight_on,
+        )  # fmt: skip
+        if self.shared is None:
+            return x.of(y)
+        always: Sequence = e.main(self.shared, "shared", x=x)
+        if self.shared_gate:
+            gate = e.unary("sigmoid", e.linear(x.x, 1, "shared_gate", role="gate"))
+            return x.of(e.add(y, e.mul(always.x, gate)))
+        return x.of(e.add(y, always.x))

@@ -70,7 +70,8 @@ class RegionCompiler:
             put(module, path, child)
         for param in compiled.region.params:
             if not _exists(module, param.path) and not _borrowed(compiled.region, param):
-                put(module, param.path, nn.Parameter(torch.empty(param.shape, device="meta")))
+                empty = torch.empty(param.shape, device="meta")
+                put(module, param.path, nn.Parameter(empty, requires_grad=param.trained))
         for name, tensor in compiled.constants:
             module.register_buffer(name, tensor.clone(), persistent=False)
 

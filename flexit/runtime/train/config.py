@@ -129,6 +129,8 @@ class Losses(Group):
 
     router_balance: NotNegativeFloat = 0.0
     """Times the load-balancing loss of the routers (Fedus et al. 2021)."""
+    router_z: NotNegativeFloat = 0.0
+    """Times the z-loss of the routers, which keeps their logits small (Zoph et al. 2022)."""
 
 
 class Evaluate(Group):

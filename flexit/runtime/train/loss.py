@@ -25,12 +25,14 @@ class CausalLoss:
 
     Attributes:
         router_balance: weight of :func:`balance`; averaged over the routers.
+        router_z: weight of :func:`z_loss`; averaged over the routers.
         reads_aux: whether the model must return its side outputs.
     """
 
-    def __init__(self, *, router_balance: float = 0.0) -> None:
+    def __init__(self, *, router_balance: float = 0.0, router_z: float = 0.0) -> None:
         self.router_balance = router_balance
-        self.reads_aux = router_balance > 0
+        self.router_z = router_z
+        self.reads_aux = router_balance > 0 or router_z > 0
 
     def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Terms by name, whose sum is minimised.
@@ -55,8 +57,11 @@ class CausalLoss:
         terms = {"loss": loss}
         if self.reads_aux:
             routers = [each for name, some in outputs["aux"].items() if name.endswith(ROUTERS) for each in some]
-            balances = [balance(each, batch.get("attention_mask")) for each in routers]
-            terms["router_balance"] = self.router_balance * torch.stack(balances).mean()
+            sides = {"router_balance": (self.router_balance, balance), "router_z": (self.router_z, z_loss)}
+            for name, (weight, term) in sides.items():
+                if weight > 0:
+                    each = [term(logits, batch.get("attention_mask")) for logits in routers]
+                    terms[name] = weight * torch.stack(each).mean()
         return terms
 
 
@@ -76,25 +81,41 @@ def _misfit(expected: str, found: str, cure: str) -> UserError:
     )  # fmt: skip
 
 
-def balance(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+def balance(logits: Tensor, mask: Tensor | None = None, *, top_k: int = 1) -> Tensor:
     """Load-balancing loss of one router: ``E * sum_e f_e P_e`` (Fedus et al. 2021, equations 4 to 6).
 
-    ``f_e`` is the share of tokens whose most probable expert is ``e``, ``P_e`` the mean probability of ``e``.
+    ``f_e`` is the share of tokens that have ``e`` among their ``top_k`` most probable experts, ``P_e`` the mean
+    probability of ``e``.
 
     Args:
         logits: ``[B, T, E]``.
         mask: ``[B, T]``, 0 where a token is padding.
+        top_k: 1 as in the paper, whatever a model chooses.
 
     Returns:
-        A scalar: 1 when balanced, ``E`` when one expert takes all.
+        A scalar: ``top_k`` when balanced, ``E`` when ``top_k`` experts take all.
     """
-    rows = logits.float().flatten(0, -2)
-    if mask is not None:
-        rows = rows[mask.flatten().bool()]
+    rows = _unpadded(logits, mask)
     probabilities = rows.softmax(-1)
     n_experts = rows.shape[-1]
-    first = fn.one_hot(probabilities.argmax(-1), n_experts).float()
-    return n_experts * (first.mean(0) * probabilities.mean(0)).sum()
+    chosen = fn.one_hot(probabilities.topk(top_k).indices, n_experts).sum(-2).float()
+    return n_experts * (chosen.mean(0) * probabilities.mean(0)).sum()
+
+
+def z_loss(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of ``log(sum_e exp(x_e))^2`` over the tokens of one router (Zoph et al. 2022, ST-MoE, equation 5).
+
+    Args:
+        logits: ``[B, T, E]``.
+        mask: ``[B, T]``, 0 where a token is padding.
+    """
+    return _unpadded(logits, mask).logsumexp(-1).square().mean()
+
+
+def _unpadded(logits: Tensor, mask: Tensor | None) -> Tensor:
+    """The rows of tokens that are no padding, in fp32."""
+    rows = logits.float().flatten(0, -2)
+    return rows if mask is None else rows[mask.flatten().bool()]
 
 
 def labelled(batch: Mapping[str, Tensor]) -> int:

@@ -127,9 +127,14 @@ def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:
             found=str(wanted) if tokenizer_says else f"{wanted}, the fewest of this kind",
             cure=f"give the model a vocab_size of {wanted} or more",
         )  # fmt: skip
-    if config.losses.router_balance and not any(name.endswith(ROUTERS) for name in program.root.side):
-        yield fault(
-            root, "FX1508", "losses.router_balance", message="the model routes nothing",
-            expected=f"a model with side outputs {ROUTERS}", found=f"none in {model.spec.name}",
-            cure="delete losses.router_balance",
+    weights = {f"losses.{name}": getattr(config.losses, name) for name in ("router_balance", "router_z")}
+    if not any(name.endswith(ROUTERS) for name in program.root.side):
+        yield from (
+            fault(
+                root, "FX1508", path, message="the model routes nothing",
+                expected=f"a model with side outputs {ROUTERS}", found=f"none in {model.spec.name}",
+                cure=f"delete {path}",
+            )
+            for path, weight in weights.items()
+            if weight
         )  # fmt: skip

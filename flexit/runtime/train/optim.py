@@ -13,7 +13,7 @@ UNDECAYED = frozenset({"gain", "bias", "sink", "layer_scale", "mix"})
 
 
 def make_optimizer(model: nn.Module, program: Program, config: Optimizer) -> torch.optim.Optimizer:
-    """The optimizer of a run config over all parameters of a lowered model.
+    """The optimizer of a run config over the parameters of a lowered model that a loss trains.
 
     Args:
         model: whose parameters bear IR paths.
@@ -24,6 +24,8 @@ def make_optimizer(model: nn.Module, program: Program, config: Optimizer) -> tor
     roles = {param.path: param.role for param in program.params()}
     decayed, others = [], []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         plain = roles[name] in UNDECAYED or parameter.dim() < 2
         (others if plain else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]

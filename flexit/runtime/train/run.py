@@ -193,7 +193,8 @@ def make_trainer(plan: Plan, corpus: Corpus, *, callbacks: Sequence[Callback] = 
     )  # fmt: skip (the plan has asked for more)
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
-        CausalLoss(router_balance=config.losses.router_balance), rows, validation, callbacks,
+        CausalLoss(router_balance=config.losses.router_balance, router_z=config.losses.router_z),
+        rows, validation, callbacks,
         TrainingConfig(
             accumulate=config.batch.accumulate, schedule=config.schedule, clip_norm=config.clip_norm,
             precision=config.precision, device=config.device, evaluate=config.evaluate, checkpoint=config.checkpoint,

@@ -111,26 +111,53 @@ def mlp(run, f, path, ports):
 
 
 def moe(run, f, path, ports):
-    """Sum over the chosen experts of weight * expert(x), token by token."""
+    """Sum over the chosen experts of weight * expert(x), token by token, and what runs for every token."""
     x, n_experts, top_k = ports["x"], f.get("n_experts"), f.get("top_k")
     router = f.group("router", {})
     logits = linear(run, f"{path}.router", x.x, d_out=n_experts, bias=router.get("bias", False))
     run.side.append(logits)
-    assert router.get("score", "softmax") == "softmax"
-    normalize, scale = router.get("normalize", False), router.get("scale", 1.0)
-    experts = [
-        next(iter(run.block(f.get("expert"), f"{path}.experts[{number}]", {"x": x}).values())).x
-        for number in range(n_experts)
-    ]
-    y = np.zeros_like(x.x)
+    preferred = np.zeros(n_experts)
+    if router.get("selection_bias", False):
+        preferred = run.weight(f"{path}.router.selection_bias", (n_experts,))
+    on_input = router.get("weight_on", "output") == "input"
+    y, groups = np.zeros_like(x.x), router.group("groups", None)
+    weights = np.zeros((*x.x.shape[:2], n_experts))
     for row, slot in np.ndindex(x.x.shape[:2]):
-        weights = softmax(logits[row, slot])
-        chosen = sorted(range(n_experts), key=lambda number, all_=weights: -all_[number])[:top_k]
-        total = sum(weights[number] for number in chosen) if normalize else 1.0
-        for number in chosen:
-            y[row, slot] += scale * weights[number] / total * experts[number][row, slot]
-    f.aside("init")
+        scores = scored(router.get("score", "softmax"), logits[row, slot])
+        pool = set(range(n_experts)) if groups is None else in_best_groups(groups, scores + preferred)
+        chosen = sorted(pool, key=lambda number, all_=scores + preferred: -all_[number])[:top_k]
+        counted = scored(router.get("after_top_k", "none"), scores[chosen])
+        counted = counted / sum(counted) if router.get("normalize", False) else counted
+        weights[row, slot, chosen] = counted * router.get("scale", 1.0)
+    for number in range(n_experts):
+        weight = weights[..., number, None]
+        given = x.of(x.x * weight) if on_input else x
+        (result,) = run.block(f.get("expert"), f"{path}.experts[{number}]", {"x": given}).values()
+        y += np.where(weight == 0, 0, result.x) if on_input else weight * result.x
+    if f.get("shared", None) is not None:
+        (always,) = run.block(f.get("shared"), f"{path}.shared", {"x": x}).values()
+        gate = 1.0
+        if f.get("shared_gate", False):
+            gate = scored("sigmoid", linear(run, f"{path}.shared_gate", x.x, d_out=1, bias=False))
+        y += gate * always.x
+    f.aside("init", "shared_gate")
     return main(x.of(y))
+
+
+def scored(name, logits):
+    """A function of the logits of one token, or the logits themselves."""
+    if name == "softmax":
+        return softmax(logits)
+    return 1.0 / (1.0 + np.exp(-logits)) if name == "sigmoid" else logits
+
+
+def in_best_groups(groups, scores):
+    """The experts of the groups whose best, or whose two best together, are the highest."""
+    count, size = groups.get("n_groups"), len(scores) // groups.get("n_groups")
+    best = 1 if groups.get("score", "max") == "max" else 2
+    worth = [sum(sorted(scores[size * at : size * (at + 1)])[-best:]) for at in range(count)]
+    kept = sorted(range(count), key=lambda at: -worth[at])[: groups.get("top_k")]
+    return {number for at in kept for number in range(size * at, size * (at + 1))}
 
 
 # ---- small blocks

@@ -28,6 +28,18 @@ def test_margins_are_those_of_each_row_and_pads_do_not_count():
     assert both[1].min() == pytest.approx(alone[0].min(), rel=1e-3)
 
 
+def test_the_choice_of_groups_counts_and_what_groups_are_judged_by_does_not():
+    router = "{score: none, after_top_k: softmax, normalize: false, groups: {n_groups: 2, top_k: 1, score: top2_sum}}"
+    spec = load_spec("tiny-moe", sets=["blocks.decoder.layer.feed_forward.top_k=1",
+                                       f"blocks.decoder.layer.feed_forward.router={router}"])  # fmt: skip
+    found = margins_of(to_torch(spec, stress_weights(to_torch(spec).program)))(
+        {"input_ids": np.array([[5, 6, 7]]), "attention_mask": np.ones((1, 3), np.int64)}
+    )
+    assert found.shape == (1, 2 * 2 * 3)  # in each of two routers, for each of three tokens: a group, an expert
+    assert (found > 0).all()
+    assert (found <= 2).all()  # relative to the largest score, whatever its sign
+
+
 @pytest.mark.ort
 def test_a_flat_router_fails_the_export(tmp_path):
     module = to_torch(load_spec("tiny-moe"))

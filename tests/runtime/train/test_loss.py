@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.loss import IGNORED, CausalLoss, balance, labelled
+from flexit.runtime.train.loss import IGNORED, CausalLoss, balance, labelled, z_loss
 from flexit.runtime.train.step import accumulate
 
 
@@ -28,6 +29,25 @@ def brute_balance(logits: np.ndarray) -> float:
 def test_balance_is_that_of_the_paper():
     logits = torch.randn(3, 7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).float()
     assert float(balance(logits)) == pytest.approx(brute_balance(logits.double().numpy()), rel=1e-5)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 5])
+@pytest.mark.parametrize("padded", [False, True])
+def test_balance_is_that_of_hugging_face(top_k, padded):
+    logits = 2.0 * torch.randn(3, 7, 5, generator=torch.Generator().manual_seed(1))
+    mask = (torch.rand(3, 7, generator=torch.Generator().manual_seed(2)) < 0.6).long() if padded else None
+    theirs = load_balancing_loss_func((logits.flatten(0, 1),), num_experts=5, top_k=top_k, attention_mask=mask)
+    assert float(balance(logits, mask, top_k=top_k)) == pytest.approx(float(theirs), rel=1e-5)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_z_loss_is_that_of_the_paper(padded):
+    logits = 3.0 * torch.randn(3, 7, 5, generator=torch.Generator().manual_seed(1))
+    mask = (torch.rand(3, 7, generator=torch.Generator().manual_seed(2)) < 0.6).long() if padded else None
+    tokens = logits.double().numpy().reshape(-1, 5)
+    kept = [token for token, there in zip(tokens, [1] * 21 if mask is None else mask.flatten(), strict=True) if there]
+    expected = sum(np.log(np.exp(token).sum()) ** 2 for token in kept) / len(kept)
+    assert float(z_loss(logits, mask)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_balance_between_its_bounds():
@@ -68,3 +88,16 @@ def test_router_logits_of_a_real_model_are_balanced_over_its_layers():
     router = next(p for name, p in model.named_parameters() if "router" in name)
     assert router.grad is not None
     assert float(router.grad.abs().max()) > 0
+
+
+def test_each_side_term_has_its_weight_and_is_there_only_with_one():
+    model = to_torch(load_spec("tiny-moe"))
+    ids = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        outputs, batch = model(ids, aux=True), {"labels": ids}
+    sides = [each for some in outputs["aux"].values() for each in some]
+    found = CausalLoss(router_z=0.25)(outputs, batch)
+    assert set(found) == {"loss", "router_z"}
+    assert float(found["router_z"]) == pytest.approx(0.25 * float(torch.stack([z_loss(x) for x in sides]).mean()))
+    assert set(CausalLoss(router_balance=0.1, router_z=0.1)(outputs, batch)) == {"loss", "router_balance", "router_z"}
+    assert not CausalLoss().reads_aux

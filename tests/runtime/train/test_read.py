@@ -194,6 +194,12 @@ MODEL = [
         "run.yaml:16:26: FX1508 losses.router_balance: the model routes nothing",
         "found none in demo-decoder",
     ),
+    (
+        ("seed: 0", "losses: {router_z: 0.01}"),
+        "FX1508",
+        "run.yaml:16:20: FX1508 losses.router_z: the model routes nothing",
+        "found none in demo-decoder",
+    ),
 ]
 
 
