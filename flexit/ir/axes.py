@@ -30,8 +30,11 @@ class AxisVocabulary(Vocabulary):
     def hoist(self, key: object, anchors: Sequence[Value], path: tuple[str, ...], *, make: Callable[[], Any]) -> Any:
         """Make something once where all ``anchors`` are known, and share it."""
 
-    def axis(self, key_mask: Value, *, described: str, seq: Size, position_ids: Value | None = None) -> Axis:
-        """The axis whose slots ``key_mask [batch, total]`` describes; with ``position_ids``, an optional input."""
+    def axis(
+        self, key_mask: Value, *, described: str, seq: Size, position_ids: Value | None = None,
+        prefix_lengths: Value | None = None,
+    ) -> Axis:  # fmt: skip
+        """The axis whose slots ``key_mask [batch, total]`` describes; the others are optional inputs."""
         total = key_mask.dims[1]
         anchors = [key_mask]
         rank = self.hoist("rank", anchors, (), make=lambda: self.write(Positions(), key_mask, name="rank"))
@@ -45,6 +48,7 @@ class AxisVocabulary(Vocabulary):
         return Axis(
             key_mask=key_mask, new_mask=new_mask, key_rank=rank, new_rank=new_rank, position_ids=ids,
             passed_ids=position_ids, seq=seq, total=total, decoded=total != seq, described=described,
+            prefix_lengths=prefix_lengths,
         )  # fmt: skip
 
     def shortened(self, axis: Axis, factor: int) -> Axis:
@@ -80,13 +84,26 @@ class AxisVocabulary(Vocabulary):
         total = x.dims[1]
         return self.slice(x, 1, start=total - seq, stop=total)
 
-    def mask(self, axis: Axis, pieces: Sequence[Piece] = (), *, keep_first: int = 0, causal: bool = False) -> Value:
-        """Which keys of ``axis`` its queries see; ``causal`` keys include the cached ones. Made once per piece list."""
+    def mask(
+        self, axis: Axis, pieces: Sequence[Piece] = (), *, keep_first: int = 0, causal: bool = False,
+        prefix: bool = False,
+    ) -> Value:  # fmt: skip
+        """Which keys of ``axis`` its queries see, made once per piece list.
+
+        Args:
+            axis: of queries and keys.
+            pieces: the conditions.
+            keep_first: tokens that windows and chunks do not hide.
+            causal: whether keys include the cached ones.
+            prefix: whether the row's prefix sees itself whatever the pieces say.
+        """
         keys, ranks = (axis.key_mask, axis.key_rank) if causal else (axis.new_mask, axis.new_rank)
         op = Mask(pieces=tuple(pieces), keep_first=keep_first)
         queries = (axis.new_rank, ranks) if pieces else (None, None)
-        anchors = [keys, *(value for value in queries if value is not None)]
-        return self.hoist(op, anchors, (), make=lambda: self.write(op, keys, *queries, None, None, name="mask"))
+        lengths = axis.prefix_lengths if prefix else None
+        read = (keys, *queries, lengths, None, None)
+        anchors = [value for value in read if value is not None]
+        return self.hoist(op, anchors, (), make=lambda: self.write(op, *read, name="mask"))
 
     def rotary(self, axis: Axis, *, dim: int, theta: float) -> tuple[Value, Value]:
         """Cosines and sines for the axis's position ids. Made once per (dim, theta)."""

@@ -185,6 +185,11 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
         yield from ()
 
     @property
+    def reads_prefix(self) -> bool:
+        """Whether it goes by the ``prefix_lengths`` of its input."""
+        return False
+
+    @property
     def sees_all(self) -> bool:
         """Whether it mixes all positions without regard to their order."""
         return False

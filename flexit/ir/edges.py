@@ -22,6 +22,8 @@ class Axis:
         seq, total: the length of this step, and with the cached slots.
         decoded: whether tokens of this axis arrive step by step.
         described: how messages call the length.
+        prefix_lengths: ``i64[batch]``, the graph input that says how many tokens are each row's prefix, if there is
+            one.
     """
 
     key_mask: Value
@@ -34,6 +36,7 @@ class Axis:
     total: Size
     decoded: bool
     described: str
+    prefix_lengths: Value | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -99,12 +99,15 @@ class _Document:
         seq = symbol(names.seq)
         total = symbol(names.total) if self.is_open(names.group) else seq
         self.groups.append(Group(name=names.group, seq=names.seq, total=str(total)))
-        mask = self._companion(names.attention_mask, total, names, role="mask")
-        ids = self._companion(names.position_ids, seq, names, role="position_ids")
-        return self.e.axis(mask, described=f"the length of {described}", seq=seq, position_ids=ids)
+        mask = self._companion(names.attention_mask, (BATCH, total), names, role="mask")
+        ids = self._companion(names.position_ids, (BATCH, seq), names, role="position_ids")
+        lengths = self._companion(names.prefix_lengths, (BATCH,), names, role="prefix_lengths")
+        return self.e.axis(
+            mask, described=f"the length of {described}", seq=seq, position_ids=ids, prefix_lengths=lengths
+        )
 
-    def _companion(self, name: str, length: Dim, names: Companions, *, role: InputRole) -> Value:
-        return self._input(name, Type("i64", (BATCH, length)), group=names.group, role=role, optional=True)
+    def _companion(self, name: str, dims: tuple[Dim, ...], names: Companions, *, role: InputRole) -> Value:
+        return self._input(name, Type("i64", dims), group=names.group, role=role, optional=True)
 
     def _input(self, name: str, type_: Type, *, group: str, role: InputRole, optional: bool = False) -> Value:
         value = self.e.draft.input(name, type_)

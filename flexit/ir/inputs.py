@@ -62,6 +62,11 @@ class Companions:
         return f"{self.group}_position_ids" if self.group else "position_ids"
 
     @property
+    def prefix_lengths(self) -> str:
+        """Tokens of each row's prefix; brought only where a mask reads it."""
+        return f"{self.group}_prefix_lengths" if self.group else "prefix_lengths"
+
+    @property
     def seq(self) -> str:
         """Length symbol of the new tokens."""
         return f"{self.group}_seq" if self.group else "seq"
@@ -73,7 +78,7 @@ class Companions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them."""
+        """Those that every length has."""
         return (self.attention_mask, self.position_ids)
 
 

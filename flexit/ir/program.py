@@ -23,7 +23,7 @@ Role = Literal[
 UNTRAINED: frozenset[Role] = frozenset({"selection_bias"})
 """Roles that no loss trains: something else sets them, or nothing does."""
 StateRule = Literal["append", "replace", "static"]
-InputRole = Literal["ids", "values", "vector", "mask", "position_ids"]
+InputRole = Literal["ids", "values", "vector", "mask", "position_ids", "prefix_lengths"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

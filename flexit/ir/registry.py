@@ -24,7 +24,6 @@ LATER: dict[str, tuple[str, ...]] = {
     ),
     "Mixer": ("mla", "gated_delta", "mamba2", "rg_lru", "differential"),
     "Norm": ("std_norm", "dynamic_tanh"),
-    "Mask": ("prefix",),
     "Ids": ("non_pad_cumsum",),
 }  # fmt: skip
 """Kinds of the language that this build does not have yet, by family or trait; each is refused as *not yet*."""

@@ -27,9 +27,7 @@ def integers(name: str, given: object, *, limit: int | None) -> Array:
     Raises:
         TaskError: FX2001, it is something else.
     """
-    array = _shaped(name, given, shape="[batch, length]", rank=2)
-    if array.dtype.kind not in "iub":
-        raise refused(name, "holds no integers", expected="integers", found=str(array.dtype), cure="convert it before")
+    array = _whole(name, given, shape="[batch, length]", rank=2)
     wrong = array < 0 if limit is None else (array < 0) | (array >= limit)
     if wrong.any():
         row, slot = np.argwhere(wrong)[0]
@@ -37,6 +35,21 @@ def integers(name: str, given: object, *, limit: int | None) -> Array:
             name, "is out of range", expected="0 or more" if limit is None else f"0 to {limit - 1}",
             found=f"{array[row, slot]} in row {row}, slot {slot}",
             cure="compare the tokenizer with the model; padding has any id of the model, and a mask of 0",
+        )  # fmt: skip
+    return np.ascontiguousarray(array, np.int64)
+
+
+def lengths(name: str, given: object) -> Array:
+    """``int64[batch]`` of numbers of tokens.
+
+    Raises:
+        TaskError: FX2001, it is something else.
+    """
+    array = _whole(name, given, shape="[batch]", rank=1)
+    if array.min() < 0:
+        raise refused(
+            name, "is out of range", expected="0 or more tokens for each row", found=str(array.min()),
+            cure="give the number of tokens that see each other, 0 for none",
         )  # fmt: skip
     return np.ascontiguousarray(array, np.int64)
 
@@ -95,6 +108,13 @@ def integers_of(given: object) -> list[int] | None:
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         return None
     return [int(number) for number in array]
+
+
+def _whole(name: str, given: object, *, shape: str, rank: int) -> Array:
+    array = _shaped(name, given, shape=shape, rank=rank)
+    if array.dtype.kind not in "iub":
+        raise refused(name, "holds no integers", expected="integers", found=str(array.dtype), cure="convert it before")
+    return array
 
 
 def _narrow(array: Array) -> bool:

@@ -9,7 +9,10 @@ from typing import Any, cast
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.runtime.arrays import Array, flags, integers, numbers, refused
+from flexit.runtime.arrays import Array, flags, integers, lengths, numbers, refused
+
+FIXED = ("vector", "prefix_lengths")
+"""Roles of inputs that have one entry for each row, whatever its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Entry:
         """
         if self.role == "mask":
             return flags(self.name, given)
+        if self.role == "prefix_lengths":
+            return lengths(self.name, given)
         if self.role in ("ids", "position_ids"):
             return integers(self.name, given, limit=self.limit)
         shape = "[batch, length, width]" if self.role == "values" else "[batch, width]"
@@ -58,11 +63,11 @@ class Interface:
 
     @property
     def of_decoded(self) -> tuple[Entry, ...]:
-        """The inputs that go on step by step; vectors are of no length, and of no group."""
-        return tuple(e for e in self.inputs if e.group == self.decoded and e.role != "vector")
+        """The inputs that go on step by step; vectors are of no length and no group, and a prefix is read at once."""
+        return tuple(e for e in self.inputs if e.group == self.decoded and e.role not in FIXED)
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Array]:
-        """The inputs of a run as arrays that fit each other, with the default masks filled in.
+        """The inputs of a run as arrays that fit each other, with the default masks filled in and prefixes cut to rows.
 
         Lists, arrays of any integers or booleans and PyTorch tensors become ``int64`` (values: fp32).
 
@@ -79,6 +84,9 @@ class Interface:
         for entry in self.inputs:
             if entry.role == "position_ids" and entry.name not in full:
                 self._require_room(entry, full)
+            if entry.role == "prefix_lengths":
+                mask = next(full[e.name] for e in self.inputs if e.group == entry.group and e.role == "mask")
+                full[entry.name] = np.minimum(full.get(entry.name, 0), mask.sum(axis=1))
         return full
 
     def following(
@@ -146,7 +154,7 @@ class Interface:
                     entry.name, "has another number of rows", expected=f"{first[1]} rows, as {first[0]}",
                     found=f"{shape[0]} rows", cure="give a row of each input for each sequence",
                 )  # fmt: skip
-            if entry.role == "vector":
+            if entry.role in FIXED:
                 continue
             other, length = lengths.setdefault(entry.group, (entry.name, shape[1]))
             if shape[1] != length:

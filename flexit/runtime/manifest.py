@@ -48,7 +48,7 @@ class _Entry(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     name: str
     group: str
-    role: Literal["ids", "values", "vector", "mask", "position_ids"]
+    role: Literal["ids", "values", "vector", "mask", "position_ids", "prefix_lengths"]
     limit: Annotated[int, Field(ge=1)] | None
     slots: Annotated[int, Field(ge=1)] | None
     width: Annotated[int, Field(ge=1)] | None

@@ -124,6 +124,8 @@ class BlockRules(BiasRules):
         silent = qk["norm"] is not None and not (qk["norm"].get("gain") or qk["norm"].get("bias"))
         self.say("FX0501", when=qk["gain"] != "shared" and (qk["over"] == "all" or silent))
         self.say("FX0511", when=b["scores"]["inverse_layer_scale"] and not place.layered)
+        mask = b["mask"] or {}
+        self.say("FX0501", when=mask.get("keep_first") and not mask_spans(mask))
         if b["rotary"] is not None:
             self.say("FX0406", when=b["rotary"]["theta"] <= 1)
             self.scaling_alone(b["rotary"]["scaling"])
@@ -135,7 +137,7 @@ class BlockRules(BiasRules):
         if memory.axis == x.axis:
             self._self_attention(b, x, place)
         else:
-            masked = b["mask"] is not None and b["mask"] != {"kind": "full", "window": None}
+            masked = b["mask"] is not None and (b["mask"]["kind"] != "full" or mask_spans(b["mask"]))
             self.say("FX0502", when=b["rotary"] is not None or b["scores"]["bias"] is not None or masked)
             if len(memory.axis) > 1:
                 self.found.stateful.add(memory.axis[0])
@@ -144,14 +146,16 @@ class BlockRules(BiasRules):
 
     def _self_attention(self, b: Data, x: Edge, place: Place) -> None:
         self.say("FX0202", when=b["mask"] is None)
-        causal = b["mask"] is not None and b["mask"]["kind"] == "causal"
-        if causal and len(x.axis) == 1:
+        kind = b["mask"]["kind"] if b["mask"] is not None else "full"
+        causal = kind == "causal"
+        self.say("FX0501", when=kind == "prefix" and len(x.axis) > 1)
+        if kind != "full" and len(x.axis) == 1:
             self.found.stateful.add(x.axis[0])
-        window = b["mask"]["window"] if b["mask"] is not None else None
-        late = [reach for reach in x.tables if window is not None and window >= reach]
-        if late and len(late) < len(x.tables):
-            self.found.doubtful.add("FX0509")
-        self.say("FX0509", when=late and len(late) == len(x.tables))
+        for span in mask_spans(b["mask"] or {}):
+            late = [reach for reach in x.tables if span >= reach]
+            if late and len(late) < len(x.tables):
+                self.found.doubtful.add("FX0509")
+            self.say("FX0509", when=late and len(late) == len(x.tables))
         head_dim = b["head_dim"] or x.width // b["n_heads"]
         if b["rotary"] is not None:
             dim = b["rotary"]["dim"] or head_dim
@@ -406,3 +410,8 @@ def table_of(b: Data) -> Table | None:
     if held is None:
         return Table(rows, width, width)
     return Table(rows, held["dim"], width, held.get("at", "sum"), held.get("bias", False))
+
+
+def mask_spans(mask: Data) -> list[int]:
+    """How far a mask lets queries see, where it says so."""
+    return [mask[field] for field in ("window", "chunk") if mask.get(field)]

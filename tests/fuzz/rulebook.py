@@ -135,7 +135,13 @@ short_conv: Block Mixer | x=sequence > sequence
   bias bool false
 full: Mask
   window int>=1|null null
+  chunk int>=1|null null
+  keep_first int>=0 0
 causal: Mask
+  window int>=1|null null
+  chunk int>=1|null null
+  keep_first int>=0 0
+prefix: Mask
   window int>=1|null null
 Rotary:
   theta float>0 10000.0

@@ -55,6 +55,8 @@ def batch(case: Case):
             given[f"{prefix}attention_mask"] = padded(ROWS, length)[:: 1 if number == 0 else -1]
             if "position_ids" in case.passed:
                 given[f"{prefix}position_ids"] = rng.integers(0, 8, (ROWS, length))
+            if "prefix_lengths" in case.passed:
+                given[f"{prefix}prefix_lengths"] = np.array([4, 2, 0, 9, 3])
     return given
 
 

@@ -7,6 +7,7 @@ from math import isqrt
 
 from flexit.ir.block import Block, Fault
 from flexit.ir.edges import Sequence
+from flexit.ir.masks import Mask
 from flexit.ir.rotary import Rotary
 from flexit.ir.wording import shown
 
@@ -38,7 +39,7 @@ def missing_mask() -> Fault:
     """Self-attention without a mask."""
     return Fault(
         code="FX0202", field="mask", message="required field is missing",
-        expected="a Mask: full or causal (there is no default)", found="nothing",
+        expected="a Mask: full, causal or prefix (there is no default)", found="nothing",
         cure="add mask: causal for a language model, mask: full for an encoder",
     )  # fmt: skip
 
@@ -62,6 +63,16 @@ def check_rotary(rotary: Rotary, head_dim: int, *, written: bool) -> Iterator[Fa
         )  # fmt: skip
     else:
         yield from rotary.check_scaling(head_dim)
+
+
+def check_prefix(mask: Mask, x: Sequence) -> Iterator[Fault]:
+    """A prefix where nobody can say how long it is."""
+    if mask.reads_prefix and x.axis.prefix_lengths is None:
+        yield Fault(
+            code="FX0501", field="mask", message="has no effect",
+            expected=f"causal: {x.axis.described} is made inside the model, which no prefix_lengths are given for",
+            found="prefix", cure="write mask: causal",
+        )  # fmt: skip
 
 
 def check_cross(block: Block, memory: Sequence, *, rotary: bool, bias: bool, mask: bool) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from flexit.ir.attention.checks import check_cross, check_groups, check_heads, check_rotary, missing_mask
+from flexit.ir.attention.checks import check_cross, check_groups, check_heads, check_prefix, check_rotary, missing_mask
 from flexit.ir.attention.output import Output
 from flexit.ir.attention.projections import AttentionBias, biases, joined, split
 from flexit.ir.attention.qk import Qk
@@ -42,11 +42,11 @@ class MultiHead(Mixer, kind="multi_head"):
                 "kind": "longrope", "short_factor": [1.0, 1.5], "long_factor": [2.0, 6.0], "original_max_len": 16,
                 "factor": 4.0,
             }},
-            "mask": {"kind": "causal", "window": 3}, "qk": {"norm": "rms_norm", "gain": "per_head"},
+            "mask": {"kind": "causal", "window": 3, "keep_first": 1}, "qk": {"norm": "rms_norm", "gain": "per_head"},
             "scores": {"softcap": 2.0, "sinks": "learned", "temperature": {"scale": 0.5, "floor": 2}},
         },
         {
-            "kind": "multi_head", "n_heads": 2, "mask": "full",
+            "kind": "multi_head", "n_heads": 2, "mask": {"kind": "full", "chunk": 4},
             "scores": {"scale": 1.0, "bias": {"kind": "t5", "n_buckets": 8, "max_distance": 16}, "sinks": "zero"},
             "output": {"norm": "rms_norm"},
         },
@@ -83,8 +83,12 @@ class MultiHead(Mixer, kind="multi_head"):
             yield from ((f"mask.{field}", size) for field, size in self.mask.spans())
 
     @property
+    def reads_prefix(self) -> bool:
+        return self.mask is not None and self.mask.reads_prefix
+
+    @property
     def sees_all(self) -> bool:
-        return self.mask is not None and not self.mask.is_causal and not any(self.mask.spans())
+        return self.mask is not None and not self.mask.is_cached and not any(self.mask.spans())
 
     @property
     def counts_layers(self) -> bool:
@@ -104,6 +108,8 @@ class MultiHead(Mixer, kind="multi_head"):
         yield from check_groups(self.n_heads, self.n_kv_heads)
         if self.rotary is not None:
             yield from (replace(fault, field=f"rotary.{fault.field}") for fault in self.rotary.check())
+        if self.mask is not None:
+            yield from (replace(fault, field=f"mask.{fault.field}") for fault in self.mask.check())
         yield from self.qk.check_with(self.rotary)
 
     def check_ports(self, **ports: Any) -> Iterator[Fault]:
@@ -124,6 +130,7 @@ class MultiHead(Mixer, kind="multi_head"):
             yield missing_mask()
             return
         heads = self._heads(x)
+        yield from check_prefix(self.mask, x)
         if self.rotary is not None:
             yield from check_rotary(self.rotary, heads.head_dim, written=self.head_dim is not None)
         if self.scores.bias is not None:
@@ -146,7 +153,7 @@ class MultiHead(Mixer, kind="multi_head"):
         q = self._clipped(e, self._project_q(e, x.x, heads))
         k = self._clipped(e, self._project_k(e, source.x, heads))
         v = self._clipped(e, e.linear(source.x, heads.n_kv_heads * heads.v_head_dim, "v_proj", bias=bias.v))
-        causal = not cross and heads.causal
+        causal = not cross and heads.cached
         rotation = None if self.rotary is None else self.rotary.rotation(e, x.axis, heads.head_dim, causal=causal)
         q = self.qk.heads(e, q, "q_norm", heads=heads.n_heads)
         q = self.scores.tempered(e, self.qk.turned(e, q, "q_norm", rotation=rotation), x.axis)
@@ -159,7 +166,7 @@ class MultiHead(Mixer, kind="multi_head"):
         elif causal:
             k, v = e.append(k, x.axis, "key", dim=2), e.append(v, x.axis, "value", dim=2)
         k = k if late is None else self.qk.turned(e, k, "k_norm", rotation=rotation, table=late)
-        mask = e.mask(source.axis, () if cross else tuple(heads.mask.pieces()), causal=causal)
+        mask = e.mask(source.axis) if cross else heads.mask.expand(e, x.axis)
         terms = Terms() if cross else self._terms(e, x, heads, q=q, k=k)
         y = self.scores.mixed(
             e, q=q, k=k, v=v, mask=mask, causal=causal, dropout=self.dropout, terms=terms,

@@ -14,11 +14,13 @@ def check(walk: Walk) -> Iterator[Problem]:
     """FX0309."""
     spec = walk.spec
     likes = alike(spec.inputs, spec.blocks)
+    prefixed = any(site.block.reads_prefix for site in walk.sites)
     brought: dict[str, str] = {}
     for name, declared in spec.inputs.items():
         if not hasattr(declared, "like") or name in likes:
             continue
-        for companion in companions(name).names:
+        mine = companions(name)
+        for companion in (*mine.names, *([mine.prefix_lengths] if prefixed else [])):
             other = brought.setdefault(companion, name)
             if other != name:
                 yield walk.problem(Fault(

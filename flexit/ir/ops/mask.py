@@ -14,18 +14,21 @@ class Piece:
     """One condition; all of them must hold.
 
     ``causal``: the key's slot is not after the query's. ``window``: k > q - size, in ranks. ``window_both``: q and k
-    at most size apart. ``chunk``: q // size = k // size. ``document``: both in one document.
+    at most size apart. ``chunk``: q // size = k // size.
     """
 
-    kind: Literal["causal", "window", "window_both", "chunk", "document"]
+    kind: Literal["causal", "window", "window_both", "chunk"]
     size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask(Op):
-    """``key_mask i64[B, T], q_rank?, k_rank?, q_document?, k_document? -> bool[B, 1, S, T]``; S is 1 without pieces.
+    """``key_mask i64[B, T], q_rank?, k_rank?, prefix_lengths i64[B]?, q_document?, k_document? -> bool[B, 1, S, T]``.
 
-    Padded keys are never visible. ``keep_first`` keys (by rank) stay visible outside windows and chunks.
+    S is 1 without pieces. Padded keys are never visible, nor keys of other documents in packed rows (whose S is never
+    1). ``keep_first`` keys (by rank) stay visible outside windows and chunks; where q and k are both among the first
+    ``prefix_lengths`` tokens of their row, the pieces do not matter. Lengths and documents may be left out when a
+    model runs: no prefix, one document.
     """
 
     name: ClassVar[str] = "mask"

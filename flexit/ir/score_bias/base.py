@@ -43,9 +43,14 @@ class Heads:
         """Whether no key comes after its query."""
         return self.mask.is_causal
 
+    @property
+    def cached(self) -> bool:
+        """Whether keys include those of earlier steps."""
+        return self.mask.is_cached
+
     def key_rank(self, axis: Axis) -> Value:
         """Ranks of the keys, ``i64[batch, keys]``; those of the queries are ``axis.new_rank``."""
-        return axis.key_rank if self.causal else axis.new_rank
+        return axis.key_rank if self.cached else axis.new_rank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

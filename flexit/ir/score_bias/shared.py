@@ -34,7 +34,7 @@ class SharedBias:
     def prepared(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
         """What the terms are made of; the same values for equal needs."""
         self.readers.append(heads)
-        key = (id(self), self.bias.needs(heads), id(axis))
+        key = (id(self), self.bias.needs(heads), heads.cached, id(axis))
         return e.hoist(key, [self.anchor, axis.key_rank], self.scope, make=lambda: self.bias.prepare(e, axis, heads))
 
     def needs(self) -> list[str]:

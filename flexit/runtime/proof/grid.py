@@ -71,6 +71,9 @@ def inputs_for(program: Program, case: Case, rng: np.random.Generator) -> dict[s
             found[entry.name] = rng.standard_normal((case.batch, _width(entry))).astype(np.float32)
         elif entry.role == "mask":
             found[entry.name] = _mask(case.batch, length)
+        elif entry.role == "prefix_lengths":
+            at_once = _mask(case.batch, length)[:, : case.past or (1 if decoded else length)].sum(axis=1)
+            found[entry.name] = rng.integers(0, at_once + 1)
         elif entry.name in placed:
             highest = limits.positions.get(entry.name, FARTHEST)
             found[entry.name] = _places(case.batch, length, highest=highest, rng=rng)

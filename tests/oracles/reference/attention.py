@@ -7,6 +7,7 @@ import numpy as np
 
 from tests.oracles.reference import score_bias
 from tests.oracles.reference.edges import Sequence
+from tests.oracles.reference.masks import seer
 from tests.oracles.reference.numbers import linear, normed, softmax
 from tests.oracles.reference.scaling import frequencies
 
@@ -37,7 +38,7 @@ def multi_head(run, f, path, ports):
     sinks = sink_logits(run, scores.get("sinks", None), f"{path}.sinks", n_heads)
     q = q * temperatures(scores.group("temperature", None), x.axis)[..., None, None]
     mask = f.one("mask", "Mask", "full" if cross else None)
-    window = mask.get("window", None)
+    sees = seer(mask)
     own, owner = scores.one("bias", "Bias", None), path
     if run.shared_bias is not None and not cross:
         own, owner = run.shared_bias
@@ -50,9 +51,7 @@ def multi_head(run, f, path, ports):
     mixed = np.zeros((*x.x.shape[:2], n_heads, v_dim))
     for row, query, head in np.ndindex(mixed.shape[:3]):
         unpadded = [key for key in range(memory.axis.length) if memory.axis.mask[row, key]]
-        keys = [
-            key for key in unpadded if cross or sees(mask.kind, window, x.axis, row=row, query=query, key=key)
-        ]  # fmt: skip
+        keys = [key for key in unpadded if cross or sees(x.axis, row=row, query=query, key=key)]
         if not keys:
             continue  # a pad; whatever it holds means nothing
         group = head // (n_heads // groups)
@@ -108,15 +107,6 @@ def biases(f, key, names):
         return dict.fromkeys(names, value)
     group = f.group(key)
     return {name: group.get(name, False) for name in names}
-
-
-def sees(kind, window, axis, *, row, query, key):
-    """Whether a query may see an unpadded key of its own sequence."""
-    distance = int(axis.rank[row, key]) - int(axis.rank[row, query])
-    if kind == "causal":
-        return key <= query and (window is None or distance > -window)
-    assert kind == "full"
-    return window is None or abs(distance) <= window
 
 
 def prepared(run, qk, rotary, path, *, rows, heads, axis):

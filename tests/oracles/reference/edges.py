@@ -14,12 +14,14 @@ class Axis:
         rank: unpadded slots before it.
         position: position id: as passed, else the rank.
         passed: whether the caller gave position ids.
+        prefix: how many tokens are each row's prefix, as passed, else none.
     """
 
     mask: np.ndarray
     rank: np.ndarray
     position: np.ndarray
     passed: bool = False
+    prefix: np.ndarray | None = None
 
     @property
     def rows(self):
@@ -30,15 +32,16 @@ class Axis:
         return self.mask.shape[1]
 
 
-def axis_of(mask, position_ids=None):
+def axis_of(mask, position_ids=None, prefix=None):
     """Ranks by counting, position ids as passed and else the ranks."""
+    prefix = np.zeros(mask.shape[0], np.int64) if prefix is None else prefix
     rank = np.zeros(mask.shape, np.int64)
     for row in range(mask.shape[0]):
         for slot in range(mask.shape[1]):
             rank[row, slot] = sum(int(mask[row, before]) for before in range(slot))
     if position_ids is None:
-        return Axis(np.asarray(mask, bool), rank, rank)
-    return Axis(np.asarray(mask, bool), rank, np.asarray(position_ids), passed=True)
+        return Axis(np.asarray(mask, bool), rank, rank, prefix=prefix)
+    return Axis(np.asarray(mask, bool), rank, np.asarray(position_ids), passed=True, prefix=prefix)
 
 
 @dataclass(eq=False)

@@ -199,8 +199,9 @@ def graph_inputs(run, declared, given):
 
 
 def companion_axis(name, given):
-    """Mask and position ids, whose names replace the ending of the input's."""
+    """Mask, position ids and prefix lengths, whose names replace the ending of the input's."""
     prefix = re.sub(r"(input_ids|inputs_embeds|hidden_states)$", "", name)
     prefix = f"{name}_" if prefix == name else prefix
     mask = given.get(f"{prefix}attention_mask", np.ones(given[name].shape[:2]))
-    return axis_of(np.asarray(mask) != 0, given.get(f"{prefix}position_ids"))
+    lengths = given.get(f"{prefix}prefix_lengths")
+    return axis_of(np.asarray(mask) != 0, given.get(f"{prefix}position_ids"), lengths)

@@ -1,4 +1,4 @@
-"""``mask`` as a bool tensor."""
+"""``mask`` as a bool tensor. Documents are for training: a deployed model has no such input."""
 
 from __future__ import annotations
 
@@ -16,21 +16,30 @@ def lower(node: Node, e: Emitter) -> Any:
     """All pieces joined."""
     op = node.op
     assert isinstance(op, Mask)
-    key_mask, q_rank, k_rank, q_document, k_document = e.inputs(node)
+    key_mask, q_rank, k_rank, lengths = (e[value] for value in node.inputs[:4])
+    assert key_mask is not None
     visible = e("Unsqueeze", e.cast(key_mask, "bool"), [1, 2])
-    near: ir.Value | None = None
-    for piece in op.pieces:
-        if piece.kind == "causal":
-            visible = e("And", visible, _causal(e, key_mask, q_rank))
-        elif piece.kind == "document":
-            same = e("Equal", e("Unsqueeze", q_document, [1, 3]), e("Unsqueeze", k_document, [1, 2]))
-            visible = e("And", visible, same)
-        else:
-            inside = _near(e, piece, q=e("Unsqueeze", q_rank, [1, 3]), k=e("Unsqueeze", k_rank, [1, 2]))
-            near = inside if near is None else e("And", near, inside)
-    if near is not None and op.keep_first:
-        near = e("Or", near, e("Less", e("Unsqueeze", k_rank, [1, 2]), np.int64(op.keep_first)))
-    return visible if near is None else e("And", visible, near)
+    if not op.pieces:
+        return visible
+    assert q_rank is not None and k_rank is not None
+    q, k = e("Unsqueeze", q_rank, [1, 3]), e("Unsqueeze", k_rank, [1, 2])
+    near = [_near(e, piece, q=q, k=k) for piece in op.pieces if piece.kind != "causal"]
+    inside = _all(e, near)
+    if inside is not None and op.keep_first:
+        inside = e("Or", inside, e("Less", k, np.int64(op.keep_first)))
+    causal = [_causal(e, key_mask, q_rank) for piece in op.pieces if piece.kind == "causal"]
+    met = _all(e, causal if inside is None else [*causal, inside])
+    if lengths is not None:
+        ends = e("Unsqueeze", lengths, [1, 2, 3])
+        met = e("Or", met, e("And", e("Less", q, ends), e("Less", k, ends)))
+    return e("And", visible, met)
+
+
+def _all(e: Emitter, conditions: list[ir.Value]) -> ir.Value | None:
+    met: ir.Value | None = None
+    for condition in conditions:
+        met = condition if met is None else e("And", met, condition)
+    return met
 
 
 def _causal(e: Emitter, key_mask: ir.Value, q_rank: ir.Value) -> ir.Value:

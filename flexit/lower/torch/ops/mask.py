@@ -36,34 +36,48 @@ def chunk(q_rank: Tensor, k_rank: Tensor, size: int) -> Tensor:
     return q_rank[:, None, :, None] // size == k_rank[:, None, None, :] // size
 
 
-def same(q_document: Tensor, k_document: Tensor) -> Tensor:
-    """Both in one document."""
-    return q_document[:, None, :, None] == k_document[:, None, None, :]
-
-
 def first(k_rank: Tensor, count: int) -> Tensor:
     """The row's first unpadded keys."""
     return k_rank[:, None, None, :] < count
+
+
+def with_prefix(visible: Tensor, lengths: Tensor | None, *ranks: Tensor) -> Tensor:
+    """``visible``, or both (the ranks are those of q and k) among the row's first tokens."""
+    if lengths is None:
+        return visible
+    q_rank, k_rank = ranks
+    ends = lengths[:, None, None, None]
+    return visible | (q_rank[:, None, :, None] < ends) & (k_rank[:, None, None, :] < ends)
+
+
+def same_document(visible: Tensor, q_document: Tensor | None, k_document: Tensor | None) -> Tensor:
+    """``visible`` within documents, where both sides say theirs."""
+    if q_document is None or k_document is None:
+        return visible
+    return visible & (q_document[:, None, :, None] == k_document[:, None, None, :])
+
+
+NEAR = {"window": window, "window_both": window_both, "chunk": chunk}
 
 
 def lower(node: Node, code: Code) -> Ref:
     """All pieces joined."""
     op = node.op
     assert isinstance(op, Mask)
-    key_mask, q_rank, k_rank, q_document, k_document = (code[value] for value in node.inputs)
-    visible = code.assign(code.call(padding, key_mask))
-    near: list[Ref] = []
-    for piece in op.pieces:
-        if piece.kind == "causal":
-            visible = code.assign(f"{visible} & {code.call(causal, key_mask, q_rank)}")
-        elif piece.kind == "document":
-            visible = code.assign(f"{visible} & {code.call(same, q_document, k_document)}")
-        else:
-            function = {"window": window, "window_both": window_both, "chunk": chunk}[piece.kind]
-            near.append(code.call(function, q_rank, k_rank, piece.size))
+    key_mask, q_rank, k_rank, lengths, q_document, k_document = (code[value] for value in node.inputs)
+    near = [code.call(NEAR[piece.kind], q_rank, k_rank, piece.size) for piece in op.pieces if piece.kind in NEAR]
+    met: list[str] = []
     if near:
-        inside = code.assign(" & ".join(near))
-        if op.keep_first:
-            inside = code.assign(f"{inside} | {code.call(first, k_rank, op.keep_first)}")
-        visible = code.assign(f"{visible} & {inside}")
+        inside = " & ".join(near)
+        met.append(f"({inside} | {code.call(first, k_rank, op.keep_first)})" if op.keep_first else f"({inside})")
+    if any(piece.kind == "causal" for piece in op.pieces):
+        met.append(code.call(causal, key_mask, q_rank))
+    visible = code.assign(code.call(padding, key_mask))
+    if met:
+        pieces = code.assign(" & ".join(met))
+        if node.inputs[3] is not None:
+            pieces = code.assign(code.call(with_prefix, pieces, lengths, q_rank, k_rank))
+        visible = code.assign(f"{visible} & {pieces}")
+    if node.inputs[4] is not None:
+        visible = code.assign(code.call(same_document, visible, q_document, k_document))
     return visible
