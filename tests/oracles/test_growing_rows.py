@@ -69,6 +69,7 @@ def prefixes(session, ids, mask):
     return np.stack([session.run(given)["logits"][:, -1] for given in ends], 1)
 
 
+@pytest.mark.ort
 @pytest.mark.parametrize("at", ["before_rotary", "after_rotary"])
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_each_step_is_a_whole_run_of_the_row_so_far(scaling, at, tmp_path):

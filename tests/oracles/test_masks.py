@@ -111,6 +111,7 @@ def sessions(tmp_path_factory):
     return lambda mask: both(json.dumps(mask))
 
 
+@pytest.mark.ort
 @pytest.mark.parametrize("mask", MASKS, ids=named)
 def test_whole(mask, sessions):
     for session, length in product(sessions(mask), range(1, LONGEST + 1)):
@@ -119,6 +120,7 @@ def test_whole(mask, sessions):
         assert agrees(scores, defined(mask, unpadded, prefixes(unpadded)), unpadded == 1), length
 
 
+@pytest.mark.ort
 @pytest.mark.parametrize("mask", CACHED, ids=named)
 def test_cached(mask, sessions):
     """A prompt with the whole prefix, then one token, then the rest."""
@@ -136,6 +138,7 @@ def test_cached(mask, sessions):
         assert agrees(found, expected[:, at], unpadded[:, at] == 1), length
 
 
+@pytest.mark.ort
 def test_a_wrong_mask_would_be_seen(sessions):
     unpadded = batch(LONGEST)
     for mask, other in pairwise(MASKS):

@@ -73,8 +73,10 @@ CASES = [
         **TURNED,
     ),
     heads(
-        "t5 after a prefix", mask="prefix",
-        scores={"bias": {"kind": "t5", "n_buckets": 8, "max_distance": 6}}, passed=("prefix_lengths",),
+        "t5 after a prefix",
+        mask="prefix",
+        scores={"bias": {"kind": "t5", "n_buckets": 8, "max_distance": 6}},
+        passed=("prefix_lengths",),
     ),
     heads("clipped", clip_qkv=0.4, n_kv_heads=2, bias=True),
     heads("clipped, then normed", clip_qkv=0.4, qk={"norm": "rms_norm"}),
