@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -124,7 +125,7 @@ class FlexitModule(RegionModule):
 
 def to_torch(
     spec: Spec, weights: Mapping[str, Any] | None = None, *, seed: int = 0, dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None, allow_memory: bool = False,
+    device: torch.device | str | None = None, allow_memory: bool = False, base: type[FlexitModule] = FlexitModule,
 ) -> FlexitModule:  # fmt: skip
     """Build a spec as a PyTorch module, constructed on the meta device and filled once.
 
@@ -136,6 +137,7 @@ def to_torch(
         dtype: of the parameters, fp32 by default.
         device: where they live, the CPU by default.
         allow_memory: build although the memory for it is not there.
+        base: class that the module's generated class derives from.
 
     Raises:
         SpecError: the spec does not build.
@@ -147,7 +149,7 @@ def to_torch(
     kept, place, seed = floating(dtype), placed(device), whole(seed)
     require_mapping(weights)
     _require_room(program, kept, place, drawn=weights is None, allow=allow_memory)
-    module = build(program)
+    module = build(program, base)
     module.spec = spec
     values = initial_values(spec, program, seed=seed) if weights is None else weights
     fill(module, values, dtype=kept, device=place)
@@ -165,10 +167,10 @@ def _require_room(program: Program, dtype: torch.dtype, device: torch.device, *,
         require_memory(needed, what="building the model", cure=cure, device=device, allow=allow)
 
 
-def build(program: Program) -> FlexitModule:
+def build(program: Program, base: type[FlexitModule] = FlexitModule) -> FlexitModule:
     """The module of a program with its parameters on the meta device."""
     compiler = RegionCompiler()
-    compiled = _outermost(compiler, program)
+    compiled = _outermost(compiler, program, base)
     module = compiled.cls()
     assert isinstance(module, FlexitModule)
     module.program = program
@@ -176,19 +178,19 @@ def build(program: Program) -> FlexitModule:
     return module
 
 
-def class_of_program(program: Program) -> type[RegionModule]:
+def class_of_program(base: type[FlexitModule], program: Program) -> type[RegionModule]:
     """The class of a program's module, by itself."""
-    return _outermost(RegionCompiler(), program).cls
+    return _outermost(RegionCompiler(), program, base).cls
 
 
-def _outermost(compiler: RegionCompiler, program: Program) -> Compiled:
-    compiled = compiler.compile(program.root, base=FlexitModule)
-    compiled.cls.forward = _with_signature(program)
-    compiled.cls._recipe = Recipe(class_of_program, program).made(compiled.cls)
+def _outermost(compiler: RegionCompiler, program: Program, base: type[FlexitModule]) -> Compiled:
+    compiled = compiler.compile(program.root, base=base)
+    compiled.cls.forward = _with_signature(program, base)
+    compiled.cls._recipe = Recipe(partial(class_of_program, base), program).made(compiled.cls)
     return compiled
 
 
-def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
+def _with_signature(program: Program, base: type[FlexitModule]) -> Callable[..., dict[str, Any]]:
     """``forward`` that says its inputs by name, which ``help()`` shows and ``torch.export`` goes by.
 
     Static states of a decoder on its own are inputs too; what is a path in the program has no dots there.
@@ -197,7 +199,7 @@ def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
     paths = {argument: name for name, argument in arguments.items()}
 
     def forward(self: FlexitModule, *args: Tensor, **inputs: Any) -> dict[str, Any]:
-        return FlexitModule.forward(self, *args, **{paths.get(name, name): value for name, value in inputs.items()})
+        return base.forward(self, *args, **{paths.get(name, name): value for name, value in inputs.items()})
 
     kind = inspect.Parameter
     names = sorted(program.inputs, key=lambda entry: entry.optional)
@@ -209,7 +211,7 @@ def _with_signature(program: Program) -> Callable[..., dict[str, Any]]:
     parameters += [kind("cache", kind.KEYWORD_ONLY, default=None), kind("aux", kind.KEYWORD_ONLY, default=False)]
     described: Any = forward  # no function type knows __signature__
     described.__signature__ = inspect.Signature(parameters)
-    described.__doc__ = FlexitModule.forward.__doc__
+    described.__doc__ = base.forward.__doc__
     return forward
 
 

@@ -1,0 +1,295 @@
+"""Models by class, as FlexiTransformers had them: keywords in, a lowered PyTorch module out.
+
+    model = FlexiGPT(tgt_vocab=50000, d_model=1024)
+    logits = model(ids)
+
+There is one implementation: each class writes a spec (``model.spec``), and the module is what that spec lowers to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flexit.architectures import spec_of
+from flexit.configs import ModelConfig, ModelType
+from flexit.errors import UserError
+from flexit.lower.torch.module import FlexitModule, to_torch
+
+__all__ = [
+    "BaseModel",
+    "FlexiBERT",
+    "FlexiGPT",
+    "FlexiTransformer",
+    "Generator",
+    "ModelConfig",
+    "TransformerFactory",
+    "TransformerModel",
+    "create_model",
+]
+
+CLASS_STYLE = ("src", "tgt", "mask", "src_mask", "tgt_mask", "return_hidden")
+"""Keywords that call a model as its class says; all others are graph inputs."""
+
+
+class Constructor(type):
+    """Calling a class builds the spec and lowers it; the generated class below it is made in the ordinary way."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if "_run" in vars(cls):
+            return super().__call__(*args, **kwargs)
+        return cast("type[BaseModel]", cls).from_config(cast("type[BaseModel]", cls).configure(*args, **kwargs))
+
+
+class BaseModel(FlexitModule, metaclass=Constructor):
+    """A lowered module that can also be called by position, and then returns a tensor.
+
+    Attributes:
+        config: what it was built from.
+        spec: the spec that says the same.
+    """
+
+    config: ModelConfig
+    topology: ClassVar[ModelType | None] = None
+
+    @classmethod
+    def configure(cls, *args: Any, **fields: Any) -> ModelConfig:
+        """The config that the arguments of the class say: keywords, one mapping of them, or a config.
+
+        Raises:
+            UserError: a keyword is unknown, or a value is wrong.
+        """
+        if len(args) > 1 or (args and not isinstance(args[0], ModelConfig | Mapping)):
+            raise UserError.of(
+                "FX2001", f"{cls.__name__} takes keywords", expected="keywords, one mapping or a ModelConfig",
+                found=f"{len(args)} arguments by position", cure="write them as name=value",
+            )  # fmt: skip
+        first: Any = args[0] if args else {}
+        fields = {**(first.model_dump(exclude_unset=True) if isinstance(first, ModelConfig) else first), **fields}
+        if cls.topology is not None:
+            fields.setdefault("model_type", cls.topology)
+        return ModelConfig(**{**cls.defaults(fields), **fields})
+
+    @classmethod
+    def defaults(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What this class takes where ``fields`` say nothing and :class:`ModelConfig` would take something else."""
+        width = fields.get("d_model")
+        return {"d_ff": 4 * width} if isinstance(width, int) else {}
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, *, seed: int | None = None) -> BaseModel:
+        """The model of a config.
+
+        Args:
+            config: what to build.
+            seed: of the first weights; without one it is drawn from PyTorch's generator (``torch.manual_seed``).
+
+        Raises:
+            UserError: the config lacks something, or its numbers do not fit together.
+        """
+        drawn = int(torch.randint(2**31, ()).item()) if seed is None else seed
+        model = to_torch(spec_of(config), seed=drawn, base=cls)
+        assert isinstance(model, BaseModel)
+        model.config = config
+        return model
+
+    @property
+    def model_type(self) -> ModelType:
+        """Its topology."""
+        return self.config.topology
+
+    @property
+    def generator(self) -> Generator:
+        """Hidden states to logits: ``generator(hidden [batch, seq, d_model]) -> [batch, seq, vocab]``."""
+        return Generator(self)
+
+    def num_parameters(self, trainable_only: bool = True) -> int:
+        """Parameters, tied tables once."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not trainable_only)
+
+    def forward(self, *args: Any, **inputs: Any) -> Any:
+        """Run the model, in one of two ways.
+
+        By position or with the keywords ``src``, ``tgt``, ``src_mask``, ``tgt_mask``: ids ``int64 [batch, seq]``, masks
+        that are true where a token is seen, ``[batch, seq]``, ``[batch, 1, seq]`` or ``[batch, 1, 1, seq]`` for
+        padding, ``[batch or 1, 1, seq, seq]`` for padding and causality together. Decoders are causal with or without a
+        mask. Returns logits, or the hidden states of an encoder without classes; with ``return_hidden`` a pair of
+        both.
+
+        With graph inputs by name (``input_ids=``, ``attention_mask=``, ``cache=``): like every lowered module, a
+        mapping of outputs.
+
+        Raises:
+            UserError: an input is missing or unknown, or a mask says what the model does not compute.
+        """
+        if not args and not any(name in CLASS_STYLE for name in inputs):
+            return super().forward(**inputs)
+        hidden = inputs.pop("return_hidden", False)
+        given: dict[str, Any] = _graph_inputs(self.model_type, args, inputs)
+        outputs = super().forward(**given)
+        result = outputs.get("logits", outputs["last_hidden_state"])
+        return (result, outputs["last_hidden_state"]) if hidden else result
+
+
+class FlexiTransformer(BaseModel):
+    """Any of the three topologies, by ``src_vocab`` and ``tgt_vocab``, one of them, or ``vocab_size``.
+
+    ``n_enc`` and ``n_dec`` are other names for the depths.
+    """
+
+    @classmethod
+    def configure(cls, *args: Any, **fields: Any) -> ModelConfig:
+        if args and isinstance(args[0], str):
+            fields, args = {"model_type": args[0], **fields}, args[1:]
+        if args and isinstance(args[0], Mapping):
+            fields, args = {**cast("Mapping[str, Any]", args[0]), **fields}, args[1:]
+        depths = {name: fields.pop(name) for name in ("n_enc", "n_dec") if name in fields}
+        if depths:
+            fields.setdefault("n_layers", next(iter(depths.values())) if len(depths) == 1 else tuple(depths.values()))
+        return super().configure(*args, **fields)
+
+
+class TransformerModel(FlexiTransformer):
+    """The generic name of :class:`FlexiTransformer`."""
+
+
+class FlexiBERT(BaseModel):
+    """An encoder: norms after each sum, GELU, and a classifier where ``num_classes`` is given (Devlin et al. 2018)."""
+
+    topology = "encoder-only"
+
+    @classmethod
+    def defaults(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {"pe_type": "absolute", "pre_norm": False, "ff_activation": "gelu", **_sizes_of_base(fields)}
+
+
+class FlexiGPT(BaseModel):
+    """A decoder: rotation, RMS norms before each sub-layer, SwiGLU without biases (Touvron et al. 2023)."""
+
+    topology = "decoder-only"
+
+    @classmethod
+    def defaults(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "pe_type": "rotary", "pre_norm": True, "norm_type": "rmsnorm", "ff_activation": "swiglu", "ff_bias": False,
+            "attention_bias": False, **_sizes_of_base(fields),
+        }  # fmt: skip
+
+
+def _sizes_of_base(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Twelve layers of width 768, heads of 64 channels and feed-forwards four times as wide."""
+    width = fields.get("d_model", 768)
+    if not isinstance(width, int) or width < 1:
+        return {}
+    heads = width // 64 if width % 64 == 0 else 1
+    return {"d_model": width, "n_heads": heads, "n_layers": 12, "d_ff": 4 * width}
+
+
+class Generator:
+    """The scores of a model's tokens from its hidden states; it has no parameters of its own."""
+
+    def __init__(self, model: BaseModel) -> None:
+        if "logits" not in model.program.outputs or model.model_type == "encoder-only":
+            raise UserError.of(
+                "FX0801", "an encoder writes no tokens", expected="a model with a decoder", found=model.model_type,
+                cure="call the model itself, which returns classes or hidden states",
+            )  # fmt: skip
+        self.model = model
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """``hidden [..., d_model]`` to logits ``[..., vocab]``."""
+        model = self.model
+        table = (
+            ("target" if model.model_type == "encoder-decoder" else "embed") if model.config.tie_word_embeddings else ""
+        )
+        return F.linear(hidden, model.get_parameter(f"{table}.tokens.weight" if table else "head.table.weight"))
+
+
+class TransformerFactory:
+    """Builds the class that fits a config's topology."""
+
+    classes: ClassVar[dict[ModelType, type[BaseModel]]] = {
+        "encoder-decoder": FlexiTransformer, "encoder-only": FlexiBERT, "decoder-only": FlexiGPT,
+    }  # fmt: skip
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+
+    def create(self) -> BaseModel:
+        """The model, exactly as the config says."""
+        return self.classes[self.config.topology].from_config(self.config)
+
+    @classmethod
+    def from_config(cls, config: ModelConfig) -> BaseModel:
+        """The same in one call."""
+        return cls(config).create()
+
+
+def create_model(config: ModelConfig | Mapping[str, Any] | None = None, **fields: Any) -> BaseModel:
+    """The model of a config, of a mapping or of keywords.
+
+    Raises:
+        UserError: a keyword is unknown, or a value is wrong.
+    """
+    return TransformerFactory.from_config(FlexiTransformer.configure(*([] if config is None else [config]), **fields))
+
+
+# ---- calls by position
+
+
+def _graph_inputs(topology: ModelType, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Tensor]:
+    """Graph inputs from what the class-style call was given."""
+    order = {
+        "encoder-decoder": ("src", "tgt", "src_mask", "tgt_mask"),
+        "encoder-only": ("src", "src_mask"),
+        "decoder-only": ("tgt", "tgt_mask"),
+    }[topology]
+    given: dict[str, Any] = {**dict(zip(order, args, strict=False)), **named}
+    if "mask" in given:
+        given[order[-1]] = given.pop("mask")
+    if topology == "decoder-only" and "tgt" not in given and "src" in given:
+        given["tgt"] = given.pop("src")
+    ids = [name for name in order if "mask" not in name]
+    unknown = [name for name in given if name not in order]
+    if len(args) > len(order) or unknown or any(given.get(name) is None for name in ids):
+        raise UserError.of(
+            "FX2001", "these are not the inputs of the model", expected=", ".join(order),
+            found=", ".join(given) or "nothing", cure="pass ids, then masks, in this order",
+        )  # fmt: skip
+    names = {"src": "input_ids", "tgt": "decoder_input_ids" if "src" in order else "input_ids"}
+    inputs: dict[str, Tensor] = {names[name]: given[name] for name in ids}
+    for name in ids:
+        mask = given.get(f"{name}_mask")
+        if mask is not None:
+            companion = names[name].replace("input_ids", "attention_mask")
+            inputs[companion] = _padding(mask, given[name], f"{name}_mask", causal=name == "tgt")
+    return inputs
+
+
+def _padding(mask: Tensor, ids: Tensor, name: str, *, causal: bool) -> Tensor:
+    """``int64 [batch, seq]``: the padding that a mask says; what else it says must be what the model does anyway."""
+    batch, length = ids.shape
+    visible = mask != 0
+    while visible.dim() > 2 and visible.shape[1] == 1:
+        visible = visible.squeeze(1)
+    if visible.dim() == 2 and tuple(visible.shape) == (batch, length):
+        return visible.long()
+    if visible.dim() == 3 and tuple(visible.shape[1:]) == (length, length) and visible.shape[0] in (1, batch):
+        keys = visible[:, -1]
+        whole = keys[:, None, :].expand_as(visible)
+        seen = whole.tril() if causal else whole
+        if torch.equal(seen, visible):
+            return keys.expand(batch, length).long()
+        sort = "padding and causality" if causal else "padding"
+        raise UserError.of(
+            "FX2001", f"{name} says more than {sort}", path=name, expected=f"a mask of {sort} alone",
+            found="other hidden pairs", cure="say windows and the like in the spec, as the mask of the attention",
+        )  # fmt: skip
+    raise UserError.of(
+        "FX2001", f"{name} does not fit", path=name, found=str(list(mask.shape)), cure="correct the mask's shape",
+        expected=f"[{batch}, {length}], [{batch}, 1, 1, {length}] or [{batch}, 1, {length}, {length}]",
+    )  # fmt: skip
