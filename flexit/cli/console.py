@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,6 +17,11 @@ from typing import Any
 import typer
 
 from flexit.errors import Problem, UserError, printable
+
+PATIENCE = 2.0
+"""Seconds that pass before it is shown how much is done."""
+LINE_EVERY = 10.0
+"""Seconds between two lines of it, where there is no terminal."""
 
 
 def say(text: str = "", *, bold: bool = False) -> None:
@@ -96,6 +102,35 @@ def working(title: str) -> Iterator[Callable[[str], None]]:
         return
     with console.status(Text(title)) as status:
         yield lambda step: status.update(Text(printable(step)))
+
+
+@contextmanager
+def counting(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how much is done, if it lasts over two seconds; what is given is called with that and how much there is."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console, began = Console(stderr=True), time.monotonic()
+    status = console.status(Text(title)) if console.is_terminal else None
+    told = began + PATIENCE - LINE_EVERY
+
+    def show(done: int, total: int) -> None:
+        nonlocal told
+        text = f"{title}: {done:,} of {total:,}"
+        if time.monotonic() - began < PATIENCE or done == total:
+            return
+        if status is not None:
+            status.update(Text(text))
+            status.start()
+        elif time.monotonic() - told >= LINE_EVERY:
+            told = time.monotonic()
+            note(text)
+
+    try:
+        yield show
+    finally:
+        if status is not None:
+            status.stop()
 
 
 def _colour() -> bool | None:

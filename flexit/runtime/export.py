@@ -39,13 +39,13 @@ from flexit.runtime.torch_session import TorchSession, interface_of
 from flexit.runtime.train.checkpoint import require_whole
 
 CURE = "export a smaller model"
-CARRIED = ("tokenizer.json", "generation_config.json")
-"""Files of a checkpoint that go into the bundle as they are."""
+CARRIED = ("tokenizer.json", "generation_config.json", "labels.json")
+"""Files of a checkpoint, or given, that go into the bundle as they are."""
 
 
 def export(
     model: FlexitModule | str | Path, out_dir: str | Path, *, force: bool = False, seed: int = 0,
-    progress: Progress | None = None, allow_memory: bool = False,
+    progress: Progress | None = None, allow_memory: bool = False, carry: Sequence[str | Path] = (),
 ) -> Bundle:  # fmt: skip
     """Emit a model as ONNX, prove it against PyTorch, and write both as a bundle.
 
@@ -56,6 +56,7 @@ def export(
         seed: of the proof's inputs and stress weights.
         progress: called with what is being done.
         allow_memory: start although the predicted memory is not there.
+        carry: files called as in ``CARRIED`` that go into the bundle, before those of a checkpoint.
 
     Raises:
         ProofError: the backends differ; nothing is written.
@@ -69,6 +70,7 @@ def export(
         require_memory(needed, what="exporting", cure=CURE, allow=allow_memory)
     else:
         module, carried = _from_checkpoint(Path(model), allow_memory=allow_memory)
+    carried |= _carriable(carry)
     with writing(out_dir, marker=MANIFEST, force=force) as folder:
         written = _Written.of(module, folder)
         evidence = _proved(written, seed=seed, progress=progress)
@@ -78,6 +80,23 @@ def export(
         _write_probe(module, folder, seed)
         _write_manifest(written, evidence)
     return read_bundle(out_dir)
+
+
+def _carriable(files: Sequence[str | Path]) -> dict[str, Path]:
+    """Files to carry by name.
+
+    Raises:
+        UserError: FX2007, one is of another name, or there is none.
+    """
+    found = {Path(file).name: Path(file) for file in files}
+    for name, file in found.items():
+        if name not in CARRIED or not file.is_file():
+            raise UserError.of(
+                "FX2007", "carry cannot be used", path="carry", expected=f"files called {', '.join(CARRIED)}",
+                found=str(file) if name not in CARRIED else f"no file {file}",
+                cure="give the files of the model, under these names",
+            )  # fmt: skip
+    return found
 
 
 def _in_fp32(module: FlexitModule) -> FlexitModule:

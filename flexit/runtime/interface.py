@@ -175,9 +175,12 @@ class Interface:
     @property
     def position_limit(self) -> int | None:
         """The longest row that can be decoded, where tables of positions bound it."""
-        limits = [
-            limit for entry in self.of_decoded if entry.role == "position_ids" for limit in (entry.limit, entry.slots)
-        ]
+        return None if self.decoded is None else self.longest(self.decoded)
+
+    def longest(self, group: str) -> int | None:
+        """The longest row of a group of inputs, where tables of positions bound it."""
+        places = [entry for entry in self.inputs if entry.group == group and entry.role == "position_ids"]
+        limits = [limit for entry in places for limit in (entry.limit, entry.slots)]
         return min((limit for limit in limits if limit is not None), default=None)
 
     @staticmethod

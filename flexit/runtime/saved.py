@@ -30,9 +30,19 @@ def read_spec(folder: Path) -> Spec:
         SpecError: the spec is not valid.
     """
     recover(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise _no_checkpoint(folder, FileNotFoundError(f"no {WEIGHTS}"))
+    return spec_in(folder)
+
+
+def spec_in(folder: Path) -> Spec:
+    """The spec in a checkpoint or a bundle. A plugin that it needs must be imported already.
+
+    Raises:
+        CheckpointError: FX1201, there is none.
+        SpecError: it is not valid.
+    """
     try:
-        if not (folder / WEIGHTS).is_file():
-            raise FileNotFoundError(f"no {WEIGHTS}")
         with (folder / SPEC).open("rb") as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -33,6 +33,8 @@ class Tokenizer:
     def __init__(self, inner: Any, *, separator: str | None = None) -> None:
         self._inner = inner
         self._inner.encode_special_tokens = True  # a separator inside a text is text
+        self._inner.no_truncation()  # files of others may say to cut texts unasked, or to pad each to one length
+        self._inner.no_padding()
         self.separator = separator
         self._separator_id: int | None = None if separator is None else inner.token_to_id(separator)
 
@@ -93,18 +95,58 @@ class Tokenizer:
         Raises:
             TaskError: FX2003, the text has halves of surrogate pairs, as bytes that are no UTF-8 become.
         """
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise TaskError.of(
-                "FX2003", "the text is not UTF-8", expected="characters",
-                found=f"{text[error.start]!a} at {error.start}", cure="give the text in UTF-8",
-            ) from error  # fmt: skip
+        _require_utf8(text)
         return self._inner.encode(text, add_special_tokens=False).ids
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, in parallel."""
         return [each.ids for each in self._inner.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def read(
+        self, texts: Sequence[str | tuple[str, str]], *, limit: int | None = None, specials: bool = False
+    ) -> list[Any]:
+        """Texts and pairs of texts as its template has them: with special tokens, token types and places in the text.
+
+        Args:
+            texts: texts, or pairs of them.
+            limit: most tokens, special ones counted; what is longer is cut at its end, pairs at the longer text.
+            specials: whether special tokens that are written out in a text are those tokens.
+
+        Returns:
+            Encodings of the ``tokenizers`` library.
+
+        Raises:
+            TaskError: FX2003, a text has halves of surrogate pairs.
+        """
+        for given in texts:
+            for text in (given,) if isinstance(given, str) else given:
+                _require_utf8(text)
+        self._inner.encode_special_tokens = not specials
+        if limit is not None:
+            self._inner.enable_truncation(limit)
+        try:
+            return self._inner.encode_batch(list(texts))
+        finally:
+            self._inner.encode_special_tokens = True
+            self._inner.no_truncation()
+
+    def added_to(self, *, pair: bool) -> int:
+        """Special tokens that the template adds to a text, or to a pair."""
+        return self._inner.num_special_tokens_to_add(pair)
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token, if it is one."""
+        return self._inner.token_to_id(token)
+
+    def token_of(self, number: int) -> str:
+        """The token of an id, as the vocabulary writes it."""
+        return self._inner.id_to_token(number) or ""
+
+    @property
+    def specials(self) -> dict[str, int]:
+        """Special tokens and their ids."""
+        added = self._inner.get_added_tokens_decoder()
+        return {token.content: number for number, token in added.items() if token.special}
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; bytes that are no UTF-8 become the replacement character."""
@@ -118,3 +160,13 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """sha256 of :meth:`dumps`, hexadecimal."""
         return hashlib.sha256(self.dumps().encode()).hexdigest()
+
+
+def _require_utf8(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise TaskError.of(
+            "FX2003", "the text is not UTF-8", expected="characters",
+            found=f"{text[error.start]!a} at {error.start}", cure="give the text in UTF-8",
+        ) from error  # fmt: skip
