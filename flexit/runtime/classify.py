@@ -69,7 +69,7 @@ def classify(
             "FX2003", "scores is out of range", path="scores", expected=", ".join(get_args(Scores)), found=str(scores),
             cure="correct scores",
         )  # fmt: skip
-    name = logits_of(model.session.interface, output, head="sequence_classifier or token_classifier")
+    name = logits_of(model.session.interface, output, head="classes")
     rows: dict[int, Classes] = {}
     for read in model.read(texts, how):
         labels = _labels(model, read.outputs[name], name)

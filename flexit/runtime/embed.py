@@ -99,7 +99,7 @@ def _cure(fitting: Sequence[str], ranks: Mapping[str, int], *, rank: int) -> str
         return f"choose one: --output {fitting[0]} (in Python: output={fitting[0]!r})"
     if rank == 1 and 2 in ranks.values():
         return "pool its hidden states: --pool mean (in Python: pool='mean'), as the model was trained"
-    wanted = "a block pool, or hidden states such as last_hidden_state: encoder," if rank == 1 else "hidden states"
+    wanted = "pooled vectors, or hidden states such as last_hidden_state: encoder," if rank == 1 else "hidden states"
     return f"list {wanted} under outputs: in the spec, and export again"
 
 

@@ -52,7 +52,7 @@ def fill_mask(
             "FX2003", "top is out of range", path="top", expected="an integer of at least 1", found=str(top),
             cure="say how many tokens are wanted",
         )  # fmt: skip
-    name = logits_of(model.session.interface, output, head="mlm_head")
+    name = logits_of(model.session.interface, output, head="masked tokens")
     if model.session.interface.decoded is not None:
         raise TaskError.of(
             "FX0801", "the model reads from left to right, and does not see what follows a mask", path=name,
@@ -115,7 +115,7 @@ def _best(model: TextModel, read: Read, name: str, *, slot: int, top: int) -> li
         raise TaskError.of(
             "FX0801", f"the output {name} scores no tokens", path=name,
             expected=f"{model.tokenizer.vocab_size} scores or more, the tokenizer's vocabulary", found=str(len(scores)),
-            cure="name the output of a block mlm_head: --output NAME (in Python: output=...)",
+            cure="name the output of a head of masked tokens: --output NAME (in Python: output=...)",
         )  # fmt: skip
     likely = softmax(scores)[: model.tokenizer.vocab_size]
     order = np.argsort(-likely, kind="stable")[:top]

@@ -228,12 +228,12 @@ def test_texts_that_cannot_be_read(models: Any) -> None:
 def test_a_model_that_lacks_what_the_task_needs(models: Any, checkpoint: Path, tmp_path: Path) -> None:
     decoder = in_torch(checkpoint)
     cases = [
-        (embed, models.moods, TEXTS, "list a block pool, or hidden states such as last_hidden_state: encoder, under"),
-        (embed, decoder, ["def"], "list a block pool"),
-        (classify, models.sentences, TEXTS, "add a block sequence_classifier or token_classifier"),
+        (embed, models.moods, TEXTS, "list pooled vectors, or hidden states such as last_hidden_state: encoder, under"),
+        (embed, decoder, ["def"], "list pooled vectors"),
+        (classify, models.sentences, TEXTS, "add a head of classes"),
         (classify, decoder, ["def"], "use flexit fill-mask or flexit generate"),
-        (fill_mask, models.sentences, ["[MASK]"], "add a block mlm_head"),
-        (fill_mask, models.tags, ["[MASK]"], "name the output of a block mlm_head"),
+        (fill_mask, models.sentences, ["[MASK]"], "add a head of masked tokens"),
+        (fill_mask, models.tags, ["[MASK]"], "name the output of a head of masked tokens"),
         (fill_mask, decoder, ["def"], "use flexit generate"),
     ]
     for task, model, texts, cure in cases:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from flexit.runtime.export import export
+from tests.texts import MOODS, write_model
 
 ABSENT = textwrap.dedent("""
     import sys
@@ -38,6 +42,22 @@ def test_verify(bundle: Path) -> None:
     done = alone("verify", str(bundle))
     assert done.returncode == 0, done.stderr
     assert "holds here" in done.stdout
+
+
+@pytest.mark.ort
+def test_tasks_on_texts(tmp_path: Path) -> None:
+    export(write_model(tmp_path / "model", MOODS, labels=["bad", "so-so", "good"]), tmp_path / "bundle")
+    done = alone("classify", str(tmp_path / "bundle"), "a cat", "very good", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["labels"] == ["bad", "so-so", "good"]
+    assert len(json.loads(done.stdout)["results"]) == 2
+
+
+@pytest.mark.ort
+def test_bench(bundle: Path) -> None:
+    done = alone("bench", str(bundle), "--prompt", "4", "--new", "2", "--repetitions", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [each["session"] for each in json.loads(done.stdout)["sessions"]] == ["ONNX Runtime"]
 
 
 @pytest.mark.ort
