@@ -230,7 +230,8 @@ def logits_of(interface: Interface, name: str | None, *, head: str) -> str:
     if name is None and "logits" not in interface.outputs:
         raise TaskError.of(
             "FX0801", "the model has no scores", path="logits", expected="an output called logits",
-            found=", ".join(interface.outputs), cure=f"add a head of {head} to the spec (flexit kinds lists them), or name the output of one",
+            found=", ".join(interface.outputs),
+            cure=f"add a head of {head} to the spec (flexit kinds lists them), or name the output of one",
         )  # fmt: skip
     require_output(interface, name or "logits")
     return name or "logits"
