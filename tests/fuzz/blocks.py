@@ -23,7 +23,7 @@ class BlockRules(BiasRules):
     def block(self, written: Any, ports: Outputs, place: Place) -> Outputs | None:
         raise NotImplementedError
 
-    def init(self, init: Data, params: dict[str, Param]) -> None:
+    def init(self, init: Data, params: dict[str, Param] | None) -> None:
         raise NotImplementedError
 
     def say(self, code: str, *, when: object = True) -> None:

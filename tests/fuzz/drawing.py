@@ -54,7 +54,7 @@ class Drawing:
     def fields_of(self, cls: type[Group], known: Mapping[str, Entry], start: Data) -> Data:
         """``start`` with some fields drawn anew; required ones are there in any case."""
         drawn = dict(start)
-        often = OPTIONAL if len(known) > 4 else 2.5 * OPTIONAL
+        often = OPTIONAL if len(known) > 4 and issubclass(cls, Block) else 2.5 * OPTIONAL
         for name, entry in known.items():
             chance = 0.08 if name == "init" else CHOICE if _leads_to_kinds(entry) else often
             if (entry.required and name not in drawn) or self.rng.random() < chance:

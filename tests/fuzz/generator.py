@@ -76,7 +76,7 @@ class Builder:
                 for option in entry.type.options
             )
             if x.type in main.types and not main.variadic and (depth > 0 or not nests):
-                found += [kind] * (3 if nests else min(10, 1 + extent(cls) // 5))
+                found += [kind] * (3 if nests else min(16, 1 + extent(cls) // 5))
         return found
 
     def fits(self, block: Any, ports: dict[str, Any], *, keep: bool = False) -> bool:

@@ -119,7 +119,8 @@ class Rules(ScopeRules):
         lengths = {end.axis[0] for end in scores if end.axis}
         self.say("FX0801", when=len(lengths & self.found.stateful) > 1)
 
-    def init(self, init: Data, params: dict[str, Param]) -> None:
+    def init(self, init: Data, params: dict[str, Param] | None) -> None:
+        """Entries of ``init``; what they reach is left out where it is not known whose parameters there are."""
         for role, way in init.items():
             if role not in ROLES:
                 self.say("FX0510")
@@ -127,6 +128,8 @@ class Rules(ScopeRules):
             self.say("FX0511", when=role in FLAT and way["kind"] not in FOR_FLAT)
             std = way.get("std")
             self.say("FX0511", when=std == "rsqrt_fan_in_head_dim" and role != "query_projection")
+            if params is None:
+                continue
             reached = [param for param in params.values() if follows(param.role, role)]
             self.say("FX0510", when=not reached)
             self.say("FX0510", when=way.get("depth_scaled") and not any(param.layered for param in reached))

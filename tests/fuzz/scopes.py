@@ -32,6 +32,7 @@ class ScopeRules(CompositeRules):
         result = getattr(self, kind)(b, ports, place)
         if b.get("shares"):
             self.found.doubtful.add("FX0510")  # whose entry is whose is not followed here
+            self.init(b["init"], None)
         else:
             self.init(b["init"], self.found.below(place.path))
         if result is None or isinstance(result, dict):
