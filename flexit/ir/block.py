@@ -262,9 +262,20 @@ class Norm(Block):
 
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"))}
 
+    @property
+    def learned(self) -> tuple[bool | Literal["scalar"], bool]:
+        """Whether it has a gain, and whether a bias."""
+        return getattr(self, "gain", False), getattr(self, "bias", False)
+
     def apply(self, e: Expander, x: Any, name: str) -> Any:
         """Normalise the last dim of a value, with parameters at ``name`` below the current path."""
         raise NotImplementedError
+
+    def bare(self, e: Expander, x: Any, name: str) -> Any:
+        """The same without gain and bias."""
+        off = {"gain": False, "bias": False, "gain_offset": 0.0, "fp32_gain": False}
+        known = {key: value for key, value in off.items() if key in type(self).model_fields}
+        return self.model_copy(update=known).apply(e, x, name)
 
     def expand(self, e: Expander, x: Any) -> Edge:
         return x.of(self.apply(e, x.x, ""))

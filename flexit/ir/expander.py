@@ -259,7 +259,12 @@ class Expander(Refusals):
         finally:
             self.draft = outer
         params = {
-            param.path: self.param(join(name, param.path), (n_experts, *param.shape), param.role)
+            param.path: replace(
+                param,
+                path=self.draft.path(join(name, param.path)),
+                shape=(n_experts, *param.shape),
+                first_value=None if param.first_value is None else param.first_value * n_experts,
+            )
             for param in body.params
         }
         op = Experts(n_experts=n_experts, body=body, weight_on=weight_on)

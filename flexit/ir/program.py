@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Role = Literal[
     "embedding", "position", "token_type", "learned_tokens", "projection", "query_projection", "residual_projection",
-    "gate", "conv", "router", "score_bias", "head", "gain", "bias", "sink", "layer_scale", "mix",
+    "gate", "conv", "router", "score_bias", "head", "gain", "bias", "sink", "layer_scale", "mix", "slope",
     "selection_bias",
 ]  # fmt: skip
 UNTRAINED: frozenset[Role] = frozenset({"selection_bias"})
@@ -56,7 +56,7 @@ class Param:
         shape: ints only.
         role: what it is for; initialisation, weight decay and quantisation go by it.
         width: width of the block's input (of an embedding: its output), which ``rsqrt_d_model`` means.
-        first_value: value of parameters that are never drawn (layer scale, mixing weights), else None.
+        first_value: value of parameters that are never drawn (layer scale, mixing weights, slopes), else None.
         offset: what an op adds before use (``gain_offset``); it is subtracted from what ``init`` says, which therefore
             means the applied gain.
         head_dim: head width of a query projection, which ``rsqrt_fan_in_head_dim`` means.

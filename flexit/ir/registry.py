@@ -23,7 +23,7 @@ LATER: dict[str, tuple[str, ...]] = {
         "conv", "token_shift",
     ),
     "Mixer": ("mla", "gated_delta", "mamba2", "rg_lru", "differential"),
-    "Norm": ("std_norm", "dynamic_tanh"),
+    "Norm": ("dynamic_tanh",),
     "Ids": ("non_pad_cumsum",),
 }  # fmt: skip
 """Kinds of the language that this build does not have yet, by family or trait; each is refused as *not yet*."""

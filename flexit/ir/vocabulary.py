@@ -32,6 +32,7 @@ from flexit.ir.ops.slice import Slice
 from flexit.ir.ops.softmax import Softmax
 from flexit.ir.ops.take_along import TakeAlong
 from flexit.ir.ops.top_k import TopK
+from flexit.ir.ops.xielu import Xielu
 from flexit.ir.program import Node, Param, Role, State, Value, join
 from flexit.ir.types import DType
 
@@ -74,8 +75,8 @@ class Vocabulary:
         return self.write(Embedding(rows=rows, width=width), ids, name=name, params=params)
 
     def norm(
-        self, x: Value, kind: Literal["layer", "rms", "l2"], name: str, *, eps: float, gain: bool | Literal["scalar"],
-        bias: bool, offset: float = 0.0, fp32_gain: bool = False,
+        self, x: Value, kind: Literal["layer", "rms", "l2", "std"], name: str, *, eps: float,
+        gain: bool | Literal["scalar"], bias: bool, offset: float = 0.0, fp32_gain: bool = False,
     ) -> Value:  # fmt: skip
         """Normalise the last dim, with ``name.weight`` and ``name.bias`` as asked."""
         width = x.dims[-1]
@@ -122,6 +123,14 @@ class Vocabulary:
     def unary(self, fn: unary_op.Function, x: Value) -> Value:
         """One function of every element."""
         return self.write(unary_op.Unary(fn=fn), x, name=fn)
+
+    def xielu(self, x: Value, name: str, *, alpha_p: float, alpha_n: float) -> Value:
+        """``xielu`` with ``name.alpha_p`` and ``name.alpha_n``; the numbers are their first values."""
+        first = {"alpha_p": alpha_p, "alpha_n": alpha_n}
+        params = {
+            slot: self.param(join(name, slot), (1,), "slope", first_value=[number]) for slot, number in first.items()
+        }
+        return self.write(Xielu(), x, name=join(name, "xielu"), params=params)
 
     def binary(self, fn: binary_op.Function, x: Value, y: Value | float) -> Value:
         """Elementwise arithmetic; shapes broadcast."""

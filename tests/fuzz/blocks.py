@@ -46,11 +46,13 @@ class BlockRules(BiasRules):
     def norm(self, norm: Data | None, width: int | None, place: Place) -> None:
         if norm is None:
             return
-        self.say("FX0501", when=norm["gain"] is False and norm["gain_offset"] != 0)
-        self.say("FX0501", when=norm["gain"] is False and norm.get("fp32_gain"))
-        if norm["gain"] and width is not None:
-            self.param(place, "weight", "gain", 1 if norm["gain"] == "scalar" else width)
-        if norm.get("bias") and width is not None:
+        gain, by_std = norm.get("gain", True), norm["kind"] == "std_norm"
+        self.say("FX0501", when=gain is False and norm["gain_offset"] != 0)
+        self.say("FX0501", when=gain is False and norm.get("fp32_gain"))
+        self.say("FX0406", when=by_std and width == 1)
+        if gain and width is not None:
+            self.param(place, "weight", "gain", 1 if gain == "scalar" else width)
+        if norm.get("bias", by_std) and width is not None:
             self.param(place, "bias", "bias", width)
         if width is not None and not norm.get("shares"):
             self.init(norm["init"], self.found.below(place.path))
@@ -60,7 +62,7 @@ class BlockRules(BiasRules):
         self.norm(b, x.width if x else None, place)
         return x
 
-    rms_norm = layer_norm
+    rms_norm = std_norm = layer_norm
 
     def placement(self, b: Data) -> list[str]:
         self.say("FX0504", when=(b["norm"] is None) != (b["norm_placement"] is None))
@@ -121,7 +123,7 @@ class BlockRules(BiasRules):
         qk = b["qk"]
         self.say("FX0501", when=qk["at"] != "before_rotary" and (b["rotary"] is None or qk["norm"] is None))
         self.say("FX0501", when=qk["norm"] is None and (qk["over"] != "head" or qk["gain"] != "shared"))
-        silent = qk["norm"] is not None and not (qk["norm"].get("gain") or qk["norm"].get("bias"))
+        silent = qk["norm"] is not None and not (qk["norm"].get("gain", True) or qk["norm"].get("bias"))
         self.say("FX0501", when=qk["gain"] != "shared" and (qk["over"] == "all" or silent))
         self.say("FX0511", when=b["scores"]["inverse_layer_scale"] and not place.layered)
         mask = b["mask"] or {}
@@ -247,9 +249,15 @@ class BlockRules(BiasRules):
         for name in ("up_proj", "gate_proj") if b["kind"] == "gated_mlp" else ("up_proj",):
             self.linear(place, name, (x.width, b["d_ff"]), bias=bias["in"])
         self.linear(place, "down_proj", (b["d_ff"], x.width), bias=bias["out"], role="residual_projection")
+        self.slopes(b, place)
         return x
 
     gated_mlp = mlp
+
+    def slopes(self, b: Data, place: Place, below: str = "") -> None:
+        """What an activation learns."""
+        for name in ("alpha_p", "alpha_n") if b["activation"] == "xielu" else ():
+            self.param(place, f"{below}{name}", "", 1)
 
     def moe(self, b: Data, ports: Outputs, place: Place) -> Any:
         x, router, shared = ports.get("x"), b["router"], b["shared"]
@@ -286,6 +294,7 @@ class BlockRules(BiasRules):
         if x is None:
             return None
         self.linear(place, "", (x.width, b["d_out"]), bias=b["bias"])
+        self.slopes(b, place)
         return x.of(b["d_out"])
 
     def same(self, b: Data, ports: Outputs, place: Place) -> Any:
@@ -332,6 +341,7 @@ class BlockRules(BiasRules):
             return width
         out = dense["dim"] or width
         self.linear(place, "dense", (width, out), bias=dense["bias"])
+        self.slopes(dense, place, "dense.")
         self.norm(dense["norm"], out, place.at("dense_norm"))
         return out
 

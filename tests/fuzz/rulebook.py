@@ -208,19 +208,24 @@ disentangled: Bias
 
 mlp: Block FeedForward | x=sequence > sequence
   d_ff int>=1 required
-  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity "gelu"
+  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity|xielu "gelu"
   bias bool|MlpBias false
   norm Norm|null null
   dropout float[0,1) 0.0
 gated_mlp: Block FeedForward | x=sequence > sequence
   d_ff int>=1 required
-  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity "silu"
+  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity|xielu "silu"
   bias bool|MlpBias false
   norm Norm|null null
+  clamp Clamp|null null
   dropout float[0,1) 0.0
 MlpBias:
   in bool false
   out bool false
+Clamp:
+  gate_max float>0 required
+  up_abs float>0 required
+  up_offset float 0.0
 moe: Block FeedForward | x=sequence > sequence
   n_experts int>=1 required
   top_k int>=1 required
@@ -251,6 +256,8 @@ rms_norm: Block Norm | x=sequence/vector > same
   gain bool|scalar true
   gain_offset float 0.0
   fp32_gain bool false
+std_norm: Block Norm | x=sequence/vector > same
+  eps float>0 1e-6
 add: Block | x*=sequence/vector > same
 weighted_sum: Block | x*=sequence/vector > same
   weights scalar|channel "scalar"
@@ -259,7 +266,7 @@ weighted_sum: Block | x*=sequence/vector > same
 linear: Block | x=sequence/vector > same
   d_out int>=1 required
   bias bool false
-  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity|null null
+  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity|xielu|null null
 dropout: Block | x=sequence/vector > same
   p float(0,1) required
 pool: Block | x=sequence > vector
@@ -268,7 +275,7 @@ pool: Block | x=sequence > vector
   normalize bool false
 Dense:
   dim int>=1 inferred
-  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity|null "tanh"
+  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity|xielu|null "tanh"
   norm Norm|null null
   bias bool false
 downsample: Block | x=sequence > sequence
@@ -294,7 +301,7 @@ mlm_head: Block | x=sequence > logits
   dense MlmDense|null {}
 MlmDense:
   dim int>=1 inferred
-  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity|null "gelu"
+  activation relu|relu2|gelu|gelu_tanh|quick_gelu|silu|tanh|sigmoid|identity|xielu|null "gelu"
   norm Norm|null "layer_norm"
   bias bool true
 sequence_classifier: Block | x=sequence/vector > logits

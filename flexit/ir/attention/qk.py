@@ -56,7 +56,7 @@ class Qk(Group):
         reason, cure = "", ""
         if self.over == "all":
             reason, cure = "qk.over is all, which has a gain per channel of every head", "over: head"
-        elif not (getattr(norm, "gain", False) or getattr(norm, "bias", False)):
+        elif not any(norm.learned):
             reason, cure = "qk.norm has neither gain nor bias", "gain: true in qk.norm"
         if reason:
             yield Fault(
@@ -104,11 +104,9 @@ def _own_gains(e: Expander, norm: Norm, h: Value, *, name: str, heads_at: int) -
     """``norm`` of the last dim with a gain and a bias for each head; ``heads_at``: which dim the heads are."""
     heads, width = h.dims[heads_at], channels(h)
     assert isinstance(heads, int)
-    gain, bias = getattr(norm, "gain", False), getattr(norm, "bias", False)
+    gain, bias = norm.learned
     offset, wide = getattr(norm, "gain_offset", 0.0), getattr(norm, "fp32_gain", False)
-    off = {"gain": False, "bias": False, "gain_offset": 0.0, "fp32_gain": False}
-    bare = norm.model_copy(update={key: value for key, value in off.items() if key in type(norm).model_fields})
-    y = bare.apply(e, e.cast(h, "f32") if wide else h, name)
+    y = norm.bare(e, e.cast(h, "f32") if wide else h, name)
 
     def per_head(slot: str, size: int, role: Literal["gain", "bias"], *, offset: float = 0.0) -> Value:
         own = e.parameter(f"{name}.{slot}", (heads, size), role, offset=offset)

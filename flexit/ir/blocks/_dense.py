@@ -31,7 +31,7 @@ class Dense(Group):
         """
         width = x.dims[-1]
         assert isinstance(width, int)
-        h = activate(e, self.activation, e.linear(x, self.dim or dim or width, "dense", bias=self.bias))
+        h = activate(e, self.activation, e.linear(x, self.dim or dim or width, "dense", bias=self.bias), name="dense")
         return h if self.norm is None else self.norm.apply(e, h, "dense_norm")
 
 

@@ -16,6 +16,7 @@ class Mlp(FeedForward, kind="mlp"):
     examples = (
         {"kind": "mlp", "d_ff": 24},
         {"kind": "mlp", "d_ff": 24, "activation": "relu2", "bias": True, "norm": "layer_norm", "dropout": 0.1},
+        {"kind": "mlp", "d_ff": 24, "activation": "xielu"},
     )
 
     d_ff: PositiveInt

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from flexit.errors import Problem
-from flexit.ir.activations import LATER, SYNONYMS, Activation
+from flexit.ir.activations import SYNONYMS, Activation
 from flexit.ir.annotations import FieldType, Flag, GroupOf, KindOf, Number, Text, Words, as_slot, fields
 from flexit.ir.describe import bounds, describe, example, family_name, legal_kinds
 from flexit.ir.diagnostics import problem
@@ -277,7 +277,7 @@ def _planned_words(spot: Spot) -> tuple[str, ...]:
 def _not_a_word(spot: Spot, value: Any, words: Words) -> Problem:
     known = [str(word) for word in words.words]
     is_activation = set(known) == set(get_args(Activation))
-    if value in (LATER if is_activation else _planned_words(spot)):
+    if value in _planned_words(spot):
         return at(
             spot, "FX0203", spot.mark, message=f"{value} is not here yet", expected=describe(spot.type),
             found=shown(value), cure="use another word; this one is planned",

@@ -44,7 +44,7 @@ def _drawn(param: Param, seed: int) -> Array:
     noise = np.random.default_rng(int.from_bytes(digest[:8], "big")).standard_normal(param.shape)
     if param.role in ("gain", "layer_scale", "mix"):
         return (1.0 - param.offset + 0.3 * noise).astype(np.float32)
-    if param.role in ("bias", "sink", "selection_bias"):
+    if param.role in ("bias", "sink", "slope", "selection_bias"):
         return (0.3 * noise).astype(np.float32)
     if param.role in ("embedding", "position", "token_type"):
         noise[SMALL_FIRST::SMALL_EVERY] *= SMALL

@@ -8,7 +8,7 @@ from torch import nn
 from flexit.ir.program import Program
 from flexit.runtime.train.config import AdamW, Optimizer
 
-UNDECAYED = frozenset({"gain", "bias", "sink", "layer_scale", "mix"})
+UNDECAYED = frozenset({"gain", "bias", "sink", "layer_scale", "mix", "slope"})
 """Roles that weight decay leaves alone, besides vectors of any role."""
 
 

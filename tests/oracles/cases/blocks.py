@@ -2,7 +2,7 @@
 
 from tests.oracles.cases.case import EMBEDS, TOKENS, WIDTH, Case, alone, document
 
-ACTIVATIONS = ("relu", "relu2", "gelu", "gelu_tanh", "quick_gelu", "silu", "tanh", "sigmoid", "identity")
+ACTIVATIONS = ("relu", "relu2", "gelu", "gelu_tanh", "quick_gelu", "silu", "tanh", "sigmoid", "identity", "xielu")
 
 
 def table(name, passed=(), **fields):
@@ -133,6 +133,17 @@ FEED_FORWARDS = [
             ("norm", {"norm": "layer_norm"}),
         )
     ],
+    *[
+        feed_forward("gated_mlp", f"clamp {name}", clamp=clamp, bias=True)
+        for name, clamp in (
+            ("of the gate", {"gate_max": 0.3, "up_abs": 50.0}),
+            ("of up", {"gate_max": 50.0, "up_abs": 0.4}),
+            ("and offset", {"gate_max": 0.5, "up_abs": 0.6, "up_offset": 1.5}),
+        )
+    ],
+    feed_forward("gated_mlp", "no clamp", clamp=None, activation="quick_gelu"),
+    experts("clamped", expert={"kind": "gated_mlp", "d_ff": 5, "clamp": {"gate_max": 0.2, "up_abs": 0.3}}),
+    experts("of xielu", expert={"kind": "mlp", "d_ff": 5, "activation": "xielu"}, top_k=3),
     experts("plain"),
     experts("normalized", {"normalize": True}, n_experts=5, top_k=3),
     experts("router", {"bias": True, "scale": 2.5, "score": "softmax"}),
@@ -173,6 +184,9 @@ NORMS = [
     norm("layer_norm", "scalar", gain="scalar"),
     norm("layer_norm", "offset", gain_offset=1.0),
     norm("layer_norm", "scalar offset", gain="scalar", gain_offset=0.5, bias=False),
+    norm("std_norm", "plain"),
+    norm("std_norm", "eps", eps=0.5),
+    feed_forward("mlp", "std_norm", norm={"kind": "std_norm", "eps": 0.1}),
     norm("rms_norm", "plain"),
     norm("rms_norm", "eps", eps=0.5),
     norm("rms_norm", "no gain", gain=False),
@@ -186,6 +200,10 @@ SMALL = [
     join("weighted_sum by channel", {"kind": "weighted_sum", "weights": "channel"}),
     join("weighted_sum softmax", {"kind": "weighted_sum", "softmax": True}),
     join("weighted_sum by channel softmax", {"kind": "weighted_sum", "weights": "channel", "softmax": True}),
+    *[
+        chained(f"{kind} of a vector", {"kind": "pool", "method": "max"}, {"kind": kind, "eps": 0.2}, **EMBEDS)
+        for kind in ("layer_norm", "rms_norm", "std_norm")
+    ],
     vectors("add of vectors", {"kind": "add"}),
     vectors("weighted_sum of vectors", {"kind": "weighted_sum", "weights": "channel", "softmax": True}),
     *[alone(f"linear {name}", {"kind": "linear", "d_out": 5, "activation": name}) for name in ACTIVATIONS],

@@ -101,9 +101,14 @@ def mlp(run, f, path, ports):
     bias = biases(f, "bias", ("in", "out"))
     h = linear(run, f"{path}.up_proj", x.x, d_out=d_ff, bias=bias["in"])
     if gated:
-        h = h * activate(activation, linear(run, f"{path}.gate_proj", x.x, d_out=d_ff, bias=bias["in"]))
+        gate, clamp = linear(run, f"{path}.gate_proj", x.x, d_out=d_ff, bias=bias["in"]), f.group("clamp", None)
+        if clamp is not None:
+            gate = np.where(gate > clamp.get("gate_max"), clamp.get("gate_max"), gate)
+            most, offset = clamp.get("up_abs"), clamp.get("up_offset", 0.0)
+            h = np.where(abs(h) > most, np.sign(h) * most, h) + offset
+        h = h * activate(run, activation, gate, path)
     else:
-        h = activate(activation, h)
+        h = activate(run, activation, h, path)
     norm = f.one("norm", "Block", None)
     h = h if norm is None else normed(run, norm, f"{path}.norm", h)
     f.aside("dropout", "init")
@@ -185,7 +190,7 @@ def linear_block(run, f, path, ports):
     x = ports["x"]
     y = linear(run, path, x.x, d_out=f.get("d_out"), bias=f.get("bias", False))
     f.aside("init")
-    return main(x.of(activate(f.get("activation", None), y)))
+    return main(x.of(activate(run, f.get("activation", None), y, path)))
 
 
 def nothing(run, f, path, ports):
@@ -242,7 +247,7 @@ def pooled(x, method):
 def dense(run, group, path, v):
     """Linear, activation, norm."""
     h = linear(run, f"{path}.dense", v, d_out=group.get("dim", v.shape[-1]), bias=group.get("bias", False))
-    h = activate(group.get("activation", "tanh"), h)
+    h = activate(run, group.get("activation", "tanh"), h, f"{path}.dense")
     norm = group.one("norm", "Block", None)
     return h if norm is None else normed(run, norm, f"{path}.dense_norm", h)
 
@@ -316,7 +321,7 @@ def mlm_head(run, f, path, ports):
     if hidden is not None:
         width = hidden.get("dim", h.shape[-1] if table is None else table.shape[1])
         h = linear(run, f"{path}.dense", h, d_out=width, bias=hidden.get("bias", True))
-        h = activate(hidden.get("activation", "gelu"), h)
+        h = activate(run, hidden.get("activation", "gelu"), h, f"{path}.dense")
         norm = hidden.one("norm", "Block", "layer_norm")
         h = h if norm is None else normed(run, norm, f"{path}.dense_norm", h)
     return main(Logits(by_table(run, f, path, h, table=table), x.axis))

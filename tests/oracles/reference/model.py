@@ -13,7 +13,7 @@ KINDS = {
     "embedding": blocks.embedding, "stack": layers.stack, "transformer_layer": layers.transformer_layer,
     "residual": layers.residual, "graph": layers.graph, "multi_head": attention.multi_head,
     "short_conv": attention.short_conv, "mlp": blocks.mlp, "gated_mlp": blocks.mlp, "moe": blocks.moe,
-    "layer_norm": blocks.norm_block, "rms_norm": blocks.norm_block, "add": blocks.add,
+    "layer_norm": blocks.norm_block, "rms_norm": blocks.norm_block, "std_norm": blocks.norm_block, "add": blocks.add,
     "weighted_sum": blocks.weighted_sum, "linear": blocks.linear_block, "dropout": blocks.nothing,
     "pool": blocks.pool, "downsample": blocks.downsample, "upsample": blocks.upsample, "lm_head": blocks.lm_head,
     "mlm_head": blocks.mlm_head, "sequence_classifier": blocks.row_head, "regression": blocks.row_head,

@@ -19,9 +19,19 @@ ACTIVATIONS = {
 }
 
 
-def activate(name, x):
-    """One of the closed list, element by element; null changes nothing."""
-    return x if name is None else np.vectorize(ACTIVATIONS[name], otypes=[np.float64])(x)
+def activate(run, name, x, path):
+    """One of the closed list, element by element; null changes nothing. ``xielu`` has two scalars below ``path``."""
+    if name is None:
+        return x
+    function = ACTIVATIONS[name] if name != "xielu" else xielu(run, path)
+    return np.vectorize(function, otypes=[np.float64])(x)
+
+
+def xielu(run, path):
+    """p x^2 + x/2 for x > 0, else n (e^min(x, -1e-6) - 1 - x) + x/2, where p and n come from a log(1 + e^alpha)."""
+    alpha_p, alpha_n = (run.weight(f"{path}.alpha_{side}", (1,))[0] for side in "pn")
+    p, n = math.log1p(math.exp(alpha_p)), 0.5 + math.log1p(math.exp(alpha_n))
+    return lambda x: x / 2 + (p * x**2 if x > 0 else n * (math.expm1(min(x, -1e-6)) - x))
 
 
 def softmax(row):
@@ -31,7 +41,9 @@ def softmax(row):
 
 
 def normed(run, norm: Fields, path, x):
-    """``layer_norm`` or ``rms_norm`` of every row of the last axis."""
+    """``layer_norm``, ``rms_norm`` or ``std_norm`` of every row of the last axis."""
+    if norm.kind == "std_norm":
+        return standardised(run, norm, path, x)
     gain, offset = norm.get("gain", True), norm.get("gain_offset", 0.0)
     if norm.kind == "layer_norm":
         eps, bias = norm.get("eps", 1e-5), norm.get("bias", True)
@@ -50,6 +62,15 @@ def normed(run, norm: Fields, path, x):
         result = result * (run.weight(f"{path}.weight", (x.shape[-1],)) + offset)
     if bias:
         result = result + run.weight(f"{path}.bias", (x.shape[-1],))
+    return result.reshape(x.shape)
+
+
+def standardised(run, norm, path, x):
+    """(x - mean) / (std + eps) * gain + bias; the squares are divided by one less than there are numbers."""
+    eps, width = norm.get("eps", 1e-6), x.shape[-1]
+    norm.aside("init")
+    result = np.array([(row - row.mean()) / (row.std(ddof=1) + eps) for row in x.reshape(-1, width)])
+    result = result * run.weight(f"{path}.weight", (width,)) + run.weight(f"{path}.bias", (width,))
     return result.reshape(x.shape)
 
 

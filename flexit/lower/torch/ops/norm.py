@@ -23,7 +23,7 @@ def module(node: Node) -> nn.Module | None:
     """The module that holds gain and bias, if a stock one fits; it is called only where there is no offset."""
     weight, op = node.params.get("weight"), node.op
     assert isinstance(op, Norm)
-    if not isinstance(weight, Param) or weight.shape == (1,) or op.kind == "l2" or not module_path(node):
+    if not isinstance(weight, Param) or weight.shape == (1,) or op.kind in ("l2", "std") or not module_path(node):
         return None
     if op.kind == "layer":
         return nn.LayerNorm(weight.shape[0], op.eps, bias="bias" in node.params)
@@ -39,7 +39,7 @@ def lower(node: Node, code: Code) -> Ref:
         assert path is not None
         return Ref(f"{code.attribute(path)}({x})")
     weight, bias = code.weight(node, "weight"), code.weight(node, "bias")
-    function = {"layer": layer_norm, "rms": rms_norm, "l2": l2_norm}[op.kind]
+    function = {"layer": layer_norm, "rms": rms_norm, "l2": l2_norm, "std": std_norm}[op.kind]
     return code.call(function, x, weight, bias, op.eps, op.offset, op.fp32_gain)
 
 
@@ -68,3 +68,16 @@ def l2_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float)
     """X / sqrt(sum(x^2) + eps)."""
     del weight, bias
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + rest[0])
+
+
+def std_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: float) -> Tensor:
+    """(x - mean) / (std + eps) * weight + bias in fp32 at least, cast once at the end.
+
+    The variance of equal numbers, 0, is kept from the square root, which has no gradient there.
+    """
+    wide = x if x.dtype == torch.float64 else x.float()
+    centred = wide - wide.mean(-1, keepdim=True)
+    variance = centred.square().sum(-1, keepdim=True) / (x.shape[-1] - 1)
+    y = centred / (variance.clamp(min=torch.finfo(wide.dtype).tiny).sqrt() + rest[0])
+    y = y if weight is None else y * weight
+    return (y if bias is None else y + bias).to(x.dtype)
