@@ -5,7 +5,10 @@ padded and cached.
 import pytest
 import torch
 import transformers
+from transformers.models.gpt_oss import modeling_gpt_oss
 
+from flexit.ir.spec import Spec
+from flexit.ir.written import Node
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error
 from tests.parity.test_decoders import LAYERS, VOCAB, WIDTH, L, batch, mapped, perturbed, spec_of
@@ -191,7 +194,87 @@ def nemotron():
     return transformers.NemotronForCausalLM(config), spec_of(layer), NAMED_LIKE_LLAMA
 
 
-FAMILIES = [gptj, gpt_neox, gpt_neox_in_sequence, phi, falcon_40b, falcon_11b, falcon_7b, cohere, nemotron]
+def bloom():
+    """With the skip from the norm, a flag; without its position bias on either side."""
+    config = transformers.BloomConfig(
+        vocab_size=VOCAB, hidden_size=WIDTH, n_layer=LAYERS, n_head=HEADS, attn_implementation="eager",
+        apply_residual_connection_post_layernorm=True, tie_word_embeddings=False,
+    )  # fmt: skip
+    theirs = transformers.BloomForCausalLM(config)
+    theirs.transformer.build_alibi_tensor = lambda mask, n_heads, dtype: torch.zeros(
+        len(mask) * n_heads, 1, mask.shape[1], dtype=dtype
+    )
+    layer = {
+        "norm": LN, "norm_placement": "pre", "residual": {"kind": "sequential", "skip_from": "normed"},
+        "attention": heads(bias=True),
+        "feed_forward": {"kind": "mlp", "d_ff": 4 * WIDTH, "activation": "gelu_tanh", "bias": True},
+    }  # fmt: skip
+    rules = [
+        (r"embed\.tokens\.weight", "transformer.word_embeddings.weight", None),
+        (r"embed\.norm\.(\w+)", r"transformer.word_embeddings_layernorm.\1", None),
+        (r"decoder\.final_norm\.(\w+)", r"transformer.ln_f.\1", None),
+        (r"head\.table\.weight", "lm_head.weight", None),
+        (L + r"attention_input_norm\.(\w+)", r"transformer.h.\1.input_layernorm.\2", None),
+        (L + r"feed_forward_input_norm\.(\w+)", r"transformer.h.\1.post_attention_layernorm.\2", None),
+        *[
+            (L + rf"attention\.{p}_proj\.(\w+)", r"transformer.h.\1.self_attention.query_key_value.\2", fused(part))
+            for part, p in enumerate("qkv")
+        ],
+        (L + r"attention\.o_proj\.(\w+)", r"transformer.h.\1.self_attention.dense.\2", None),
+        (L + r"feed_forward\.up_proj\.(\w+)", r"transformer.h.\1.mlp.dense_h_to_4h.\2", None),
+        (L + r"feed_forward\.down_proj\.(\w+)", r"transformer.h.\1.mlp.dense_4h_to_h.\2", None),
+    ]
+    return theirs, spec_of(layer, embed={"norm": LN}), rules
+
+
+def apertus():
+    """Its activation's scalars are perturbed with the other weights."""
+    config = transformers.ApertusConfig(
+        **SIZES, num_key_value_heads=2, intermediate_size=80, rope_parameters=ROPE, rms_norm_eps=1e-6,
+        hidden_act="xielu", dtype="float32",
+    )  # fmt: skip
+    norm = {"kind": "rms_norm", "eps": 1e-6}
+    layer = {
+        "norm": norm, "norm_placement": "pre",
+        "attention": heads(n_kv_heads=2, rotary={"theta": 5000.0}, qk={"norm": norm}),
+        "feed_forward": {"kind": "mlp", "d_ff": 80, "activation": "xielu"},
+    }  # fmt: skip
+    rules = [
+        (L + r"attention_input_norm\.(\w+)", r"model.layers.\1.attention_layernorm.\2", None),
+        (L + r"feed_forward_input_norm\.(\w+)", r"model.layers.\1.feedforward_layernorm.\2", None),
+        (L + r"feed_forward\.(alpha_[pn])", r"model.layers.\1.mlp.act_fn.\2", None),
+        *NAMED_LIKE_LLAMA,
+    ]
+    return transformers.ApertusForCausalLM(config), spec_of(layer), rules
+
+
+def bitnet():
+    config = transformers.BitNetConfig(
+        **SIZES,
+        num_key_value_heads=2,
+        intermediate_size=80,
+        rope_parameters=ROPE,
+        rms_norm_eps=1e-6,
+        hidden_act="relu2",
+    )
+    norm = {"kind": "rms_norm", "eps": 1e-6}
+    layer = {
+        "norm": norm, "norm_placement": "pre",
+        "attention": heads(n_kv_heads=2, rotary={"theta": 5000.0}, output={"norm": norm}),
+        "feed_forward": {"kind": "gated_mlp", "d_ff": 80, "activation": "relu2", "norm": norm},
+    }  # fmt: skip
+    rules = [
+        (L + r"attention\.norm\.weight", r"model.layers.\1.self_attn.attn_sub_norm.weight", None),
+        (L + r"feed_forward\.norm\.weight", r"model.layers.\1.mlp.ffn_sub_norm.weight", None),
+        *NAMED_LIKE_LLAMA,
+    ]
+    return transformers.BitNetForCausalLM(config), spec_of(layer), rules
+
+
+FAMILIES = [
+    gptj, gpt_neox, gpt_neox_in_sequence, phi, falcon_40b, falcon_11b, falcon_7b, cohere, nemotron, bloom, apertus,
+    bitnet,
+]  # fmt: skip
 
 
 @pytest.fixture(params=FAMILIES, ids=lambda family: family.__name__)
@@ -226,3 +309,61 @@ def test_same_logits_with_a_cache(pair):
             step = ours(input_ids=ids[:, start:stop], attention_mask=mask[:, :stop], cache=cache)
             cache, parts = step["cache"], [*parts, step["logits"]]
     assert relative_error(torch.cat(parts, 1).numpy(), expected(theirs, ids, mask), mask.bool().numpy()) < 1e-5
+
+
+# ---- parts of a layer
+
+
+def block_of(block):
+    inputs = {"inputs_embeds": {"kind": "sequence", "width": WIDTH}}
+    data = {"flexit": 1, "name": "alone", "inputs": inputs, "blocks": {"block": block}}
+    return Spec.model_validate(Node.of(data).plain())
+
+
+def test_experts_of_gpt_oss():
+    """The limits cut off a good part of gates and values; the routing is that of our router."""
+    torch.manual_seed(0)
+    config = transformers.GptOssConfig(
+        hidden_size=WIDTH, intermediate_size=40, num_local_experts=4, swiglu_limit=0.6, swiglu_alpha=1.702
+    )
+    theirs = perturbed(modeling_gpt_oss.GptOssExperts(config))
+    expert = {
+        "kind": "gated_mlp", "d_ff": 40, "activation": "quick_gelu", "bias": True,
+        "clamp": {"gate_max": 0.6, "up_abs": 0.6, "up_offset": 1.0},
+    }  # fmt: skip
+    spec = block_of({"kind": "moe", "n_experts": 4, "top_k": 2, "expert": expert})
+    router = torch.randn(4, WIDTH)
+    turned = {
+        "weight": lambda w, part: w.transpose(1, 2)[:, part::2], "bias": lambda b, part: b[:, part::2],
+    }  # fmt: skip
+    names = {"weight": "gate_up_proj", "bias": "gate_up_proj_bias"}
+    at = "block.experts"
+    state = theirs.state_dict()
+    weights = {
+        f"{at}.{side}_proj.{slot}": turned[slot](state[names[slot]], part)
+        for part, side in enumerate(("gate", "up"))
+        for slot in names
+    } | {
+        f"{at}.down_proj.weight": state["down_proj"].transpose(1, 2),
+        f"{at}.down_proj.bias": state["down_proj_bias"],
+        "block.router.weight": router,
+    }
+    x = torch.randn(3, 7, WIDTH)
+    values, index = torch.softmax(x @ router.t(), -1).topk(2)
+    gate_up = torch.einsum("bnd,edf->benf", x, state["gate_up_proj"])
+    assert 0.05 < (gate_up.abs() > 0.6).float().mean() < 0.8
+    with torch.no_grad():
+        expected = theirs(x.flatten(0, 1), index.flatten(0, 1), values.flatten(0, 1)).view_as(x)
+        found = to_torch(spec, weights).eval()(x)["last_hidden_state"]
+    assert relative_error(found.numpy(), expected.numpy()) < 1e-5
+
+
+def test_one_gain_is_scale_norm():
+    """g * x / |x| (Nguyen and Salazar 2019), where g is ours times the root of the width."""
+    spec = block_of({"kind": "rms_norm", "eps": 1e-30, "gain": "scalar"})
+    x, gain = torch.randn(3, 7, WIDTH, dtype=torch.float64), 0.7
+    module = to_torch(spec, {"block.weight": torch.tensor([gain])}, dtype=torch.float64).eval()
+    with torch.no_grad():
+        found = module(x)["last_hidden_state"]
+    expected = gain * WIDTH**0.5 * x / x.norm(dim=-1, keepdim=True)
+    assert relative_error(found.numpy(), expected.numpy()) < 1e-6
