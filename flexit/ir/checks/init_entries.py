@@ -94,12 +94,13 @@ def _entries(init: Mapping[str, Init]) -> Iterator[Fault]:
 
 def _unreached(init: Mapping[str, Init], roles: Mapping[str, bool], *, everywhere: bool = False) -> Iterator[Fault]:
     """Entries without a parameter; ``everywhere``: the document's own, of which ``default`` is always there."""
+    here = sorted(role for role in roles if role in ROLES)
     for role, way in init.items():
         followers = [other for other in roles if _follows(other, role)]
         if not followers and not (everywhere and role == "default"):
             yield Fault(
                 code="FX0510", field=f"init.{role}", on_key=True, message="no parameter here has this role",
-                expected=f"one of the roles here: {', '.join(sorted(roles)) or 'none'}", found=role,
+                expected=f"one of the roles here: {', '.join(here) or 'none'}", found=role,
                 cure=f"delete {role}, or write one of these roles",
             )  # fmt: skip
         elif getattr(way, "depth_scaled", False) and not any(roles[other] for other in followers):
