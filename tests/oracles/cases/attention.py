@@ -84,7 +84,7 @@ CASES = [
     heads("gain per head after rotary", qk={"norm": NORM, **PER_HEAD, "at": "after_rotary"}, rotary={}, **TURNED),
     heads(
         "gain per head with an offset",
-        qk={"norm": {"kind": "rms_norm", "gain_offset": 0.7, "fp32_gain": True}, **PER_HEAD},
+        qk={"norm": {"kind": "rms_norm", "gain_offset": 0.7}, **PER_HEAD},
     ),
     heads("one gain per head", qk={"norm": {"kind": "rms_norm", "gain": "scalar"}, **PER_HEAD}),
     heads("bias per head", qk={"norm": {"kind": "layer_norm", "gain": False}, **PER_HEAD}, rotary={}, **TURNED),
