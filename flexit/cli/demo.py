@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from flexit.cli.choosing import Choosing
 from flexit.cli.console import note, say, table, typed, working
 from flexit.cli.curves import drawn, pictured
 from flexit.cli.generating import Request, speaker_at
@@ -17,7 +18,6 @@ from flexit.errors import CheckpointError, UserError
 from flexit.runtime.bundle import read_bundle
 from flexit.runtime.export import export
 from flexit.runtime.folder import write_file
-from flexit.runtime.sampling import Sampling
 from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.run import train
 
@@ -168,7 +168,7 @@ def _bundle(folder: Path) -> dict[str, Any]:
 
 def _compared(folder: Path) -> None:
     """The same greedy text from ONNX Runtime and from PyTorch."""
-    request = Request(prompts=[PROMPT], source=None, max_new_tokens=60, sampling=Sampling())
+    request = Request(prompts=[PROMPT], source=None, max_new_tokens=60, choosing=Choosing(temperature=0.0))
     with working("generating"):
         texts = {
             "ONNX Runtime": speaker_at(str(folder / "bundle")).speak(request)[0],

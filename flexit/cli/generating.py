@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flexit.cli.choosing import Choosing
 from flexit.cli.console import say, typed, working
 from flexit.errors import UserError, printable
+from flexit.runtime.arrays import Array
+from flexit.runtime.beam import Beams, beam_search
 from flexit.runtime.generate import generate
-from flexit.runtime.sampling import Sampling
-from flexit.runtime.session import Array, Session
+from flexit.runtime.generation_config import GenerationConfig
+from flexit.runtime.session import Session
+from flexit.runtime.text_stream import TextStream, stops, text_of
 
 if TYPE_CHECKING:
     from flexit.runtime.bundle import Bundle
     from flexit.runtime.interface import Interface
     from flexit.runtime.tokenizer import Tokenizer
+
+OnText = Callable[[int, str], None]
+"""Of a row: text that has come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,39 +36,67 @@ class Request:
     Attributes:
         prompts: texts to continue, one row each; an empty one begins with the start token.
         source: what an encoder reads, for every row.
+        choosing: how tokens are chosen, as far as it was said.
     """
 
     prompts: Sequence[str]
     source: str | None
     max_new_tokens: int
-    sampling: Sampling
+    choosing: Choosing
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A session with what it takes to speak text.
-
-    Attributes:
-        settings: of ``generation_config.json``.
-    """
+    """A session with what it takes to speak text."""
 
     session: Session
     tokenizer: Tokenizer
-    settings: dict[str, int]
+    config: GenerationConfig
 
-    def speak(self, request: Request, *, stream: bool = False) -> list[str]:
-        """The new text of each row; with ``stream`` a single row is written to standard output as it grows."""
-        start = self.settings.get("decoder_start_token_id", self.settings.get("bos_token_id", 0))
-        rows = [self.tokenizer.encode(prompt) or [start] for prompt in request.prompts]
-        shown = Shown(self.tokenizer, request.prompts[0]) if stream and len(rows) == 1 else None
-        made = generate(
-            self.session, rows, max_new_tokens=request.max_new_tokens, eos_id=self.settings.get("eos_token_id"),
-            pad_id=self.settings.get("pad_token_id", 0), sampling=request.sampling,
-            others=self._others(request, len(rows)), on_tokens=None if shown is None else shown.add,
+    def speak(self, request: Request, *, on_text: OnText | None = None) -> list[str]:
+        """The new text of each row, the best where a beam search finds several.
+
+        Args:
+            request: what to generate.
+            on_text: called with the row and its text as it grows, where tokens are final as they come.
+        """
+        way = request.choosing.resolved(self.config)
+        if isinstance(way, Beams):
+            return [found[0][0] for found in self.search(request, way)]
+        rows = self._rows(request)
+        streams = [TextStream(self.tokenizer, row, stop=request.choosing.stop) for row in rows]
+
+        def ends(row: int, tokens: Sequence[int]) -> bool:
+            more = streams[row].add(tokens[-1])
+            if on_text is not None:
+                on_text(row, more)
+            return streams[row].stopped
+
+        generate(
+            self.session, rows, max_new_tokens=request.max_new_tokens, eos_id=self.config.eos, pad_id=self.config.pad,
+            sampling=way, others=self._others(request, len(rows)), ends=ends,
         )  # fmt: skip
-        if shown is not None:
-            shown.finish()
-        return [self.tokenizer.decode(row) for row in made]
+        for row, stream in enumerate(streams):
+            rest = stream.finish()
+            if on_text is not None:
+                on_text(row, rest)
+        return [stream.text for stream in streams]
+
+    def search(self, request: Request, beams: Beams) -> list[list[tuple[str, float]]]:
+        """The best texts of each row with their scores, best first."""
+        rows, stop = self._rows(request), request.choosing.stop
+        found = beam_search(
+            self.session, rows, max_new_tokens=request.max_new_tokens, beams=beams, eos_id=self.config.eos,
+            pad_id=self.config.pad, others=self._others(request, len(rows)),
+            ends=(lambda row, tokens: stops(self.tokenizer, rows[row], tokens, stop=stop)) if stop else None,
+        )  # fmt: skip
+        return [
+            [(text_of(self.tokenizer, row, each.tokens, stop=stop), each.score) for each in best]
+            for row, best in zip(rows, found, strict=True)
+        ]
+
+    def _rows(self, request: Request) -> list[list[int]]:
+        return [self.tokenizer.encode(prompt) or [self.config.start] for prompt in request.prompts]
 
     def _others(self, request: Request, rows: int) -> dict[str, Array]:
         """The encoder's input, where the model has one."""
@@ -79,44 +113,43 @@ class Speaker:
         return {ids[0]: np.tile(np.array(self.tokenizer.encode(request.source), np.int64), (rows, 1))}
 
 
-class Shown:
-    """Writes the prompt and then text as its tokens come; bytes of an unfinished character wait for the rest."""
-
-    def __init__(self, tokenizer: Tokenizer, prompt: str) -> None:
-        self.tokenizer = tokenizer
-        self.prompt = prompt
-        self.ids: list[int] = []
-        self.written = ""
-
-    def add(self, tokens: Array) -> None:
-        """One more token of the row."""
-        self.ids.append(int(tokens[0]))
-        text = self.tokenizer.decode(self.ids)
-        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
-            self._write(text)
-
-    def finish(self) -> None:
-        """Whatever is left, and a new line."""
-        self._write(self.tokenizer.decode(self.ids))
-        sys.stdout.write("\n")
-
-    def _write(self, text: str) -> None:
-        sys.stdout.write(printable(self.prompt + text[len(self.written) :]))
-        sys.stdout.flush()
-        self.prompt, self.written = "", text
-
-
 def run(path: str, request: Request) -> None:
     """Generate and print."""
     with working(f"opening {path}"):
         speaker = speaker_at(path)
-    if len(request.prompts) == 1:
-        speaker.speak(request, stream=True)
-        return
-    with working("generating"):
-        texts = speaker.speak(request)
-    for prompt, text in zip(request.prompts, texts, strict=True):
-        say(f"{prompt}{text}\n")
+    way = request.choosing.resolved(speaker.config)
+    if isinstance(way, Beams):
+        with working("searching"):
+            found = speaker.search(request, way)
+        _tell(request, found, scored=way.n_best > 1)
+    elif len(request.prompts) == 1:
+        _stream(speaker, request)
+    else:
+        with working("generating"):
+            texts = speaker.speak(request)
+        _tell(request, [[(text, 0.0)] for text in texts], scored=False)
+
+
+def _tell(request: Request, found: Sequence[Sequence[tuple[str, float]]], *, scored: bool) -> None:
+    """Each prompt with its texts, and their scores where there are several."""
+    for prompt, texts in zip(request.prompts, found, strict=True):
+        for text, score in texts:
+            say(f"{score:.3f}  {prompt}{text}" if scored else f"{prompt}{text}")
+        if len(found) > 1:
+            say()
+
+
+def _stream(speaker: Speaker, request: Request) -> None:
+    """Write the prompt and its text as it grows; nothing where nothing can be generated."""
+    waiting = [request.prompts[0]]
+
+    def show(_: int, text: str) -> None:
+        sys.stdout.write(printable("".join([*waiting, text])))
+        sys.stdout.flush()
+        waiting.clear()
+
+    speaker.speak(request, on_text=show)
+    sys.stdout.write("\n")
 
 
 def speaker_at(path: str) -> Speaker:
@@ -145,7 +178,9 @@ def speaker_at(path: str) -> Speaker:
             "FX1106", f"{folder} has no tokenizer", expected="the tokenizer.json of a trained model", found="none",
             cure="export a checkpoint of flexit train, which carries its tokenizer into the bundle", path=path,
         )  # fmt: skip
-    return Speaker(session, Tokenizer.load(folder / "tokenizer.json"), _settings(folder / "generation_config.json"))
+    return Speaker(
+        session, Tokenizer.load(folder / "tokenizer.json"), GenerationConfig.read(folder / "generation_config.json")
+    )
 
 
 def next_step(bundle: Bundle, out: str) -> str:
@@ -161,23 +196,6 @@ def next_step(bundle: Bundle, out: str) -> str:
 def source_inputs(interface: Interface) -> list[str]:
     """Token inputs that are read beside the one that grows: what ``--source`` is for."""
     return [entry.name for entry in interface.inputs if entry.role == "ids" and entry.group != interface.decoded]
-
-
-def _settings(file: Path) -> dict[str, int]:
-    """The token ids that a folder's generation settings name."""
-    names = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
-    try:
-        data = json.loads(file.read_bytes()) if file.is_file() else {}
-        ids = {name: data[name] for name in names if data.get(name) is not None}
-        wrong = [name for name, value in ids.items() if type(value) is not int or value < 0]
-    except (ValueError, RecursionError, AttributeError) as error:
-        ids, wrong = {}, [str(error)]
-    if wrong:
-        raise UserError.of(
-            "FX1109", f"{file} cannot be used", expected=f"a JSON object in which {', '.join(names)} are token ids",
-            found=wrong[0], cure="correct it, or take the file of the model",
-        )  # fmt: skip
-    return ids
 
 
 def _sources(names: Sequence[str]) -> str:

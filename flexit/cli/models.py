@@ -107,21 +107,49 @@ def generate(
     ] = None,
     source: Annotated[str | None, typer.Option(metavar="TEXT", help="Text that an encoder reads.")] = None,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Most new tokens.")] = 100,
-    temperature: Annotated[float, typer.Option(metavar="T", help="0 takes the best token each time.")] = 0.0,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", help="Draw; lower is safer, 0 takes the best token each time.")
+    ] = None,
     top_k: Annotated[int | None, typer.Option(metavar="K", help="Draw from the K best tokens alone.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", help="Draw from the best tokens that have probability P together.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(metavar="P", help="Draw from tokens at least P times as probable as the best.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(metavar="X", help="Above 1, tokens that are there already become less likely.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="End before this text; may be given again.")
+    ] = None,
+    beams: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Search for the best text, following N at once.")
+    ] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option(metavar="X", help="Of a beam search: above 1, longer texts win more often.")
+    ] = None,
+    n_best: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of a beam search: print the N best texts with scores.")
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the draws.")] = 0,
     plugins: Plugins = None,
 ) -> None:
     """Continue a text, in ONNX Runtime from a bundle or in PyTorch from a checkpoint.
 
-    Example: flexit generate bundles/tiny --prompt "def main" --temperature 0.8 --top-k 40
+    What is not said is as the model's generation_config.json has it, else the best token each time.
+
+    Example: flexit generate bundles/tiny --prompt "def main" --temperature 0.8 --top-p 0.9
     """
+    from flexit.cli.choosing import Choosing
     from flexit.cli.generating import Request, run
-    from flexit.runtime.sampling import Sampling
 
     load_plugins(plugins)
-    sampling = Sampling(temperature=temperature, top_k=top_k, seed=seed)
-    run(model, Request(prompts=prompt or [""], source=source, max_new_tokens=max_new_tokens, sampling=sampling))
+    choosing = Choosing(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty,
+        seed=seed, beams=beams, length_penalty=length_penalty, n_best=n_best, stop=tuple(stop or ()),
+    )  # fmt: skip
+    run(model, Request(prompts=prompt or [""], source=source, max_new_tokens=max_new_tokens, choosing=choosing))
 
 
 def demo(

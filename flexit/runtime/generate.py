@@ -1,25 +1,34 @@
-"""Generation, written once for every session: greedy, temperature and top-k, batched with left padding, streamed."""
+"""Generation, written once for every session: greedy or drawn, batched with left padding, streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from flexit.errors import TaskError
-from flexit.runtime.arrays import Array, integers_of
-from flexit.runtime.interface import Entry
+from flexit.runtime.arrays import Array
+from flexit.runtime.prompts import (
+    eos_ids,
+    listed,
+    padded,
+    require_count,
+    require_finite,
+    require_tokens_alone,
+    seen_tokens,
+)
 from flexit.runtime.sampling import Sampling
 from flexit.runtime.session import Session
 
 OnTokens = Callable[[Array], None]
+Ends = Callable[[int, Sequence[int]], bool]
+"""Of a row and its new tokens: whether they end it."""
 
 
 def generate(
-    session: Session, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, eos_id: int | None = None,
-    pad_id: int = 0, sampling: Sampling | None = None, others: Mapping[str, Any] | None = None,
-    on_tokens: OnTokens | None = None,
+    session: Session, prompts: Sequence[Sequence[int]], *, max_new_tokens: int,
+    eos_id: int | Sequence[int] | None = None, pad_id: int = 0, sampling: Sampling | None = None,
+    others: Mapping[str, Any] | None = None, on_tokens: OnTokens | None = None, ends: Ends | None = None,
 ) -> list[list[int]]:  # fmt: skip
     """Continue prompts token by token.
 
@@ -27,11 +36,12 @@ def generate(
         session: any session whose model can be decoded.
         prompts: token ids per row, at least one each.
         max_new_tokens: most tokens per row.
-        eos_id: token that ends a row (and is kept), if any.
+        eos_id: token, or tokens, that end a row (and are kept), if any.
         pad_id: token written where a row is padded; its value does not matter to the result.
         sampling: greedy unless given.
         others: further graph inputs by name (the source of an encoder-decoder).
         on_tokens: called with each step's tokens ``int64[batch]``.
+        ends: called with a row and its new tokens after each of them; true ends the row, such as a stop string does.
 
     Returns:
         The new tokens of each row.
@@ -40,104 +50,28 @@ def generate(
         TaskError: the model cannot be decoded (FX0801); a prompt is empty, or there is no room or no number of new
             tokens (FX2003); an id or another input is not one of the model (FX2001); scores are not finite (FX2005).
     """
-    rows = _listed(prompts)
-    ids, mask = _require_tokens_alone(session)
-    _require_count(session, max(map(len, rows)), max_new_tokens)
-    sampling = sampling or Sampling()
+    rows = listed(prompts)
+    ids, mask = require_tokens_alone(session)
+    require_count(session, max(map(len, rows)), max_new_tokens)
+    sampling, last_ids = sampling or Sampling(), eos_ids(eos_id)
     tokens, valid = padded(rows, pad_id)
     scores = session.start({ids.name: tokens, mask.name: valid, **(others or {})})
+    seen = None if sampling.repetition_penalty == 1 else seen_tokens(rows, scores.shape[-1])
     made: list[list[int]] = [[] for _ in rows]
     done = np.zeros(len(rows), np.bool_)
     for step in range(max_new_tokens):
-        _require_finite(scores, done, step)
-        chosen = np.where(done, pad_id, sampling.choose(scores, step=step))
-        for row, token in enumerate(chosen):
-            if not done[row]:
-                made[row].append(int(token))
+        require_finite(scores, done, step)
+        chosen = np.where(done, pad_id, sampling.choose(scores, step=step, seen=seen))
+        going = np.flatnonzero(~done)
+        for row in going:
+            made[row].append(int(chosen[row]))
+        if seen is not None:
+            seen[going, chosen[going]] = True
         if on_tokens is not None:
             on_tokens(chosen)
-        done |= (chosen == eos_id) if eos_id is not None else False
+        for row in going:
+            done[row] = int(chosen[row]) in last_ids or (ends is not None and ends(int(row), made[row]))
         if done.all() or step == max_new_tokens - 1:
             break
         scores = session.step(chosen[:, None])[:, -1]
     return made
-
-
-def _listed(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Prompts as lists of numbers, whatever they came in.
-
-    Raises:
-        TaskError: FX2003, there are none, or one is empty.
-    """
-    given = cast("object", prompts)
-    rows = [integers_of(prompt) for prompt in prompts] if isinstance(given, Iterable) else [None]
-    if None in rows:
-        raise TaskError.of(
-            "FX2003", "the prompts are no token ids", path="prompts", expected="a list of ids for each row",
-            found=str(given)[:60], cure="encode texts with the model's tokenizer, and give a list of rows",
-        )  # fmt: skip
-    if not rows or any(row == [] for row in rows):
-        raise TaskError.of(
-            "FX2003", "a prompt is empty", path="prompts", expected="at least one token per row", found="none",
-            cure="begin with the model's start token",
-        )  # fmt: skip
-    return [row for row in rows if row is not None]
-
-
-def _require_tokens_alone(session: Session) -> tuple[Entry, Entry]:
-    """The decoded ids and their mask.
-
-    Raises:
-        TaskError: FX0801, the model decodes something else, or needs more than tokens.
-    """
-    ids, mask = session.interface.require_decoded()
-    if ids.role != "ids":
-        raise TaskError.of(
-            "FX0801", "the model does not decode tokens", expected="an input of tokens that reaches logits causally",
-            found=f"{ids.name}, which carries values", cure="step the session with values of your own", path=ids.name,
-        )  # fmt: skip
-    if session.interface.beside:
-        raise TaskError.of(
-            "FX0801", "the model reads more than tokens", expected=f"a model whose new tokens need {ids.name} alone",
-            found=f"{session.interface.beside[0]}, of which nobody says what it is for a new token",
-            cure="step the session with values of your own", path=session.interface.beside[0],
-        )  # fmt: skip
-    return ids, mask
-
-
-def _require_count(session: Session, longest: int, new: int) -> None:
-    if not isinstance(cast("object", new), int | np.integer) or isinstance(new, bool) or new < 1:
-        raise TaskError.of(
-            "FX2003", "max_new_tokens is out of range", path="max_new_tokens", expected="an integer of at least 1",
-            found=str(new), cure="say how many tokens a row may get",
-        )  # fmt: skip
-    limit = session.interface.position_limit
-    if limit is not None and longest + new - 1 > limit:  # the last token is not read
-        raise TaskError.of(
-            "FX2003", "the text would be longer than the model has positions", path="max_new_tokens",
-            expected=f"at most {limit + 1} tokens, for {limit} positions and one token that is not read again",
-            found=f"{longest} of the prompt and {new} new ones",
-            cure=f"give at most {limit + 1 - longest}" if longest <= limit else "shorten the prompt",
-        )  # fmt: skip
-
-
-def _require_finite(scores: Array, done: Array, step: int) -> None:
-    """Scores of rows that go on are numbers; -inf is a token that cannot be."""
-    bad = ~done & ~np.isfinite(scores.max(axis=-1))
-    if bad.any():
-        raise TaskError.of(
-            "FX2005", "the model's scores are no numbers", path="logits", expected="numbers",
-            found=f"NaN or infinity for row {int(np.flatnonzero(bad)[0])}, new token {step + 1}",
-            cure="look for weights that are not finite, or so large that fp32 overflows",
-        )  # fmt: skip
-
-
-def padded(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Array, Array]:
-    """Ids and mask ``int64[batch, longest]``, padded on the left."""
-    longest = max(len(prompt) for prompt in prompts)
-    tokens = np.full((len(prompts), longest), pad_id, np.int64)
-    mask = np.zeros((len(prompts), longest), np.int64)
-    for row, prompt in enumerate(prompts):
-        tokens[row, longest - len(prompt) :] = prompt
-        mask[row, longest - len(prompt) :] = 1
-    return tokens, mask
