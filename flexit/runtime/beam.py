@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,14 +102,14 @@ class Search:
     running: list[Running] = field(default_factory=lambda: [Running(tokens=(), log_probability=0.0, parent=0)])
     finished: list[Hypothesis] = field(default_factory=list)
 
-    def candidates(self, scores: Array) -> list[Running]:
+    def candidates(self, scores: Array, *, more: int = 0) -> list[Running]:
         """The best continuations by the scores of the running sequences' next tokens, ``[running, vocab]``."""
         found = log_softmax(scores.astype(np.float64))
         if self.beams.repetition_penalty != 1:
             seen = seen_tokens([(*self.prompt, *each.tokens) for each in self.running], found.shape[1])
             found = penalised(found, seen, self.beams.repetition_penalty)
         totals = (found + np.array([each.log_probability for each in self.running])[:, None]).ravel()
-        best = np.argsort(-totals, kind="stable")[: self.spare * self.beams.n_beams]
+        best = np.argsort(-totals, kind="stable")[: self.spare * self.beams.n_beams + more]
         return [
             Running(
                 tokens=(*self.running[at // found.shape[1]].tokens, int(at % found.shape[1])),
@@ -171,25 +171,50 @@ def beam_search(
     rows = listed(prompts)
     ids, mask = require_tokens_alone(session)
     require_count(session, max(map(len, rows)), max_new_tokens)
-    tokens, valid = padded(rows, pad_id)
     searches = searches_of(rows, beams, eos_id=eos_id, ends=ends)
-    scores = session.start({ids.name: tokens, mask.name: valid, **(others or {})})
-    going = searches
+    tokens, valid = padded(rows, pad_id)
+    inputs = {ids.name: tokens, mask.name: valid, **(others or {})}
+    for turn in turns(session, searches, inputs=inputs, max_new_tokens=max_new_tokens):
+        turn.search.advance(turn.scores, last=turn.last)
+    return [search.finished[: beams.n_best] for search in searches]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A search that is to advance.
+
+    Attributes:
+        rows: of the session's batch that are its running sequences.
+        scores: of their next tokens.
+        last: whether no more tokens follow.
+    """
+
+    search: Search
+    rows: slice
+    scores: Array
+    last: bool
+
+
+def turns(
+    session: Session, searches: Sequence[Search], *, inputs: Mapping[str, Any], max_new_tokens: int
+) -> Iterator[Turn]:
+    """Run a session for searches, which advance when it is their turn."""
+    scores = session.start(inputs)
+    going = list(searches)
     for step in range(max_new_tokens):
         require_finite(scores, np.zeros(len(scores), np.bool_), step)
         parents: list[int] = []
         first = 0
         for search in going:
-            count = len(search.running)
-            search.advance(scores[first : first + count], last=step == max_new_tokens - 1)
+            rows = slice(first, first + len(search.running))
+            yield Turn(search=search, rows=rows, scores=scores[rows], last=step == max_new_tokens - 1)
             parents += [first + each.parent for each in search.running if search.goes_on]
-            first += count
+            first = rows.stop
         going = [search for search in going if search.goes_on]
         if not going:
-            break
+            return
         session.select(parents)
         scores = session.step([[each.tokens[-1]] for search in going for each in search.running])[:, -1]
-    return [search.finished[: beams.n_best] for search in searches]
 
 
 def searches_of(

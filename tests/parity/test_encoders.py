@@ -78,8 +78,8 @@ def test_bert_with_a_classifier(padding):
         assert relative_error(found["logits"].numpy(), logits.numpy()) < 1e-5
 
 
-@pytest.mark.parametrize("padding", ["none", "right"])
-def test_t5(padding):
+def t5():
+    """A random T5 of theirs and ours on its weights."""
     config = transformers.T5Config(
         vocab_size=97, d_model=48, d_kv=10, d_ff=80, num_layers=2, num_decoder_layers=2, num_heads=4, dropout_rate=0.0,
         relative_attention_num_buckets=8, relative_attention_max_distance=20, tie_word_embeddings=True,
@@ -123,7 +123,12 @@ def test_t5(padding):
             (at + r"\.down_proj\.weight", there + "DenseReluDense.wo.weight", None),
             (at + r"_input_norm\.weight", there + "layer_norm.weight", None),
         ]
-    ours = built(theirs, data, rules)
+    return theirs, built(theirs, data, rules)
+
+
+@pytest.mark.parametrize("padding", ["none", "right"])
+def test_t5(padding):
+    theirs, ours = t5()
     ids, mask = batch(padding)
     target = ids.flip(1)[:, :7]
     with torch.no_grad():
