@@ -150,3 +150,15 @@ def test_the_margin_of_a_search_is_where_it_changes():
     search.advance(scores, last=False)
     assert [each.tokens for each in search.running] == [(0,), (1,)]
     assert search.finished == []
+
+
+@pytest.mark.parametrize("limit", [{"top_k": 2}, {"top_p": 0.85}], ids=str)
+def test_the_last_that_stays_and_the_next_may_change_places(limit):
+    """Two scores that are nearly equal at the edge: which of them stays, and may be drawn, is open."""
+    first, second = np.array([[3.0, 1.0, 1.0 - 1e-6, -2.0]]), np.array([[3.0, 1.0 - 1e-6, 1.0, -2.0]])
+    chosen = set()
+    for step in range(30):
+        sampling = Sampling(temperature=1.0, seed=2, **limit)
+        assert margins(first, sampling, step=step)[0] <= 1.01e-6
+        chosen |= {(sampling.choose(first, step=step)[0], sampling.choose(second, step=step)[0])}
+    assert chosen == {(0, 0), (1, 2)}
