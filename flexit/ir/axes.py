@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flexit.ir.dims import Size
+from flexit.ir.dims import Size, between
 from flexit.ir.edges import Axis
 from flexit.ir.ops.append import Append
 from flexit.ir.ops.downsample import Downsample
@@ -17,6 +17,7 @@ from flexit.ir.ops.mask import Mask, Piece
 from flexit.ir.ops.positions import Positions
 from flexit.ir.ops.rotary_table import RotaryTable
 from flexit.ir.program import State, Value
+from flexit.ir.valid import Counted, Groups, Joined, Part, Valid
 from flexit.ir.vocabulary import Vocabulary
 
 
@@ -25,18 +26,21 @@ class AxisVocabulary(Vocabulary):
 
     cached: bool
     """Whether states are written at all (a decoded axis exists)."""
+    valid: dict[Size, frozenset[Valid]]
+    """What is known of the padding of each length that a sequence has."""
 
     @abstractmethod
     def hoist(self, key: object, anchors: Sequence[Value], path: tuple[str, ...], *, make: Callable[[], Any]) -> Any:
         """Make something once where all ``anchors`` are known, and share it."""
 
     def axis(
-        self, key_mask: Value, *, described: str, seq: Size, position_ids: Value | None = None,
+        self, key_mask: Value, *, described: str, seq: Size, valid: Valid, position_ids: Value | None = None,
         prefix_lengths: Value | None = None,
     ) -> Axis:  # fmt: skip
-        """The axis whose slots ``key_mask [batch, total]`` describes; the others are optional inputs."""
+        """The axis whose slots ``key_mask [batch, total]`` describes; the last two are optional inputs."""
         total = key_mask.dims[1]
         anchors = [key_mask]
+        self._note(seq, valid)
         rank = self.hoist("rank", anchors, (), make=lambda: self.write(Positions(), key_mask, name="rank"))
         new_mask, new_rank = key_mask, rank
         if total != seq:
@@ -48,8 +52,11 @@ class AxisVocabulary(Vocabulary):
         return Axis(
             key_mask=key_mask, new_mask=new_mask, key_rank=rank, new_rank=new_rank, position_ids=ids,
             passed_ids=position_ids, seq=seq, total=total, decoded=total != seq, described=described,
-            prefix_lengths=prefix_lengths,
+            valid=valid, prefix_lengths=prefix_lengths,
         )  # fmt: skip
+
+    def _note(self, seq: Size, valid: Valid) -> None:
+        self.valid[seq] = self.valid.get(seq, frozenset()) | {valid}
 
     def shortened(self, axis: Axis, factor: int) -> Axis:
         """The axis of groups of ``factor`` neighbours. The same one for everything on ``axis``, in any region."""
@@ -58,14 +65,66 @@ class AxisVocabulary(Vocabulary):
             members = self.reshape(self.cast(axis.new_mask, "f32"), "=0", "=1", 1)
             op = Downsample(factor=factor, method="max")
             _, mask = self.write_many(op, members, axis.new_mask, name="groups")
-            return self.axis(mask, described=f"ceil({axis.described} / {factor})", seq=mask.dims[1])
+            valid = Groups(axis.valid, factor)
+            return self.axis(mask, described=f"ceil({axis.described} / {factor})", seq=mask.dims[1], valid=valid)
 
         return self.hoist(("shortened", factor), [axis.new_mask], (), make=make)
+
+    def counted(self, count: int, like: Value) -> Axis:
+        """The axis of ``count`` slots without padding, in every row that ``like`` has."""
+
+        def make() -> Axis:
+            ones = self.constant([1] * count, (1, count), dtype="i64")
+            return self.axis(self.repeat(ones, 0, like), described=str(count), seq=count, valid=Counted(count))
+
+        return self.hoist(("counted", count), [like], (), make=make)
+
+    def joined(self, axes: Sequence[Axis]) -> Axis:
+        """The axis of these one after the other, counted anew. The same one for everything joined of them."""
+
+        def make() -> Axis:
+            mask = self.concat([axis.new_mask for axis in axes], 1)
+            described = " + ".join(axis.described for axis in axes)
+            valid = Joined(tuple(axis.valid for axis in axes))
+            return self.axis(mask, described=described, seq=mask.dims[1], valid=valid)
+
+        return self.hoist("joined", [axis.new_mask for axis in axes], (), make=make)
+
+    def part(self, axis: Axis, start: int, stop: int | None) -> Axis:
+        """A range of an axis as Python slices, which keeps slots, ranks and position ids; the whole is the axis."""
+        begin, end = between(axis.seq, start, stop)
+        if begin == 0 and end == axis.seq:
+            return axis
+
+        def make() -> Axis:
+            mask, rank, ids = (
+                self.slice(value, 1, start=begin, stop=end)
+                for value in (axis.new_mask, axis.new_rank, axis.position_ids)
+            )
+            self._note(mask.dims[1], Part(axis.valid, start, stop))
+            return Axis(
+                key_mask=mask, new_mask=mask, key_rank=rank, new_rank=rank, position_ids=ids, passed_ids=None,
+                seq=mask.dims[1], total=mask.dims[1], decoded=False, part=(axis, start, stop),
+                valid=Part(axis.valid, start, stop), prefix_lengths=axis.prefix_lengths,
+                described=f"slots {start} to {'the end' if stop is None else stop} of {axis.described}",
+            )  # fmt: skip
+
+        anchors = [axis.new_mask, axis.new_rank, axis.position_ids]
+        return self.hoist(("part", start, stop), anchors, (), make=make)
+
+    def _part_of(self, axis: Axis, of: Callable[[Axis], Value]) -> Value:
+        """What a range has of what the axis around it has."""
+        assert axis.part is not None
+        whole, start, stop = axis.part
+        begin, end = between(whole.seq, start, stop)
+        return self.slice(of(whole), 1, start=begin, stop=end)
 
     def slots(self, axis: Axis) -> Value:
         """Slots of this step's tokens, ``i64[1, seq]``, cached ones counted."""
 
         def make() -> Value:
+            if axis.part is not None:
+                return self._part_of(axis, self.slots)
             slots = self.write(Positions(kind="slot"), axis.key_mask, name="slots")
             return slots if axis.total == axis.seq else self._last(slots, axis.seq)
 
@@ -73,6 +132,9 @@ class AxisVocabulary(Vocabulary):
 
     def slot_ids(self, axis: Axis) -> Value:
         """The position ids that were passed, else the slots: ``i64[batch or 1, seq]``."""
+        if axis.part is not None:
+            make = lambda: self._part_of(axis, self.slot_ids)  # noqa: E731
+            return self.hoist("slot_ids", [axis.key_mask], (), make=make)
         slots, passed = self.slots(axis), axis.passed_ids
         if passed is None:
             return slots

@@ -190,6 +190,11 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
         return False
 
     @property
+    def lengthens(self) -> bool:
+        """Whether its output has other positions than what its main port reads, and maybe more of them."""
+        return False
+
+    @property
     def sees_all(self) -> bool:
         """Whether it mixes all positions without regard to their order."""
         return False

@@ -18,14 +18,27 @@ class Division:
 
 
 @dataclass(frozen=True, slots=True)
+class Clipped:
+    """``max(of, 0)``, an atom of an affine expression."""
+
+    of: Dim
+
+    def __str__(self) -> str:
+        return f"max({self.of}, 0)"
+
+
+Atom = str | Division | Clipped
+
+
+@dataclass(frozen=True, slots=True)
 class Dim:
-    """``sum(coefficient * atom) + constant``; an atom is a symbol's name or a :class:`Division`.
+    """``sum(coefficient * atom) + constant``; an atom is a symbol's name, a :class:`Division` or :class:`Clipped`.
 
     Always normalised (atoms sorted, no zero coefficient, at least one atom), so equal expressions are equal objects.
     Arithmetic returns a plain int as soon as no symbol is left.
     """
 
-    terms: tuple[tuple[str | Division, int], ...]
+    terms: tuple[tuple[Atom, int], ...]
     constant: int = 0
 
     def __add__(self, other: Size) -> Size:
@@ -85,6 +98,51 @@ def ceil_div(size: Size, by: int) -> Size:
     return Dim(((Division(size, by), 1),))
 
 
+def clip(size: Size) -> Size:
+    """``max(size, 0)``."""
+    if isinstance(size, int):
+        return max(size, 0)
+    low = _lowest(size)
+    return size if low is not None and low >= 0 else Dim(((Clipped(size), 1),))
+
+
+def between(length: Size, start: int, stop: int | None) -> tuple[Size, Size]:
+    """Where Python's ``[start:stop]`` of a length begins and ends, counted from the front."""
+    begin, end = _place(length, start), length if stop is None else _place(length, stop)
+    return begin, begin + clip(end - begin)
+
+
+def may_be_zero(size: Size) -> bool:
+    """Whether it is zero for some lengths of the inputs, which are at least 1."""
+    low = _lowest(size)
+    return low is None or low <= 0
+
+
+def _place(length: Size, index: int) -> Size:
+    return clip(length + index) if index < 0 else length - clip(length - index)
+
+
+def _lowest(size: Size) -> int | None:
+    """A number that the size is never under, where one is known."""
+    if isinstance(size, int):
+        return size
+    total = size.constant
+    for atom, count in size.terms:
+        if count < 0:
+            return None
+        total += count * _lowest_of(atom)
+    return total
+
+
+def _lowest_of(atom: Atom) -> int:
+    if isinstance(atom, str):
+        return 1
+    low = _lowest(atom.of)
+    if isinstance(atom, Clipped):
+        return max(low or 0, 0)
+    return -(-(low or 0) // atom.by)
+
+
 def fixed(size: Size) -> int:
     """A size that no input decides, such as a width."""
     assert isinstance(size, int), f"{size} is known only when the model runs"
@@ -106,13 +164,19 @@ def evaluate(size: Size, lengths: Mapping[str, int]) -> int:
         return size
     total = size.constant
     for atom, count in size.terms:
-        value = lengths[atom] if isinstance(atom, str) else -(-evaluate(atom.of, lengths) // atom.by)
-        total += count * value
+        total += count * _value(atom, lengths)
     return total
 
 
+def _value(atom: Atom, lengths: Mapping[str, int]) -> int:
+    if isinstance(atom, str):
+        return lengths[atom]
+    of = evaluate(atom.of, lengths)
+    return max(of, 0) if isinstance(atom, Clipped) else -(-of // atom.by)
+
+
 def _sum(left: Size, right: Size, sign: int) -> Size:
-    counts: dict[str | Division, int] = {}
+    counts: dict[Atom, int] = {}
     constant = 0
     for size, factor in ((left, 1), (right, sign)):
         if isinstance(size, int):
@@ -128,6 +192,6 @@ def _scaled(size: Dim, factor: int) -> Size:
     return _normal({atom: count * factor for atom, count in size.terms}, size.constant * factor)
 
 
-def _normal(counts: Mapping[str | Division, int], constant: int) -> Size:
+def _normal(counts: Mapping[Atom, int], constant: int) -> Size:
     terms = tuple(sorted(((a, c) for a, c in counts.items() if c), key=lambda term: str(term[0])))
     return Dim(terms, constant) if terms else constant

@@ -36,10 +36,11 @@ def rebound(edge: Any, values: Iterator[Value]) -> Any:
 
 
 def signature(edge: Any) -> object:
-    """What of an edge a region depends on: types and the axis, not the values."""
+    """What of an edge a region depends on: types and the axis or rows, not the values."""
     if isinstance(edge, list):
         return tuple(signature(one) for one in cast("list[Edge]", edge))
-    return (edge.__class__, tuple(value.type for value in values_of(edge)), id(getattr(edge, "axis", None)))
+    place = edge.rows if isinstance(edge, Vector) else getattr(edge, "axis", None)
+    return (edge.__class__, tuple(value.type for value in values_of(edge)), id(place))
 
 
 def region_key(block: Block, ports: Mapping[str, Any], draft: Draft, *, provided: Mapping[str, Any]) -> object:

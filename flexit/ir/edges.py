@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from flexit.ir.dims import Size
 from flexit.ir.program import Value
+from flexit.ir.valid import Valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,8 +23,10 @@ class Axis:
         seq, total: the length of this step, and with the cached slots.
         decoded: whether tokens of this axis arrive step by step.
         described: how messages call the length.
+        valid: which slots are no padding.
         prefix_lengths: ``i64[batch]``, the graph input that says how many tokens are each row's prefix, if there is
             one.
+        part: the axis that this one is a range of, which keeps its slots, with Python's ``start`` and ``stop``.
     """
 
     key_mask: Value
@@ -36,7 +39,9 @@ class Axis:
     total: Size
     decoded: bool
     described: str
+    valid: Valid
     prefix_lengths: Value | None = None
+    part: tuple[Axis, int, int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,10 +82,15 @@ class Sequence(Edge):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Vector(Edge):
-    """``[batch, width]`` values."""
+    """``[batch, width]`` values.
+
+    Attributes:
+        rows: a value of the outermost region that has as many rows, for lengths that begin with a vector.
+    """
 
     type_name: ClassVar[str] = "vector"
     x: Value
+    rows: Value
 
     @property
     def width(self) -> int:
@@ -91,7 +101,7 @@ class Vector(Edge):
 
     def of(self, x: Value) -> Vector:
         """Other values of the same batch."""
-        return Vector(x=x)
+        return Vector(x=x, rows=self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ from flexit.ir.program import Group, Input, InputRole, Program, Value, join
 from flexit.ir.scope import EDGE
 from flexit.ir.spec import Spec, walk_blocks
 from flexit.ir.types import Type
+from flexit.ir.valid import Given
 from flexit.ir.wiring import expand_scope
 
 BATCH = symbol("batch")
@@ -84,7 +85,7 @@ class _Document:
             declared = self.spec.inputs[name]
             if isinstance(declared, VectorInput):
                 value = self._input(name, Type("f32", (BATCH, declared.width)), group="", role="vector")
-                ports[name] = edges.Vector(x=value)
+                ports[name] = edges.Vector(x=value, rows=value)
                 continue
             names = companions(likes.get(name, name))
             seq = symbol(names.seq)
@@ -103,8 +104,9 @@ class _Document:
         ids = self._companion(names.position_ids, (BATCH, seq), names, role="position_ids")
         lengths = self._companion(names.prefix_lengths, (BATCH,), names, role="prefix_lengths")
         return self.e.axis(
-            mask, described=f"the length of {described}", seq=seq, position_ids=ids, prefix_lengths=lengths
-        )
+            mask, described=f"the length of {described}", seq=seq, valid=Given(names.attention_mask), position_ids=ids,
+            prefix_lengths=lengths,
+        )  # fmt: skip
 
     def _companion(self, name: str, dims: tuple[Dim, ...], names: Companions, *, role: InputRole) -> Value:
         return self._input(name, Type("i64", dims), group=names.group, role=role, optional=True)
@@ -141,6 +143,7 @@ class _Document:
         return Program(
             name=self.spec.name, root=self.root, inputs=tuple(self.inputs),
             outputs=self.outputs, groups=tuple(self.groups), decoded=group, why_not_decoded=reason,
+            valid=self.e.valid,
         )  # fmt: skip
 
 

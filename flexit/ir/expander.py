@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from flexit.ir.block import Block, Fault, TokenTable
-from flexit.ir.dims import symbol
+from flexit.ir.dims import Size, symbol
 from flexit.ir.drafts import Draft
 from flexit.ir.edge_values import rebound, region_key, values_of, width_of
 from flexit.ir.edges import MAIN_OUTPUT
@@ -24,6 +24,7 @@ from flexit.ir.program import Call, Node, Param, Region, Role, Value, join, walk
 from flexit.ir.refusals import Refusals, Unexpanded
 from flexit.ir.shared_parameters import join_shared
 from flexit.ir.types import Type
+from flexit.ir.valid import Valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Expander(Refusals):
     draft: Draft = field(default_factory=lambda: Draft("main"))
     faults: list[tuple[Block | None, str, Fault]] = field(default_factory=list[tuple[Block | None, str, Fault]])
     replaced: set[str] = field(default_factory=set[str])
+    valid: dict[Size, frozenset[Valid]] = field(default_factory=dict[Size, "frozenset[Valid]"])
     _regions: dict[object, tuple[Region, tuple[Value, ...], Any]] = field(default_factory=dict[object, Any])
     _provided: dict[str, Any] = field(default_factory=dict[str, Any])
     _alive: list[object] = field(default_factory=list[object])

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from flexit.ir.types import DType, Shape, Type
 
 if TYPE_CHECKING:
+    from flexit.ir.dims import Size
     from flexit.ir.ops.op import Op
+    from flexit.ir.valid import Valid
 
 Role = Literal[
     "embedding", "position", "token_type", "learned_tokens", "projection", "query_projection", "residual_projection",
@@ -221,6 +223,8 @@ class Program:
         outputs: graph output name -> value of the root region.
         decoded: group whose tokens are fed step by step, or None where no cached signature exists.
         why_not_decoded: the block that prevents decoding and why, where ``decoded`` is None.
+        valid: for each length of a sequence, which positions are no padding: all that is said of it, where several
+            sequences have that length.
     """
 
     name: str
@@ -230,6 +234,7 @@ class Program:
     groups: tuple[Group, ...]
     decoded: Group | None
     why_not_decoded: str = ""
+    valid: Mapping[Size, frozenset[Valid]] = field(default_factory=dict["Size", "frozenset[Valid]"])
 
     @property
     def states(self) -> tuple[State, ...]:

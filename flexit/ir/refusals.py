@@ -82,9 +82,11 @@ class Refusals(AxisVocabulary):
                 cure=f"end it with a linear with d_out: {x.width}",
             ))  # fmt: skip
         elif y.axis is not x.axis:
+            same = y.axis.seq == x.axis.seq
             self.refuse(block, Fault(
-                code="FX0402", field=field_name, message="changes the length", expected=x.axis.described,
-                found=y.axis.described, cure="undo it with an upsample",
+                code="FX0402", field=field_name, expected=x.axis.described, found=y.axis.described,
+                message=f"changes the {'positions' if same else 'length'}",
+                cure="end it with an add from x and others, which keeps x's" if same else "undo it with an upsample",
             ))  # fmt: skip
 
 

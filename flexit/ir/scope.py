@@ -290,7 +290,8 @@ def _nothing_to_chain(main: str, port: Port, ports: Sequence[str]) -> Fault:
     if not port.chains:
         return Fault(
             code="FX0307", field="from", message=f"the port {main} does not chain",
-            expected="from: with its edges", found="no from:", cure=f"add from: {'[a, b]' if port.variadic else main}",
+            expected="from: with its edges", found="no from:",
+            cure=f"add from: {'[a, b]' if port.variadic else 'and the block to read'}",
         )  # fmt: skip
     if not ports:
         return Fault(

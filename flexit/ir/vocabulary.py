@@ -168,8 +168,10 @@ class Vocabulary:
         """Dims in another order."""
         return self.write(Permute(perm=perm), x, name="permute")
 
-    def repeat(self, x: Value, axis: int, size: int) -> Value:
-        """``size`` copies along an axis of size 1."""
+    def repeat(self, x: Value, axis: int, size: int | Value) -> Value:
+        """``size`` copies along an axis of size 1, or as many as a value is long there."""
+        if isinstance(size, Value):
+            return self.write(Expand(axis=axis), x, size, name="expand")
         return self.write(Expand(axis=axis, size=size), x, name="expand")
 
     def concat(self, xs: Sequence[Value], axis: int) -> Value:

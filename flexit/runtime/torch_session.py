@@ -70,7 +70,7 @@ class TorchSession(Stepwise):
         full = self.interface.complete(inputs)
         with _inference(self.module):
             outputs = self.module(**self._tensors(full))
-        return {name: value.float().cpu().numpy() for name, value in outputs.items()}
+        return {name: value.detach().float().cpu().numpy() for name, value in outputs.items()}
 
     def _begin(self, full: Mapping[str, Array]) -> None:
         tensors = self._tensors(full)

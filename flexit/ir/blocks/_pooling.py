@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from flexit.ir.dims import may_be_zero
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
+from flexit.ir.ops.positions import Positions
 from flexit.ir.program import Value
 
 Method = Literal["first", "last", "mean", "max"]
@@ -15,25 +17,33 @@ FAR_BELOW = -1e30
 
 def pooled(e: Expander, x: Sequence, method: Method) -> Value:
     """``[batch, width]``: the first or last unpadded position, or the mean or maximum over all of them."""
+    values, mask = _with_one(e, x)
     if method in ("first", "last"):
-        return _picked(e, x, method)
-    mask = e.reshape(e.cast(x.axis.new_mask, "f32"), "=0", "=1", 1)  # in fp32, for sums over long rows
+        return _picked(e, values, mask, last=method == "last")
+    mask = e.reshape(e.cast(mask, "f32"), "=0", "=1", 1)  # in fp32, for sums over long rows
     if method == "max":
         hidden = e.binary("mul", e.add(mask, -1.0), -FAR_BELOW)
-        return e.like(e.reduce("max", e.add(e.mul(x.x, mask), hidden), 1), x.x)
-    total = e.reduce("sum", e.mul(x.x, mask), 1)
+        return e.like(e.reduce("max", e.add(e.mul(values, mask), hidden), 1), x.x)
+    total = e.reduce("sum", e.mul(values, mask), 1)
     return e.like(e.binary("div", total, e.binary("max", e.reduce("sum", mask, 1), 1.0)), x.x)
 
 
-def _picked(e: Expander, x: Sequence, method: Method) -> Value:
-    slots = e.slots(x.axis)
-    if x.axis.decoded:
-        slots = e.binary("sub", slots, e.slice(slots, 1, start=0, stop=1))
-    here = e.mul(slots, x.axis.new_mask)
-    if method == "first":
-        leading = e.binary("max", e.add(e.mul(x.axis.new_rank, -1.0), 1.0), 0.0)
-        index = e.reduce("sum", e.mul(here, leading), 1, keep=True)
-    else:
+def _with_one(e: Expander, x: Sequence) -> tuple[Value, Value]:
+    """Values and mask, after one padded slot where there may be none at all: a row of none is a row of pads."""
+    if not may_be_zero(x.axis.seq):
+        return x.x, x.axis.new_mask
+    blank = e.repeat(e.full((1, 1, x.width), 0.0), 0, x.x)
+    pad = e.repeat(e.constant([0], (1, 1), dtype="i64"), 0, x.axis.new_mask)
+    return e.concat([e.like(blank, x.x), x.x], 1), e.concat([pad, x.axis.new_mask], 1)
+
+
+def _picked(e: Expander, x: Value, mask: Value, *, last: bool) -> Value:
+    """The value at the first or last slot that is no padding."""
+    here = e.mul(e.write(Positions(kind="slot"), mask, name="slots"), mask)
+    if last:
         index = e.reduce("max", here, 1, keep=True)
-    chosen = e.take_along(x.x, e.reshape(index, "=0", 1, 1), 1)
-    return e.reshape(chosen, "=0", "*")
+    else:
+        rank = e.write(Positions(), mask, name="rank")
+        leading = e.binary("max", e.add(e.mul(rank, -1.0), 1.0), 0.0)
+        index = e.reduce("sum", e.mul(here, leading), 1, keep=True)
+    return e.reshape(e.take_along(x, e.reshape(index, "=0", 1, 1), 1), "=0", "*")

@@ -8,27 +8,46 @@ from flexit.ir.block import Block, Fault, From
 from flexit.ir.edges import Sequence as SequenceEdge
 from flexit.ir.edges import Vector
 
+Edges = Sequence[SequenceEdge | Vector]
 
-def same_shape(block: Block, xs: Sequence[SequenceEdge | Vector]) -> Iterator[Fault]:
+
+def same_shape(block: Block, xs: Edges) -> Iterator[Fault]:
     """All of one type, one width and one length."""
-    kind, names = block.kind, _names(block, len(xs))
+    found = list(one_type(block, xs)) or [*one_width(block, xs), *one_length(block, xs)]
+    yield from found
+
+
+def one_type(block: Block, xs: Edges) -> Iterator[Fault]:
+    """Sequences, or vectors."""
     if len({edge.type_name for edge in xs}) > 1:
         yield Fault(
-            code="FX0302", field="from", message=f"the inputs of {kind} differ in type", expected="one type",
-            found=_each(names, [edge.type_name for edge in xs]), cure="put a pool before the others, or leave one out",
+            code="FX0302", field="from", message=f"the inputs of {block.kind} differ in type", expected="one type",
+            found=_each(_names(block, len(xs)), [edge.type_name for edge in xs]),
+            cure="put a pool before the others, or leave one out",
         )  # fmt: skip
-        return
+
+
+def one_width(block: Block, xs: Edges) -> Iterator[Fault]:
+    """All of one width."""
+    names = _names(block, len(xs))
     if len({edge.width for edge in xs}) > 1:
         yield Fault(
-            code="FX0401", field="", message=f"the inputs of {kind} differ in width", expected="one width",
+            code="FX0401", field="", message=f"the inputs of {block.kind} differ in width", expected="one width",
             found=_each(names, [str(edge.width) for edge in xs]),
             cure=f"put a linear with d_out: {xs[0].width} after {_others(names, xs)}",
         )  # fmt: skip
-    axes = {id(edge.axis): edge.axis for edge in xs if isinstance(edge, SequenceEdge)}
-    if len(axes) > 1:
+
+
+def one_length(block: Block, xs: Edges) -> Iterator[Fault]:
+    """The sequences of one length, as an expression of those of the inputs; each input has its own."""
+    lengths = {edge.axis.seq for edge in xs if isinstance(edge, SequenceEdge)}
+    if len(lengths) > 1:
         yield Fault(
-            code="FX0402", field="from", message=f"the inputs of {kind} differ in length", expected="one length",
-            found=_each(names, [edge.axis.described if isinstance(edge, SequenceEdge) else "one" for edge in xs]),
+            code="FX0402", field="from", message=f"the inputs of {block.kind} differ in length", expected="one length",
+            found=_each(
+                _names(block, len(xs)),
+                [edge.axis.described if isinstance(edge, SequenceEdge) else "one" for edge in xs],
+            ),
             cure="join sequences of one length, or pool them first",
         )  # fmt: skip
 

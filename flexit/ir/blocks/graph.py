@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from flexit.ir.block import Block, EdgeName
+from flexit.ir.block import Block, EdgeName, Port
 from flexit.ir.expander import Expander
 from flexit.ir.scope import BlockMap
 from flexit.ir.wiring import expand_scope
@@ -13,6 +14,7 @@ from flexit.ir.wiring import expand_scope
 class Graph(Block, kind="graph"):
     """A graph of blocks as one block; its output is the main port of the last one."""
 
+    inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "tokens", "vector"))}
     output: ClassVar[EdgeName | Literal["same"]] = "same"
     takes_extra_ports: ClassVar[bool] = True
     region: ClassVar[bool] = True

@@ -35,4 +35,5 @@ class Pool(Block, kind="pool"):
     def expand(self, e: Expander, x: Sequence) -> Vector:
         v = pooled(e, x, self.method)
         v = v if self.dense is None else self.dense.apply(e, v)
-        return Vector(x=e.norm(v, "l2", "l2", eps=1e-24, gain=False, bias=False) if self.normalize else v)
+        v = e.norm(v, "l2", "l2", eps=1e-24, gain=False, bias=False) if self.normalize else v
+        return Vector(x=v, rows=x.axis.key_mask)

@@ -50,6 +50,8 @@ def _upstream(
     """The nearest block with a table before these ports of a block, or the ports of the scope that they come from."""
     if blocks[name].max_len is not None:
         return blocks[name], set()
+    if blocks[name].lengthens:
+        return None, set()
     waiting = [source.name for port in ports for source in resolved.wires.get(name, {}).get(port, ())]
     seen: set[str] = set()
     while waiting:
@@ -58,7 +60,7 @@ def _upstream(
             continue
         seen.add(current)
         block = blocks.get(current)
-        if block is None:
+        if block is None or block.lengthens:
             continue
         if block.max_len is not None:
             return block, set()

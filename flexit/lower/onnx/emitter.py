@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from flexit.errors import LoweringError
-from flexit.ir.dims import Dim, Size
+from flexit.ir.dims import Clipped, Dim, Division, Size
 from flexit.ir.program import Node, Param, State, Value
 from flexit.ir.types import DType, Type
 from flexit.lower.real import real_array
@@ -128,15 +128,17 @@ class Emitter:
             return self.constant([size])
         total: ir.Value | None = self.constant([size.constant]) if size.constant else None
         for atom, factor in size.terms:
-            part = self.symbols[atom] if isinstance(atom, str) else self._ceil(atom.of, atom.by)
+            part = self.symbols[atom] if isinstance(atom, str) else self._made(atom)
             part = part if factor == 1 else self("Mul", part, [factor])
             total = part if total is None else self("Add", total, part)
         if total is None:
             raise LoweringError("an empty length")
         return total
 
-    def _ceil(self, of: Size, by: int) -> ir.Value:
-        return self("Div", self("Add", self.size(of), [by - 1]), [by])
+    def _made(self, atom: Division | Clipped) -> ir.Value:
+        if isinstance(atom, Clipped):
+            return self("Max", self.size(atom.of), [0])
+        return self("Div", self("Add", self.size(atom.of), [atom.by - 1]), [atom.by])
 
     def shape(self, dims: Sequence[ir.Value | int]) -> ir.Value:
         """A shape operand from sizes, some of them known."""

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
+import torch
+
 from flexit.errors import LoweringError
-from flexit.ir.dims import Dim, Division, Size
+from flexit.ir.dims import Clipped, Dim, Division, Size
 from flexit.ir.program import Node, Param, Region, Value
 
 _serial = count()
@@ -85,11 +87,13 @@ class Code:
             return Ref(size)
         text = [str(size.constant)] if size.constant else []
         for atom, factor in size.terms:
-            one = self._symbol(atom) if isinstance(atom, str) else self._division(atom)
+            one = self._symbol(atom) if isinstance(atom, str) else self._made(atom)
             text.append(one if factor == 1 else f"{factor} * {one}")
         return Ref(f"({' + '.join(text)})")
 
-    def _division(self, atom: Division) -> str:
+    def _made(self, atom: Division | Clipped) -> str:
+        if isinstance(atom, Clipped):
+            return self.call(torch.sym_max, self.size(atom.of), 0)  # no branch, so nothing is specialised
         return f"-(-{self.size(atom.of)} // {int(atom.by)})"
 
     def _symbol(self, name: str) -> Ref:

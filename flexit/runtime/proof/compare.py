@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexit.ir.dependence import revises
-from flexit.ir.dims import Dim, Size
 from flexit.ir.program import Program
+from flexit.ir.valid import Counted, Given, Groups, Joined, Part, Valid
 from flexit.runtime.proof.grid import Case
 from flexit.runtime.session import Array, Session
 
@@ -67,24 +67,34 @@ def errors_by_row(found: Array, expected: Array, valid: Array | None = None) -> 
 
 
 def validity(program: Program, name: str, inputs: Mapping[str, Array]) -> Array | None:
-    """Which positions of an output are no padding, ``bool[batch, seq]``; None for an output without positions."""
-    return _shortened(program, program.outputs[name].dims[1], inputs)
+    """Which positions of an output are no padding, ``bool[batch, seq]``; None where all count.
+
+    Where sequences of one length differ in their padding, those count that are no padding in any of them.
+    """
+    known = program.valid.get(program.outputs[name].dims[1], ())
+    masks = [mask for one in known if (mask := _mask(one, inputs)) is not None]
+    return np.logical_and.reduce(masks) if masks else None
 
 
-def _shortened(program: Program, length: Size, inputs: Mapping[str, Array]) -> Array | None:
-    """Which of ``ceil(n / k)`` groups of positions have any that is no padding."""
-    if not isinstance(length, Dim) or length.constant or len(length.terms) != 1:
-        return None
-    atom, factor = length.terms[0]
-    if isinstance(atom, str):
-        groups = [group.name for group in program.groups if group.seq == atom]
-        masks = [entry.name for entry in program.inputs if entry.group in groups and entry.role == "mask"]
-        return inputs[masks[0]] != 0 if masks else None
-    within = _shortened(program, atom.of, inputs) if factor == 1 else None
-    if within is None:
-        return None
-    padded = np.pad(within, ((0, 0), (0, -within.shape[1] % atom.by)))
-    return np.asarray(padded.reshape(len(within), -1, atom.by).any(axis=2))
+def _mask(valid: Valid, inputs: Mapping[str, Array]) -> Array | None:
+    """``bool[batch, seq]``; None where a mask is not given, because nothing reads it."""
+    match valid:
+        case Given(mask):
+            return inputs[mask] != 0 if mask in inputs else None
+        case Counted(count):
+            return np.ones((len(next(iter(inputs.values()))), count), np.bool_)
+        case Joined(parts):
+            masks = [mask for part in parts if (mask := _mask(part, inputs)) is not None]
+            return np.concatenate(masks, axis=1) if len(masks) == len(parts) else None
+        case Part(of, start, stop):
+            whole = _mask(of, inputs)
+            return None if whole is None else whole[:, start:stop]
+        case Groups(of, factor):
+            members = _mask(of, inputs)
+            if members is None:
+                return None
+            padded = np.pad(members, ((0, 0), (0, -members.shape[1] % factor)))
+            return np.asarray(padded.reshape(len(members), -1, factor).any(axis=2))
 
 
 def whole(program: Program, sessions: tuple[Session, Session], inputs: Mapping[str, Array]) -> Array:

@@ -36,7 +36,8 @@ def lower(node: Node, e: Emitter) -> Any:
     weights = e("Softmax", scores, axis=-1) if sinks is None else _with_sinks(e, scores, sinks, q=q)
     unfolded = weights
     if heads != groups:
-        weights = e("Reshape", weights, e.shape([e.dim(q, 0), groups, -1, e.dim(k, 2)]))
+        rows = e("Mul", e.dim(q, 2), [heads // groups])  # written out: nothing can be inferred where there is no key
+        weights = e("Reshape", weights, e.shape([e.dim(q, 0), groups, rows, e.dim(k, 2)]))
     y = e("MatMul", weights, v)
     if heads != groups:
         y = e("Reshape", y, e.shape([e.dim(q, 0), heads, e.dim(q, 2), v_dim]))

@@ -14,7 +14,15 @@ def repeat(x: Tensor, axis: int, size: int) -> Tensor:
     return x.expand([size if index == axis else -1 for index in range(x.dim())])
 
 
+def repeat_like(x: Tensor, axis: int, like: Tensor) -> Tensor:
+    """The same, as long there as ``like``."""
+    return repeat(x, axis, like.shape[axis])
+
+
 def lower(node: Node, code: Code) -> Ref:
     """Copies along an axis."""
-    assert isinstance(node.op, Expand)
-    return code.call(repeat, code[node.inputs[0]], node.op.axis, node.op.size)
+    op, x = node.op, code[node.inputs[0]]
+    assert isinstance(op, Expand)
+    if op.size is None:
+        return code.call(repeat_like, x, op.axis, code[node.inputs[1]])
+    return code.call(repeat, x, op.axis, op.size)

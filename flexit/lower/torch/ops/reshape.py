@@ -14,7 +14,9 @@ def lower(node: Node, code: Code) -> Ref:
     assert isinstance(node.op, Reshape)
     x = code[node.inputs[0]]
     dims = [
-        entry if isinstance(entry, int) else -1 if entry == "*" else Ref(f"{x}.shape[{int(entry[1:])}]")
-        for entry in node.op.to
-    ]
+        entry if isinstance(entry, int)
+        else (made if isinstance(made, int) else -1) if entry == "*"
+        else Ref(f"{x}.shape[{int(entry[1:])}]")
+        for entry, made in zip(node.op.to, node.output.dims, strict=True)
+    ]  # fmt: skip
     return code.call(torch.reshape, x, tuple(dims))
