@@ -19,7 +19,7 @@ _kinds: dict[tuple[str, str], type[Kind]] = {}
 
 LATER: dict[str, tuple[str, ...]] = {
     "Block": (
-        "concat", "slice", "multiply", "dot_product", "unpool", "learned_tokens", "add_position",
+        "add_position",
         "conv", "token_shift",
     ),
     "Mixer": ("mla", "gated_delta", "mamba2", "rg_lru", "differential"),

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fuzz.edges import Attention, Edge, Findings, Outputs, Param, Place, Table
+from tests.fuzz.edges import (
+    Attention,
+    Edge,
+    Findings,
+    Outputs,
+    Param,
+    Place,
+    Table,
+    has_prefix,
+    inputs_of,
+    is_cut,
+    is_plain,
+    same_length,
+)  # fmt: skip
 from tests.fuzz.score_bias import BiasRules
 
 Data = dict[str, Any]
@@ -141,8 +154,8 @@ class BlockRules(BiasRules):
         else:
             masked = b["mask"] is not None and (b["mask"]["kind"] != "full" or mask_spans(b["mask"]))
             self.say("FX0502", when=b["rotary"] is not None or b["scores"]["bias"] is not None or masked)
-            if len(memory.axis) > 1:
-                self.found.stateful.add(memory.axis[0])
+            if not is_plain(memory.axis):
+                self.found.stateful |= inputs_of(memory.axis)
         self._attention_params(b, x.width, memory.width, place=place)
         return x
 
@@ -150,8 +163,8 @@ class BlockRules(BiasRules):
         self.say("FX0202", when=b["mask"] is None)
         kind = b["mask"]["kind"] if b["mask"] is not None else "full"
         causal = kind == "causal"
-        self.say("FX0501", when=kind == "prefix" and len(x.axis) > 1)
-        if kind != "full" and len(x.axis) == 1:
+        self.say("FX0501", when=kind == "prefix" and not has_prefix(x.axis))
+        if kind != "full" and is_plain(x.axis):
             self.found.stateful.add(x.axis[0])
         for span in mask_spans(b["mask"] or {}):
             late = [reach for reach in x.tables if span >= reach]
@@ -229,7 +242,7 @@ class BlockRules(BiasRules):
         x = ports.get("x")
         if x is None:
             return None
-        if len(x.axis) == 1:
+        if is_plain(x.axis):
             self.found.stateful.add(x.axis[0])
         self.linear(place, "in_proj", (x.width, 3 * x.width), bias=b["bias"])
         self.param(place, "conv.weight", "conv", x.width, 1, b["kernel"])
@@ -313,13 +326,29 @@ class BlockRules(BiasRules):
         if any(edge.type != first.type for edge in edges):
             self.say("FX0302")
             return None
-        self.say("FX0401", when=any(edge.width != first.width for edge in edges))
-        self.say("FX0402", when=any(edge.axis != first.axis for edge in edges))
+        self.one_width(edges)
+        self.one_length(edges)
         if b["kind"] == "weighted_sum":
             self.say("FX0511", when=b["initial"] is not None and len(b["initial"]) != len(edges))
             self.param(place, "weights", "", len(edges), first.width if b["weights"] == "channel" else 1)
-        tables = frozenset[int]().union(*(edge.tables for edge in edges))
-        return Edge(first.type, first.width, first.axis, tables)
+        return Edge(first.type, first.width, first.axis, reach(edges))
+
+    def one_width(self, edges: list[Edge]) -> None:
+        self.say("FX0401", when=len({edge.width for edge in edges}) > 1)
+
+    def one_length(self, edges: list[Edge]) -> None:
+        axes = [edge.axis for edge in edges if edge.type == "sequence"]
+        self.say("FX0402", when=any(not same_length(axes[0], axis) for axis in axes[1:]))
+        if any(axis != axes[0] and (is_cut(axis) or is_cut(axes[0])) for axis in axes):
+            self.found.doubtful.add("FX0402")
+
+    def joined(self, ports: Outputs) -> list[Edge]:
+        """The edges of a variadic port, none if they are not known."""
+        edges = ports.get("x") or []
+        if not isinstance(edges, list):
+            self.say("FX0305")
+            return []
+        return [] if None in edges else edges
 
     weighted_sum = add
 
@@ -331,85 +360,15 @@ class BlockRules(BiasRules):
         x, like = ports.get("x"), ports.get("like")
         if x is None or like is None:
             return None
-        self.say("FX0402", when=x.axis != (*like.axis, b["factor"]))
+        self.say("FX0402", when=not same_length(x.axis, like.axis, factor=b["factor"]))
+        if is_cut(x.axis) or is_cut(like.axis):
+            self.found.doubtful.add("FX0402")
         return Edge("sequence", x.width, like.axis, x.tables)
 
-    # ---- pools and heads
 
-    def dense(self, dense: Data | None, width: int | None, place: Place) -> int | None:
-        if dense is None or width is None:
-            return width
-        out = dense["dim"] or width
-        self.linear(place, "dense", (width, out), bias=dense["bias"])
-        self.slopes(dense, place, "dense.")
-        self.norm(dense["norm"], out, place.at("dense_norm"))
-        return out
-
-    def pool(self, b: Data, ports: Outputs, place: Place) -> Any:
-        x = ports.get("x")
-        width = self.dense(b["dense"], x.width if x else None, place)
-        return width and Edge("vector", width)
-
-    def sequence_classifier(self, b: Data, ports: Outputs, place: Place) -> Any:
-        x = ports.get("x")
-        if x is None:
-            return None
-        self.say("FX0511", when=(x.type == "sequence") != (b["pool"] is not None))
-        self.classes(b, x.width, b["n_labels"], place=place)
-        return Edge("logits", b["n_labels"])
-
-    regression = sequence_classifier
-
-    def token_classifier(self, b: Data, ports: Outputs, place: Place) -> Any:
-        x = ports.get("x")
-        if x is None:
-            return None
-        self.classes(b, x.width, b["n_labels"], place=place)
-        return Edge("logits", b["n_labels"], x.axis)
-
-    def classes(self, b: Data, width: int, n_labels: int, *, place: Place) -> None:
-        out = self.dense(b["dense"], width, place) or 0
-        self.linear(place, "out", (out, n_labels), bias=b["bias"], role="head")
-
-    def span(self, b: Data, ports: Outputs, place: Place) -> Any:
-        x = ports.get("x")
-        if x is None:
-            return None
-        self.linear(place, "out", (x.width, 2), bias=b["bias"], role="head")
-        return {"start_logits": Edge("logits", 0, x.axis), "end_logits": Edge("logits", 0, x.axis)}
-
-    def lm_head(self, b: Data, ports: Outputs, place: Place) -> Any:
-        x, held = ports.get("x"), b["projection"]
-        if x is not None and held is not None:
-            self.linear(place, "projection", (x.width, held["dim"]), bias=held["bias"])
-        return self.by_table(b, x, held["dim"] if held else x and x.width, place=place)
-
-    def mlm_head(self, b: Data, ports: Outputs, place: Place) -> Any:
-        x, dense, table = ports.get("x"), b["dense"], self.found.tables.get(b["tied_to"])
-        width = x and x.width
-        if width is not None and dense is not None:
-            dim = dense["dim"] or (table.width if table else width)
-            width = self.dense({**dense, "dim": dim}, width, place)
-        return self.by_table(b, x, width, place=place)
-
-    def by_table(self, b: Data, x: Edge | None, width: int | None, *, place: Place) -> Any:
-        """Scores of what is ``width`` wide over the rows of a table."""
-        tied, tables = b["tied_to"], self.found.tables
-        self.say("FX0701", when=tied is not None and tied not in tables)
-        self.say("FX0704", when=tied is None and b["vocab_size"] is None and len(tables) != 1)
-        near = tables.get(tied) or next(iter(tables.values()), None)
-        rows = b["vocab_size"] or (near.rows if near else None)
-        if x is None or width is None or rows is None:
-            return None
-        if tied in tables:
-            self.say("FX0702", when=tables[tied].width != width or rows != tables[tied].rows)
-            if b["vocab_size"] == tables[tied].rows:
-                self.found.doubtful.add("FX0702")
-        elif tied is None:
-            self.param(place, "table.weight", "head", rows, width)
-        if b["bias"]:
-            self.param(place, "bias", "bias", rows)
-        return Edge("logits", rows, x.axis)
+def reach(edges: list[Edge]) -> frozenset[int]:
+    """The position tables on the way to any of these."""
+    return frozenset[int]().union(*(edge.tables for edge in edges))
 
 
 def table_of(b: Data) -> Table | None:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.fuzz.blocks import BlockRules, Data
+from tests.fuzz.blocks import Data
 from tests.fuzz.edges import Each, Outputs, Place, SharedBias
 from tests.fuzz.fields import MergeRefused, complete, kind_faults, merged
+from tests.fuzz.heads import HeadRules
 from tests.fuzz.score_bias import needs
 
 SUBLAYERS = ("attention", "cross_attention", "feed_forward")
@@ -17,7 +18,7 @@ SIDE_BY_SIDE = (["input"], ["input", "output"])
 Choice = tuple[str, ...]
 
 
-class CompositeRules(BlockRules):
+class CompositeRules(HeadRules):
     """Rules of composites."""
 
     def transformer_layer(self, b: Data, ports: Outputs, place: Place) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 
@@ -12,7 +15,8 @@ class Edge:
 
     Attributes:
         type: tokens, sequence, vector or logits.
-        axis: its length: a graph input and the factors it was divided by.
+        axis: its length: where it begins (a graph input, so many slots, or several lengths joined), and the factors it
+            was divided by and the ranges that were cut out of it since.
         tables: ``max_len`` of the position tables on its main path.
     """
 
@@ -23,6 +27,53 @@ class Edge:
 
     def of(self, width: int) -> Edge:
         return replace(self, width=width)
+
+
+Axis = tuple[Any, ...]
+
+
+def is_plain(axis: Axis) -> bool:
+    """Whether it is the length of a graph input."""
+    return len(axis) == 1 and isinstance(axis[0], str)
+
+
+def has_prefix(axis: Axis) -> bool:
+    """Whether it is that of a graph input or a range of it, whose first tokens a caller may call the prefix."""
+    return isinstance(axis[0], str) and all(isinstance(step, tuple) for step in axis[1:])
+
+
+def inputs_of(axis: Axis) -> set[str]:
+    """Graph inputs that a length depends on."""
+    if isinstance(axis[0], str):
+        return {axis[0]}
+    return set().union(*(inputs_of(part) for part in axis[0][1])) if axis[0][0] == "joined" else set()
+
+
+def length(axis: Axis, sizes: Callable[[str], int]) -> int:
+    """The number of slots, by those of the graph inputs."""
+    base, *steps = axis
+    if isinstance(base, str):
+        slots = sizes(base)
+    else:
+        slots = sum(length(part, sizes) for part in base[1]) if base[0] == "joined" else base[1]
+    for step in steps:
+        slots = math.ceil(slots / step) if isinstance(step, int) else len(range(slots)[slice(*step)])
+    return slots
+
+
+def same_length(one: Axis, other: Axis, *, factor: int = 1) -> bool:
+    """Whether two lengths, the second divided by ``factor``, are equal whatever the inputs' lengths are."""
+    for draw in range(30):
+        sizes = lambda name, draw=draw: Random(f"{name} {draw}").randint(1, 60)  # noqa: E731
+        if length(one, sizes) != math.ceil(length(other, sizes) / factor):
+            return False
+    return True
+
+
+def is_cut(axis: Axis) -> bool:
+    """Whether ranges were cut out anywhere in it, so that one length can be written in several ways."""
+    parts = axis[0][1] if isinstance(axis[0], tuple) and axis[0][0] == "joined" else ()
+    return any(isinstance(step, tuple) for step in axis[1:]) or any(is_cut(part) for part in parts)
 
 
 @dataclass(frozen=True)

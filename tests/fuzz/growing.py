@@ -99,7 +99,7 @@ class Scope:
     def attempt(self, kind: str, on: str) -> str | None:
         cls = block_class(kind)
         main, port = next(iter(cls.inputs.items()))
-        wired: Data = {main: self.several(on) if port.variadic else on}
+        wired: Data = {main: self.several(on, port.types) if port.variadic else on}
         if wired[main] is None:
             return None
         for name, declared in list(cls.inputs.items())[1:]:
@@ -126,9 +126,15 @@ class Scope:
         if fits:
             wired[name] = self.rng.choice(fits)
 
-    def several(self, on: str) -> Any:
-        alike = [name for name, edge in self.all.items() if edge.type == self.all[on].type]
-        alike = [n for n in alike if (self.all[n].width, self.all[n].axis) == (self.all[on].width, self.all[on].axis)]
+    def several(self, on: str, types: tuple[str, ...]) -> Any:
+        x, choice = self.all[on], self.rng.random()
+        alike = [name for name, edge in self.all.items() if edge.type in types]
+        if choice < 0.9:
+            alike = [name for name in alike if self.all[name].type == x.type]
+        if choice < 0.8:
+            alike = [name for name in alike if self.all[name].width == x.width]
+        if choice < 0.65:
+            alike = [name for name in alike if self.all[name].axis == x.axis]
         if on in self.layers and self.rng.random() < 0.3:
             return f"{on}.layers" if len(self.layers[on]) > 1 else None
         others = [name for name in alike if name != on]
@@ -156,7 +162,7 @@ class Scope:
         main = next(iter(cls.inputs))
         data = {"kind": block} if isinstance(block, str) else dict(block)
         chained = list(wired) == [main] and wired[main] == (last or (self.only_port() if self.depth >= 2 else "x"))
-        if not chained or self.rng.random() < 0.15:
+        if not (chained and cls.inputs[main].chains) or self.rng.random() < 0.15:
             data["from"] = wired[main] if list(wired) == [main] and self.rng.random() < 0.9 else wired
         self.blocks[name] = data
         self.edges[name] = next(iter(outputs.values()))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 
 from tests.fuzz.blocks import Data, table_of
-from tests.fuzz.edges import Edge, Param, Place, Table
+from tests.fuzz.edges import Edge, Param, Place, Table, inputs_of, is_plain
 from tests.fuzz.fields import filled, good_name, group_faults
 from tests.fuzz.rulebook import GROUPS
 from tests.fuzz.scopes import EDGE, ScopeRules
@@ -69,6 +69,9 @@ def judge(document: Data) -> Verdict:
         if re.search(r"\.layers|'each'", str(document))
         else 0
     )
+    if "learned_tokens" in str(document):  # what only a port like reads is no part of the model
+        unread = sum(sizes.values())
+        found.doubtful.add("FX0510")
     return Verdict(frozenset(found.schema or found.graph), frozenset(found.doubtful), sum(sizes.values()), unread)
 
 
@@ -116,7 +119,9 @@ class Rules(ScopeRules):
     def decoded(self, ends: dict[str, Edge]) -> None:
         """Only one input may reach logits through what is cached."""
         scores = [end for name, end in ends.items() if name.startswith("logits.")]
-        lengths = {end.axis[0] for end in scores if end.axis}
+        lengths = {name for end in scores if end.axis for name in inputs_of(end.axis)}
+        if any(end.axis and not is_plain(end.axis) for end in scores):
+            self.found.doubtful.add("FX0801")
         self.say("FX0801", when=len(lengths & self.found.stateful) > 1)
 
     def init(self, init: Data, params: dict[str, Param] | None) -> None:

@@ -81,7 +81,7 @@ parallel: Residual
   multiplier float>0 1.0
   skip_multiplier float>0 1.0
   layer_scale float|null null
-graph: Block | x=sequence ... > same
+graph: Block | x=sequence/tokens/vector ... > same
   blocks map(Block) required
 residual: Block | x=sequence ... > sequence
   body Block required
@@ -259,6 +259,18 @@ rms_norm: Block Norm | x=sequence/vector > same
 std_norm: Block Norm | x=sequence/vector > same
   eps float>0 1e-6
 add: Block | x*=sequence/vector > same
+multiply: Block | x*=sequence/vector > same
+concat: Block | x*=sequence/vector > same
+  axis channels|length "channels"
+slice: Block | x=sequence > sequence
+  start int 0
+  stop int|null null
+learned_tokens: Block | like=sequence > sequence
+  n_tokens int>=1 required
+unpool: Block | x=vector > sequence
+  n_tokens int>=1 required
+  bias bool false
+dot_product: Block | x*=vector > logits
 weighted_sum: Block | x*=sequence/vector > same
   weights scalar|channel "scalar"
   softmax bool false

@@ -99,7 +99,7 @@ class ScopeRules(CompositeRules):
             entry, written = KINDS[b["kind"]], b.get("from")
             main = entry.ports[entry.main]
             if written is None:
-                chains = not main.variadic and before is not None
+                chains = not main.variadic and entry.main != "like" and before is not None
                 self.say("FX0307", when=not chains)
                 written = {entry.main: before} if chains else {}
             elif not isinstance(written, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from flexit.ir.dims import may_be_zero
+from flexit.ir.blocks._empty import with_one
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.ops.positions import Positions
@@ -17,7 +17,7 @@ FAR_BELOW = -1e30
 
 def pooled(e: Expander, x: Sequence, method: Method) -> Value:
     """``[batch, width]``: the first or last unpadded position, or the mean or maximum over all of them."""
-    values, mask = _with_one(e, x)
+    values, mask = with_one(e, x.x, x.axis)
     if method in ("first", "last"):
         return _picked(e, values, mask, last=method == "last")
     mask = e.reshape(e.cast(mask, "f32"), "=0", "=1", 1)  # in fp32, for sums over long rows
@@ -26,15 +26,6 @@ def pooled(e: Expander, x: Sequence, method: Method) -> Value:
         return e.like(e.reduce("max", e.add(e.mul(values, mask), hidden), 1), x.x)
     total = e.reduce("sum", e.mul(values, mask), 1)
     return e.like(e.binary("div", total, e.binary("max", e.reduce("sum", mask, 1), 1.0)), x.x)
-
-
-def _with_one(e: Expander, x: Sequence) -> tuple[Value, Value]:
-    """Values and mask, after one padded slot where there may be none at all: a row of none is a row of pads."""
-    if not may_be_zero(x.axis.seq):
-        return x.x, x.axis.new_mask
-    blank = e.repeat(e.full((1, 1, x.width), 0.0), 0, x.x)
-    pad = e.repeat(e.constant([0], (1, 1), dtype="i64"), 0, x.axis.new_mask)
-    return e.concat([e.like(blank, x.x), x.x], 1), e.concat([pad, x.axis.new_mask], 1)
 
 
 def _picked(e: Expander, x: Value, mask: Value, *, last: bool) -> Value:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flexit.ir.block import Mixer
+from flexit.ir.blocks._empty import with_one, without_one
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 
@@ -29,5 +30,7 @@ class ShortConv(Mixer, kind="short_conv"):
         d = x.width
         b, c, v = e.split(e.linear(x.x, 3 * d, "in_proj", bias=self.bias), [d, d, d])
         cached = x.axis.decoded and e.cached
-        mixed = e.causal_conv(e.mul(b, v), x.axis.new_mask, "conv", kernel=self.kernel, bias=self.bias, cached=cached)
+        values, mask = with_one(e, e.mul(b, v), x.axis)
+        mixed = e.causal_conv(values, mask, "conv", kernel=self.kernel, bias=self.bias, cached=cached)
+        mixed = without_one(e, mixed, x.axis)
         return x.of(e.linear(e.mul(c, mixed), d, "out_proj", bias=self.bias, role="residual_projection"))

@@ -42,6 +42,8 @@ class Code:
         self._numbers = count()
         self._named: dict[object, str] = {}
         self._sizes: dict[str, Ref] = {}
+        dims = [dim for value in region.inputs for dim in value.dims]
+        self._symbols = {str(dim) for dim in dims if isinstance(dim, Dim) and dim.is_symbol}
 
     # ---- expressions
 
@@ -85,11 +87,27 @@ class Code:
         """A length, from the shapes of the region's inputs."""
         if isinstance(size, int):
             return Ref(size)
+        if not size.symbols <= self._symbols and (found := self._beside(size)) is not None:
+            return found
         text = [str(size.constant)] if size.constant else []
         for atom, factor in size.terms:
-            one = self._symbol(atom) if isinstance(atom, str) else self._made(atom)
+            one = self._symbol(atom) if isinstance(atom, str) else self._atom(atom)
             text.append(one if factor == 1 else f"{factor} * {one}")
         return Ref(f"({' + '.join(text)})")
+
+    def _beside(self, size: Dim) -> Ref | None:
+        """A length that differs from a dim of an input by a number, where the lengths it is made of are not known."""
+        for value in self.region.inputs:
+            for axis, dim in enumerate(value.dims):
+                more = size - dim
+                if isinstance(dim, Dim) and isinstance(more, int):
+                    return Ref(f"({self[value]}.shape[{axis}] + {more})")
+        return None
+
+    def _atom(self, atom: Division | Clipped) -> str:
+        one = Dim(((atom, 1),))
+        known = None if one.symbols <= self._symbols else self._beside(one)
+        return self._made(atom) if known is None else known
 
     def _made(self, atom: Division | Clipped) -> str:
         if isinstance(atom, Clipped):

@@ -19,16 +19,14 @@ EXPECTED = {
     "albert": {},
     "alibi": {},
     "bert": {},
-    "bi-encoder": {"blocks.similarity": "dot_product"},
+    "bi-encoder": {},
     "deberta": {},
     "deepseek": {ATTENTION: "mla"},
     "electra": {},
     "gemma2": {},
     "gpt-oss": {},
-    "joined-encoders": {"blocks.both": "concat"},
-    "memory-tokens": {
-        "blocks.memory": "learned_tokens", "blocks.joined": "concat", "blocks.words": "slice",
-    },
+    "joined-encoders": {},
+    "memory-tokens": {},
     "modernbert": {},
     "mpnet": {"blocks.embed.position.ids": "non_pad_cumsum"},
     "music": {},
@@ -104,7 +102,7 @@ def test_words_for_later_are_not_words_of_today():
 
 @pytest.mark.parametrize(
     ("place", "kind"),
-    [("Mask", "mla"), ("Mixer", "learned_tokens"), ("Norm", "concat"), ("Bias", "prefix"), ("FeedForward", "mamba2")],
+    [("Mask", "mla"), ("Mixer", "span"), ("Norm", "conv"), ("Bias", "prefix"), ("FeedForward", "mamba2")],
 )
 def test_a_planned_kind_in_the_wrong_place_is_called_misplaced(place, kind):
     slots = {

@@ -36,6 +36,31 @@ def vectors(name, block):
     return Case(name, document(blocks, inputs=inputs))
 
 
+def towers(name, block, **pool):
+    """Two towers over inputs of different lengths, the second with the first one's parameters, and what joins them."""
+    tower = {"embed": TOKENS, "pooled": {"kind": "pool", "method": "mean", **pool}}
+    blocks = {
+        "tower": {"kind": "graph", "from": "input_ids", "blocks": tower},
+        "other": {"kind": "graph", "shares": "tower", "from": "decoder_input_ids"},
+        "both": {**block, "from": ["tower", "other"]},
+    }
+    return Case(name, document(blocks, inputs={"input_ids": "tokens", "decoder_input_ids": "tokens"}))
+
+
+NEAR = {
+    "kind": "multi_head", "n_heads": 2, "rotary": {"theta": 7.0}, "mask": {"kind": "causal", "window": 3},
+    "scores": {"bias": {"kind": "t5", "n_buckets": 8, "max_distance": 9}, "temperature": {"scale": 0.7, "floor": 2}},
+}  # fmt: skip
+"""Attention that reads slots, ranks and position ids."""
+
+
+def mixed(name, blocks, **more):
+    """Blocks that change the length, under attention that reads every kind of position."""
+    inputs = {"inputs_embeds": {"kind": "sequence", "width": WIDTH}, "others": {"kind": "sequence", "width": WIDTH}}
+    used = {key: value for key, value in inputs.items() if key == "inputs_embeds" or key in str(blocks)}
+    return Case(name, document(blocks, inputs=used, **more))
+
+
 def feed_forward(kind, name, **fields):
     return alone(f"{kind} {name}", {"kind": kind, "d_ff": 11, **fields})
 
@@ -205,6 +230,100 @@ SMALL = [
         for kind in ("layer_norm", "rms_norm", "std_norm")
     ],
     vectors("add of vectors", {"kind": "add"}),
+    join("multiply", {"kind": "multiply"}),
+    vectors("multiply vectors", {"kind": "multiply"}),
+    *[
+        mixed(
+            f"multiply, the vector {place}",
+            {"v": {"kind": "pool", "method": "mean"}, "both": {"kind": "multiply", "from": order}, "last": NEAR},
+        )
+        for place, order in (("last", ["inputs_embeds", "v"]), ("first", ["v", "inputs_embeds", "v"]))
+    ],
+    join("concat", {"kind": "concat"}),
+    join("concat of channels", {"kind": "concat", "axis": "channels"}),
+    vectors("concat of vectors", {"kind": "concat"}),
+    mixed(
+        "concat of lengths",
+        {
+            "both": {"kind": "concat", "axis": "length", "from": ["inputs_embeds", "others", "inputs_embeds"]},
+            "near": NEAR,
+            "pooled": {"kind": "pool", "method": "last"},
+        },
+        outputs={"near": "near", "pooled": "pooled"},
+    ),
+    mixed(
+        "concat of lengths as memory",
+        {
+            "both": {"kind": "concat", "axis": "length", "from": ["inputs_embeds", "others"]},
+            "across": {"kind": "multi_head", "n_heads": 2, "from": {"x": "others", "memory": "both"}},
+        },
+    ),
+    mixed(
+        "learned_tokens",
+        {
+            "memory": {"kind": "learned_tokens", "n_tokens": 3, "from": {"like": "inputs_embeds"}},
+            "joined": {"kind": "concat", "axis": "length", "from": ["memory", "inputs_embeds"]},
+            "near": NEAR,
+            "words": {"kind": "slice", "start": 3},
+            "again": NEAR,
+            "sum": {"kind": "add", "from": ["inputs_embeds", "again"]},
+        },
+    ),
+    mixed(
+        "learned_tokens as memory",
+        {
+            "memory": {"kind": "learned_tokens", "n_tokens": 3, "from": "inputs_embeds"},
+            "across": {"kind": "multi_head", "n_heads": 2, "from": {"x": "inputs_embeds", "memory": "memory"}},
+            "latents": {"kind": "multi_head", "n_heads": 2, "from": {"x": "memory", "memory": "across"}},
+        },
+    ),
+    *[
+        mixed(
+            f"slice {start}:{stop}",
+            {
+                "some": {"kind": "slice", "start": start, "stop": stop},
+                "near": NEAR,
+                "first": {"kind": "pool", "method": "first", "from": "near"},
+                "last": {"kind": "pool", "method": "last", "from": "near"},
+                "most": {"kind": "pool", "method": "max", "from": "near"},
+            },
+            outputs={"near": "near", "first": "first", "last": "last", "most": "most"},
+        )
+        for start, stop in ((0, None), (1, None), (0, 5), (2, -1), (-5, None), (-6, -1), (-40, 40), (0, 40))
+    ],
+    mixed(
+        "slice of a slice",
+        {
+            "some": {"kind": "slice", "start": 1}, "fewer": {"kind": "slice", "stop": -1}, "near": NEAR,
+            "short": {"kind": "downsample", "factor": 2}, "attended": NEAR,
+            "long": {"kind": "upsample", "factor": 2, "from": {"x": "attended", "like": "near"}}, "last": NEAR,
+        },
+    ),
+    mixed(
+        "neighbours",
+        {
+            "after": {"kind": "slice", "start": 1, "from": "inputs_embeds"},
+            "before": {"kind": "slice", "stop": -1, "from": "inputs_embeds"},
+            "pairs": {"kind": "add", "from": ["after", "before"]},
+            "near": NEAR,
+        },
+    ),
+    mixed(
+        "unpool",
+        {
+            "v": {"kind": "pool", "method": "mean"},
+            "tokens": {"kind": "unpool", "n_tokens": 3, "bias": True},
+            "near": NEAR,
+            "joined": {"kind": "concat", "axis": "length", "from": ["near", "inputs_embeds", "near"]},
+            "again": NEAR,
+        },
+    ),
+    chained(
+        "unpool without bias", {"kind": "pool", "method": "max"}, {"kind": "unpool", "n_tokens": 4, "bias": False},
+        **EMBEDS,
+    ),
+    towers("dot_product", {"kind": "dot_product"}),
+    towers("dot_product of unit vectors", {"kind": "dot_product"}, normalize=True, dense={"dim": 5}),
     vectors("weighted_sum of vectors", {"kind": "weighted_sum", "weights": "channel", "softmax": True}),
     *[alone(f"linear {name}", {"kind": "linear", "d_out": 5, "activation": name}) for name in ACTIVATIONS],
     alone("linear bias", {"kind": "linear", "d_out": 5, "bias": True}),

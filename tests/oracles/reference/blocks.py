@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tests.oracles.reference.attention import biases
-from tests.oracles.reference.edges import Logits, Sequence, Vector, axis_of
+from tests.oracles.reference.edges import Axis, Logits, Sequence, Vector, axis_of
 from tests.oracles.reference.fields import Fields, Ledger
 from tests.oracles.reference.numbers import activate, linear, normed, softmax
 
@@ -173,6 +173,62 @@ def add(run, f, path, ports):
     f.aside("init")
     first = ports["x"][0]
     return main(first.of(sum(edge.x for edge in ports["x"])))
+
+
+def multiply(run, f, path, ports):
+    """Product; a vector is repeated for every slot of the sequences."""
+    f.aside("init")
+    edges = ports["x"]
+    first = next((edge for edge in edges if isinstance(edge, Sequence)), edges[0])
+    product = np.ones_like(first.x)
+    for edge in edges:
+        spread = isinstance(first, Sequence) and isinstance(edge, Vector)
+        product = product * (edge.x[:, None] if spread else edge.x)
+    return main(first.of(product))
+
+
+def concat(run, f, path, ports):
+    """Channels side by side, or slots one after the other, whose ranks and positions are counted anew."""
+    f.aside("init")
+    edges = ports["x"]
+    if f.get("axis", "channels") == "channels":
+        return main(edges[0].of(np.concatenate([edge.x for edge in edges], axis=-1)))
+    rows = [[slot for edge in edges for slot in edge.x[row]] for row in range(len(edges[0].x))]
+    mask = [[valid for edge in edges for valid in edge.axis.mask[row]] for row in range(len(edges[0].x))]
+    return main(Sequence(np.array(rows), axis_of(np.array(mask, bool))))
+
+
+def cut(run, f, path, ports):
+    """Slots from start to stop; ranks and position ids are kept."""
+    x, start, stop = ports["x"], f.get("start", 0), f.get("stop", None)
+    f.aside("init")
+    kept = list(range(x.axis.length))[start:stop]
+    axis = Axis(x.axis.mask[:, kept], x.axis.rank[:, kept], x.axis.position[:, kept])
+    return main(Sequence(x.x[:, kept], axis))
+
+
+def learned_tokens(run, f, path, ports):
+    """The same trained vectors in every row, none of them padding."""
+    like, count = ports["like"], f.get("n_tokens")
+    f.aside("init")
+    rows = run.weight(f"{path}.tokens", (count, like.x.shape[-1]))
+    return main(Sequence(np.array([rows] * like.axis.rows), axis_of(np.ones((like.axis.rows, count), bool))))
+
+
+def unpool(run, f, path, ports):
+    """One linear map, cut into vectors."""
+    x, count = ports["x"].x, f.get("n_tokens")
+    f.aside("init")
+    flat = linear(run, f"{path}.projection", x, d_out=count * x.shape[1], bias=f.get("bias", False))
+    rows = np.array([np.split(row, count) for row in flat])
+    return main(Sequence(rows, axis_of(np.ones((len(x), count), bool))))
+
+
+def dot_product(run, f, path, ports):
+    """Sum of products."""
+    f.aside("init")
+    one, other = (edge.x for edge in ports["x"])
+    return main(Logits(np.array([[math.fsum(a * b)] for a, b in zip(one, other, strict=True)]), None))
 
 
 def weighted_sum(run, f, path, ports):

@@ -16,9 +16,13 @@ KINDS = {
     "layer_norm": blocks.norm_block, "rms_norm": blocks.norm_block, "std_norm": blocks.norm_block, "add": blocks.add,
     "weighted_sum": blocks.weighted_sum, "linear": blocks.linear_block, "dropout": blocks.nothing,
     "pool": blocks.pool, "downsample": blocks.downsample, "upsample": blocks.upsample, "lm_head": blocks.lm_head,
-    "mlm_head": blocks.mlm_head, "sequence_classifier": blocks.row_head, "regression": blocks.row_head,
+    "multiply": blocks.multiply, "concat": blocks.concat, "slice": blocks.cut, "unpool": blocks.unpool,
+    "learned_tokens": blocks.learned_tokens, "dot_product": blocks.dot_product, "mlm_head": blocks.mlm_head,
+    "sequence_classifier": blocks.row_head, "regression": blocks.row_head,
     "token_classifier": blocks.token_classifier, "span": blocks.span,
 }  # fmt: skip
+MAIN = {"embedding": "tokens", "learned_tokens": "like"}
+VARIADIC = ("add", "multiply", "weighted_sum", "concat", "dot_product")
 EDGE = re.compile(r"(\w+)(?:\.(\w+))?(?:\[(-?\d+)\])?")
 
 
@@ -92,12 +96,14 @@ class Run:
     def wire(self, text, wired, edge):
         """The edges of a block's ports."""
         kind = text if isinstance(text, str) else text["kind"]
-        if kind in ("add", "weighted_sum"):
+        if isinstance(wired, dict) and list(wired) == ["x"] and kind in VARIADIC:
+            wired = wired["x"]
+        if kind in VARIADIC:
             several = wired if isinstance(wired, list) else [wired]
             found = [edge(one) for one in several]
             return {"x": found[0] if isinstance(found[0], list) else found}
         if not isinstance(wired, dict) or "each" in wired:
-            wired = {"tokens" if kind == "embedding" else "x": wired}
+            wired = {MAIN.get(kind, "x"): wired}
         return {port: edge(one) for port, one in wired.items()}
 
     def text_of(self, written, name, path):

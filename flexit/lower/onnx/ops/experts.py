@@ -36,7 +36,7 @@ def lower(node: Node, e: Emitter) -> Any:
     for expert in range(op.n_experts):
         total = _with_expert(node, e, total, expert=expert, routed=routed)
     leading = e("Shape", values, start=0, end=x.type.rank - 1)
-    return e("Reshape", total, e.shape([leading, d_out]))
+    return e("Reshape", total, e.shape([leading, d_out]), allowzero=1)
 
 
 def _with_expert(node: Node, e: Emitter, total: ir.Value, *, expert: int, routed: _Routed) -> ir.Value:

@@ -28,4 +28,5 @@ def lower(node: Node, e: Emitter) -> Any:
         else e.dim(e.values[x], int(str(entry)[1:]))
         for axis, entry in enumerate(to)
     ]  # fmt: skip
-    return e("Reshape", e[x], e.shape(parts))
+    may_be_empty = any(may_be_zero(dim) for dim in dims)  # else a size of 0 means that the operand's is kept
+    return e("Reshape", e[x], e.shape(parts), allowzero=int(may_be_empty))

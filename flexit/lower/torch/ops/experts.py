@@ -33,7 +33,7 @@ def run_experts(x: Tensor, index: Tensor, weight: Tensor, *rest: object) -> Tens
         total = flat.new_zeros(flat.shape[0], y.shape[-1]) if total is None else total
         total = total.index_add(0, token, y)
     assert total is not None
-    return total.reshape(*x.shape[:-1], -1)
+    return total.reshape(*x.shape[:-1], total.shape[-1])
 
 
 def lower(node: Node, code: Code) -> Ref:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from flexit.ir.program import Node
 from flexit.lower.torch.code import Code, Ref
 
 
 def extent(positions: Tensor, mask: Tensor) -> Tensor:
-    """The largest position that is no padding, + 1."""
-    return ((positions + 1) * mask).amax(1, keepdim=True)
+    """The largest position that is no padding, + 1; 0 where there is none."""
+    return F.pad((positions + 1) * mask, (1, 0)).amax(1, keepdim=True)
 
 
 def lower(node: Node, code: Code) -> Ref:

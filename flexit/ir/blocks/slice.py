@@ -1,0 +1,26 @@
+"""``slice``: some of the slots of a sequence."""
+
+from __future__ import annotations
+
+from flexit.ir.block import Block
+from flexit.ir.dims import between
+from flexit.ir.edges import Sequence
+from flexit.ir.expander import Expander
+
+
+class Slice(Block, kind="slice"):
+    """Slots from start to stop, as Python slices, of the row as it arrived; mask and positions are kept."""
+
+    examples = ({"kind": "slice", "start": 1}, {"kind": "slice", "start": -4, "stop": -1}, {"kind": "slice", "stop": 3})
+
+    start: int = 0
+    """First slot; counted from the end if negative."""
+    stop: int | None = None
+    """The slot after the last one; null: to the end."""
+
+    def expand(self, e: Expander, x: Sequence) -> Sequence:
+        axis = e.part(x.axis, self.start, self.stop)
+        if axis is x.axis:
+            return x
+        start, stop = between(x.axis.seq, self.start, self.stop)
+        return Sequence(x=e.slice(x.x, 1, start=start, stop=stop), axis=axis)
