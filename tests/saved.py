@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from flexit.runtime.train.describe import spec_json
 TEXT = ["def a function of some words that a tokenizer can learn\n" * 3]
 
 
-def write_checkpoint(folder: Path, *, seed: int = 0) -> Path:
+def write_checkpoint(folder: Path, *, seed: int = 0, sets: Sequence[str] = ()) -> Path:
     """A folder with a spec, weights, a tokenizer and settings, as ``flexit train`` leaves them."""
-    spec = load_spec("tiny-llama", sets=["blocks.embed.vocab_size=260", "blocks.decoder.n_layers=1"])
+    spec = load_spec("tiny-llama", sets=["blocks.embed.vocab_size=260", "blocks.decoder.n_layers=1", *sets])
     module = to_torch(spec, seed=seed)
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(spec_json(spec))

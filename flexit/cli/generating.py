@@ -74,7 +74,7 @@ class Speaker:
 
         generate(
             self.session, rows, max_new_tokens=request.max_new_tokens, eos_id=self.config.eos, pad_id=self.config.pad,
-            sampling=way, others=self._others(request, len(rows)), ends=ends,
+            sampling=way, others=self._others(request, rows), ends=ends,
         )  # fmt: skip
         for row, stream in enumerate(streams):
             rest = stream.finish()
@@ -87,7 +87,7 @@ class Speaker:
         rows, stop = self._rows(request), request.choosing.stop
         found = beam_search(
             self.session, rows, max_new_tokens=request.max_new_tokens, beams=beams, eos_id=self.config.eos,
-            pad_id=self.config.pad, others=self._others(request, len(rows)),
+            pad_id=self.config.pad, others=self._others(request, rows),
             ends=(lambda row, tokens: stops(self.tokenizer, rows[row], tokens, stop=stop)) if stop else None,
         )  # fmt: skip
         return [
@@ -98,11 +98,13 @@ class Speaker:
     def _rows(self, request: Request) -> list[list[int]]:
         return [self.tokenizer.encode(prompt) or [self.config.start] for prompt in request.prompts]
 
-    def _others(self, request: Request, rows: int) -> dict[str, Array]:
-        """The encoder's input, where the model has one."""
+    def _others(self, request: Request, rows: Sequence[Sequence[int]]) -> dict[str, Array]:
+        """The encoder's input, where the model has one; a prompt is the prefix, where the model reads one both ways."""
+        lengths = np.array([len(row) for row in rows], np.int64)
+        prefixes = {entry.name: lengths for entry in self.session.interface.prefixes}
         ids = source_inputs(self.session.interface)
         if not ids and request.source is None:
-            return {}
+            return prefixes
         if len(ids) != 1 or request.source is None:
             raise UserError.of(
                 "FX1105", "the source does not fit the model", expected=_sources(ids),
@@ -110,7 +112,8 @@ class Speaker:
                 cure="give --source TEXT" if len(ids) == 1 else "run the bundle from Python" if ids
                 else "leave --source out",
             )  # fmt: skip
-        return {ids[0]: np.tile(np.array(self.tokenizer.encode(request.source), np.int64), (rows, 1))}
+        source = np.tile(np.array(self.tokenizer.encode(request.source), np.int64), (len(rows), 1))
+        return {**prefixes, ids[0]: source}
 
 
 def run(path: str, request: Request) -> None:

@@ -66,6 +66,11 @@ class Interface:
         """The inputs that go on step by step; vectors are of no length and no group, and a prefix is read at once."""
         return tuple(e for e in self.inputs if e.group == self.decoded and e.role not in FIXED)
 
+    @property
+    def prefixes(self) -> tuple[Entry, ...]:
+        """Inputs that say how many tokens of a row are read both ways, of the one that is decoded."""
+        return tuple(e for e in self.inputs if e.group == self.decoded and e.role == "prefix_lengths")
+
     def complete(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """The inputs of a run as arrays that fit each other, with the default masks filled in and prefixes cut to rows.
 

@@ -145,9 +145,11 @@ class TextModel:
             given = {ids.name: [found[row].ids for row in rows]}
             if types is not None:
                 given[types.name] = [found[row].type_ids for row in rows]
-            width = len(given[ids.name][0])
+            lengths = np.array([len(found[row].ids) for row in rows], np.int64)  # of a prefix, which is all of a text
+            width = int(lengths[0])
             inputs = {name: _padded(values, width) for name, values in given.items()}
             inputs[_mask(self.session.interface, ids)] = _padded([[1] * len(row) for row in given[ids.name]], width)
+            inputs |= {entry.name: lengths for entry in self.session.interface.inputs if entry.role == "prefix_lengths"}
             outputs = self.session.run(inputs)
             for place, row in enumerate(rows):
                 yield Read(row, found[row], {name: value[place] for name, value in outputs.items()}, width)

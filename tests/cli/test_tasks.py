@@ -10,14 +10,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from flexit.cli import console
 from flexit.cli.app import run
+from flexit.cli.choosing import Choosing
+from flexit.cli.generating import Request, speaker_at
 from flexit.cli.texts import text_model_at
+from flexit.ir.compile import compile_spec
+from flexit.runtime.beam import Beams, beam_search
 from flexit.runtime.classify import classify
 from flexit.runtime.embed import embed, hidden_states
 from flexit.runtime.fill_mask import fill_mask
+from flexit.runtime.generate import generate
+from flexit.runtime.proof.stress import stress_weights
+from flexit.runtime.saved import read_spec
 from tests.cli.test_nonsense import PLACES, Place, refused
+from tests.saved import write_checkpoint
 from tests.texts import MASKED, MOODS, PAIRS, SENTENCES, TAGS, TEXTS, write_model
 
 NAMES = ["bad", "so-so", "good"]
@@ -181,6 +191,56 @@ def test_how_much_is_done_is_shown_after_two_seconds(capsys: Capture, monkeypatc
             show(second, 30)
         show(30, 30)
     assert capsys.readouterr().err.splitlines() == [f"embedding: {done} of 30" for done in (2, 12, 22)]
+
+
+PREFIX = [
+    "blocks.decoder.n_layers=2", "blocks.decoder.layer.attention.mask=prefix", "outputs={logits: head, states: decoder}"
+]  # fmt: skip
+
+
+def prefix_model(folder: Path) -> str:
+    """On weights on which it shows what is read both ways."""
+    write_checkpoint(folder, sets=PREFIX)
+    save_file(
+        {name: torch.from_numpy(array) for name, array in stress_weights(compile_spec(read_spec(folder))).items()},
+        folder / "model.safetensors",
+    )
+    return str(folder)
+
+
+@pytest.mark.parametrize("choice", ["greedy", "beams"])
+def test_a_prompt_is_the_prefix_that_is_read_both_ways(choice: str, tmp_path: Path) -> None:
+    speaker = speaker_at(prefix_model(tmp_path / "prefix"))
+    prompts = ["the tokenizer", "learn, a word of some", "of words", "functions"]
+    choosing = Choosing(beams=2) if choice == "beams" else Choosing()
+    made = speaker.speak(Request(prompts=prompts, source=None, max_new_tokens=8, choosing=choosing))
+    rows = [speaker.tokenizer.encode(prompt) for prompt in prompts]
+    both_ways, one_way = (
+        [
+            speaker.tokenizer.decode(generated(speaker.session, ids, length, choice=choice))
+            for ids, length in zip(rows, lengths, strict=True)
+        ]
+        for lengths in ([len(ids) for ids in rows], [0] * len(rows))
+    )
+    assert made == both_ways
+    assert made != one_way
+
+
+def generated(session: Any, ids: list[int], length: int, *, choice: str) -> list[int]:
+    given: Any = {"max_new_tokens": 8, "eos_id": 0, "others": {"prefix_lengths": [length]}}
+    if choice == "greedy":
+        return generate(session, [ids], **given)[0]
+    return list(beam_search(session, [ids], beams=Beams(n_beams=2), **given)[0][0].tokens)
+
+
+def test_all_of_a_text_is_read_both_ways(tmp_path: Path) -> None:
+    model = text_model_at(prefix_model(tmp_path / "prefix"))
+    texts = ["def a function", "some words"]
+    for text, states in zip(texts, hidden_states(model, texts), strict=True):
+        ids = model.tokenizer.encode(text)
+        both = [model.session.run({"input_ids": [ids], "prefix_lengths": [n]})["states"][0] for n in (len(ids), 0)]
+        assert states == pytest.approx(both[0], abs=1e-5)
+        assert states[0] != pytest.approx(both[1][0], abs=1e-3)
 
 
 @pytest.mark.ort
