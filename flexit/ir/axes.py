@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flexit.ir.dims import Size, between
-from flexit.ir.edges import Axis
+from flexit.ir.edges import Axis, Tokens
 from flexit.ir.ops.append import Append
 from flexit.ir.ops.downsample import Downsample
 from flexit.ir.ops.extent import Extent
@@ -140,6 +140,20 @@ class AxisVocabulary(Vocabulary):
             return slots
         op = Given(fallback="slot")
         return self.hoist(op, [passed, slots], (), make=lambda: self.write(op, passed, slots, name="position_ids"))
+
+    def counted_ids(self, tokens: Tokens, *, pad_id: int) -> Value:
+        """The position ids that were passed, else a running count of the tokens that are neither ``pad_id`` nor hidden,
+        + ``pad_id``, which others get: ``i64[batch, seq]``.
+        """
+        axis = tokens.axis
+        apart = self.add(tokens.ids, float(-pad_id))
+        counts = self.mul(self.binary("min", self.mul(apart, apart), 1.0), axis.new_mask)
+        before = self.write(Positions(), self.append(counts, axis, "positions.counted", dim=1), name="before")
+        before = before if axis.total == axis.seq else self._last(before, axis.seq)
+        ids = self.add(self.mul(self.add(before, 1.0), counts), float(pad_id))
+        if axis.passed_ids is None:
+            return ids
+        return self.write(Given(fallback="count", first=pad_id + 1), axis.passed_ids, ids, name="position_ids")
 
     def _last(self, x: Value, seq: Size) -> Value:
         """The last ``seq`` entries of ``x [batch, total]``."""

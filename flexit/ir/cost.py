@@ -12,6 +12,7 @@ from flexit.ir.measure import NOTHING, Amount, Measures, distinct
 from flexit.ir.ops.binary import Binary
 from flexit.ir.ops.bucket import Bucket
 from flexit.ir.ops.embedding import Embedding
+from flexit.ir.ops.given import Given
 from flexit.ir.ops.parameter import Parameter
 from flexit.ir.program import Call, Node, Param, Program, Region, Value, join
 from flexit.ir.spec import Spec
@@ -131,11 +132,13 @@ def position_limit(program: Program) -> int | None:
 def _position_limits(region: Region) -> Iterator[int]:
     """Rows of each table of positions, less what is added to every position id; of distances that are not clipped."""
     nodes = [node for node in region.nodes if isinstance(node, Node)]
-    added = {
-        node.output: int(node.op.scalar)
-        for node in nodes
-        if isinstance(node.op, Binary) and node.op.fn == "add" and node.op.scalar is not None
-    }
+    added: dict[Value, int] = {}
+    for node in nodes:
+        source = node.inputs[0] if node.inputs else None
+        if isinstance(node.op, Binary) and node.op.fn == "add" and node.op.scalar is not None and source is not None:
+            added[node.output] = int(node.op.scalar) + added.get(source, 0)
+        if isinstance(node.op, Given):
+            added[node.output] = node.op.first
     lent = {node.output for node in nodes if isinstance(node.op, Parameter) and _is_position(node.params["value"])}
     for node in nodes:
         if isinstance(node.op, Embedding) and (node.params["weight"] in lent or _is_position(node.params["weight"])):

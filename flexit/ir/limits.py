@@ -19,11 +19,13 @@ class Limits:
         ids: token ids and token types.
         positions: position ids, whatever they are where none are passed.
         slots: those that count slots where none are passed, so that pads count too.
+        tokens: the longest row, where the count of its tokens does not begin with 0.
     """
 
     ids: dict[str, int] = field(default_factory=dict[str, int])
     positions: dict[str, int] = field(default_factory=dict[str, int])
     slots: dict[str, int] = field(default_factory=dict[str, int])
+    tokens: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def limits_of(program: Program) -> Limits:
@@ -52,6 +54,8 @@ def limits_of(program: Program) -> Limits:
                 _lower(found.positions, name, rows)
                 if op.fallback == "slot":
                     _lower(found.slots, name, rows)
+                if op.first:
+                    _lower(found.tokens, name, rows - op.first)
     return found
 
 

@@ -19,12 +19,10 @@ _kinds: dict[tuple[str, str], type[Kind]] = {}
 
 LATER: dict[str, tuple[str, ...]] = {
     "Block": (
-        "add_position",
         "conv", "token_shift",
     ),
     "Mixer": ("mla", "gated_delta", "mamba2", "rg_lru", "differential"),
     "Norm": ("dynamic_tanh",),
-    "Ids": ("non_pad_cumsum",),
 }  # fmt: skip
 """Kinds of the language that this build does not have yet, by family or trait; each is refused as *not yet*."""
 

@@ -22,6 +22,7 @@ class Entry:
     Attributes:
         limit: one more than the largest id or position; None where no table bounds it.
         slots: the longest row, pads counted, where a table of positions counts them.
+        tokens: the longest row, pads not counted, where that is less than ``limit``.
         width: numbers of each slot, of values and vectors.
     """
 
@@ -30,6 +31,7 @@ class Entry:
     role: str
     limit: int | None = None
     slots: int | None = None
+    tokens: int | None = None
     width: int | None = None
 
     def read(self, given: object) -> Array:
@@ -185,12 +187,13 @@ class Interface:
     def longest(self, group: str) -> int | None:
         """The longest row of a group of inputs, where tables of positions bound it."""
         places = [entry for entry in self.inputs if entry.group == group and entry.role == "position_ids"]
-        limits = [limit for entry in places for limit in (entry.limit, entry.slots)]
+        limits = [limit for entry in places for limit in (entry.limit, entry.slots, entry.tokens)]
         return min((limit for limit in limits if limit is not None), default=None)
 
     @staticmethod
     def _require_positions(positions: Entry, *, tokens: int, slots: int, path: str) -> None:
-        for limit, length, what in ((positions.slots, slots, "slots"), (positions.limit, tokens, "tokens")):
+        most = positions.limit if positions.tokens is None else positions.tokens
+        for limit, length, what in ((positions.slots, slots, "slots"), (most, tokens, "tokens")):
             if limit is not None and length > limit:
                 raise refused(
                     path, "is longer than the model has positions", expected=f"at most {limit} {what} in all",

@@ -51,6 +51,7 @@ class _Entry(BaseModel):
     role: Literal["ids", "values", "vector", "mask", "position_ids", "prefix_lengths"]
     limit: Annotated[int, Field(ge=1)] | None
     slots: Annotated[int, Field(ge=1)] | None
+    tokens: Annotated[int, Field(ge=1)] | None
     width: Annotated[int, Field(ge=1)] | None
 
 

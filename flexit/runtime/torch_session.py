@@ -30,6 +30,7 @@ def interface_of(program: Program) -> Interface:
             role=entry.role,
             limit={**limits.ids, **limits.positions}.get(entry.name),
             slots=limits.slots.get(entry.name),
+            tokens=limits.tokens.get(entry.name),
             width=_width(entry) if entry.role in ("values", "vector") else None,
         )
         for entry in program.inputs

@@ -101,16 +101,16 @@ class BlockRules(BiasRules):
         self.say("FX0508", when=(types >= 2) != ("token_types" in ports))
         tokens, segments = ports.get("tokens"), ports.get("token_types")
         self.say("FX0402", when=tokens and segments and tokens.axis != segments.axis)
-        self.say("FX0406", when=position is not None and position.get("theta", 2) <= 1)
+        self.position(position, None)
         if table is None:
             return None
         width = table.width if table.at == "sum" else table.model_width
-        if position is not None and position["kind"] == "sinusoidal":
-            self.say("FX0405", when=width % 2)
-            self.say("FX0406", when=position["style"] == "fairseq" and width < 4)
+        self.position(position, width)
         self._embedding_params(b, table, place)
         if tokens is None:
             return None
+        if position is not None and position["ids"]["kind"] == "non_pad_cumsum":
+            self.found.stateful.add(tokens.axis[0])
         reach = {position["max_len"]} if position is not None and "max_len" in position else set()
         return Edge("sequence", table.model_width, tokens.axis, tokens.tables | reach)
 
@@ -120,12 +120,36 @@ class BlockRules(BiasRules):
             self.param(place, "tokens.weight", "embedding", table.rows, table.width)
             if table.at is not None:
                 self.linear(place, "projection", (table.width, table.model_width), bias=table.biased)
-        if b["position"] is not None and "max_len" in b["position"]:
-            self.param(place, "positions.weight", "position", b["position"]["max_len"] + b["position"]["offset"], width)
+        self.position_rows(b["position"], width, place)
         if b["token_types"]:
             self.param(place, "token_types.weight", "token_type", b["token_types"], width)
         normed = {"token": table.width, "sum": width, "projected": table.model_width}[b["norm_at"]]
         self.norm(b["norm"], normed, place.at("norm"))
+
+    def position(self, position: Data | None, width: int | None) -> None:
+        """What of a table goes by its own fields and the width it is added to."""
+        if position is None:
+            return
+        self.say("FX0406", when=position.get("theta", 2) <= 1)
+        if position["kind"] == "sinusoidal" and width is not None:
+            self.say("FX0405", when=width % 2)
+            self.say("FX0406", when=position["style"] == "fairseq" and width < 4)
+
+    def position_rows(self, position: Data | None, width: int, place: Place) -> None:
+        if position is None or "max_len" not in position:
+            return
+        counted = position["ids"]["pad_id"] + 1 if position["ids"]["kind"] == "non_pad_cumsum" else 0
+        self.param(place, "positions.weight", "position", position["max_len"] + position["offset"] + counted, width)
+
+    def add_position(self, b: Data, ports: Outputs, place: Place) -> Any:
+        x, position = ports.get("x"), b["position"]
+        self.say("FX0508", when=position["ids"]["kind"] == "non_pad_cumsum")
+        self.position(position, x.width if x else None)
+        if x is None:
+            return None
+        self.position_rows(position, x.width, place)
+        reach = {position["max_len"]} if "max_len" in position else set()
+        return Edge(x.type, x.width, x.axis, x.tables | reach)
 
     # ---- attention
 

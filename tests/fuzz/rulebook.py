@@ -47,6 +47,10 @@ sinusoidal: Position
   ids Ids "rank"
 rank: Ids
 slot: Ids
+non_pad_cumsum: Ids
+  pad_id int>=0 required
+add_position: Block | x=sequence > sequence
+  position Position required
 stack: Block | x=sequence ... > sequence layers
   n_layers int>=1 required
   layer template required

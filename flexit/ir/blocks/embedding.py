@@ -32,7 +32,8 @@ class Embedding(Block, kind="embedding"):
         {"kind": "embedding", "vocab_size": 31, "d_model": 16, "token_types": 2},
         {
             "kind": "embedding", "vocab_size": 31, "d_model": 16, "projection": {"dim": 6, "bias": True},
-            "position": {"kind": "learned", "max_len": 40}, "token_types": 1, "norm": "layer_norm", "dropout": 0.1,
+            "position": {"kind": "learned", "max_len": 40, "ids": {"kind": "non_pad_cumsum", "pad_id": 1}},
+            "token_types": 1, "norm": "layer_norm", "dropout": 0.1,
         },
         {
             "kind": "embedding", "vocab_size": 31, "d_model": 16, "projection": {"dim": 6, "at": "token"},
@@ -209,7 +210,11 @@ class Embedding(Block, kind="embedding"):
         """The rows, + token types, + positions."""
         width = fixed(x.dims[-1])
         x = self._with_types(e, x, token_types, width=width)
-        return x if self.position is None else e.add(x, e.like(self.position.expand(e, tokens.axis, width), x))
+        return (
+            x
+            if self.position is None
+            else e.add(x, e.like(self.position.expand(e, tokens.axis, width, tokens=tokens), x))
+        )
 
     def _multiplied(self, e: Expander, x: Value, width: int) -> Value:
         """The rows times the multiplier, which is rounded to their precision first, as Gemma does."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from flexit.ir.edges import Axis
+from flexit.ir.edges import Axis, Tokens
 from flexit.ir.language import PositiveInt
 from flexit.ir.positions.base import Ids, Position, Rank
 from flexit.ir.program import Value
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Learned(Position, kind="learned"):
-    """Trained table of ``max_len + offset`` rows."""
+    """Trained table of ``max_len + offset`` rows, and ``pad_id + 1`` more with ``non_pad_cumsum``."""
 
     max_len: PositiveInt
     """Longest sequence."""
@@ -29,7 +29,8 @@ class Learned(Position, kind="learned"):
     def max_positions(self) -> int | None:
         return self.max_len
 
-    def expand(self, e: Expander, axis: Axis, width: int) -> Value:
-        ids = self.ids.of(e, axis)
+    def expand(self, e: Expander, axis: Axis, width: int, *, tokens: Tokens | None = None) -> Value:
+        ids = self.ids.of(e, axis, tokens)
         ids = ids if self.offset == 0 else e.add(ids, float(self.offset))
-        return e.embedding(ids, "positions", rows=self.max_len + self.offset, width=width, role="position")
+        rows = self.max_len + self.offset + self.ids.first
+        return e.embedding(ids, "positions", rows=rows, width=width, role="position")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from flexit.ir.block import Fault
-from flexit.ir.edges import Axis
+from flexit.ir.edges import Axis, Tokens
 from flexit.ir.language import PositiveFloat
 from flexit.ir.positions.base import Ids, Position, Rank
 from flexit.ir.program import Value
@@ -46,11 +46,11 @@ class Sinusoidal(Position, kind="sinusoidal"):
                 expected="at least 4", found=str(width), cure="set d_model to 4 or more",
             )  # fmt: skip
 
-    def expand(self, e: Expander, axis: Axis, width: int) -> Value:
+    def expand(self, e: Expander, axis: Axis, width: int, *, tokens: Tokens | None = None) -> Value:
         half = width // 2
         steps = half - 1 if self.style == "fairseq" else half
         frequencies = e.constant([self.theta ** (-pair / steps) for pair in range(half)], (1, 1, half))
-        ids = self.ids.of(e, axis)
+        ids = self.ids.of(e, axis, tokens)
         ids = ids if self.offset == 0 else e.add(ids, float(self.offset))
         angles = e.mul(e.reshape(e.cast(ids, "f32"), "=0", "=1", 1), frequencies)
         parts = [e.unary("sin", angles), e.unary("cos", angles)]

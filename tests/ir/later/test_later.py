@@ -28,7 +28,6 @@ EXPECTED = {
     "joined-encoders": {},
     "memory-tokens": {},
     "modernbert": {},
-    "mpnet": {"blocks.embed.position.ids": "non_pad_cumsum"},
     "music": {},
     "words": {},
 }  # fmt: skip

@@ -100,6 +100,7 @@ def masked(name, head, **embed):
 
 
 FACTORS = {"dim": 6, "bias": True}
+COUNTED = {"kind": "non_pad_cumsum", "pad_id": 3}
 SINES = {"kind": "sinusoidal"}
 EMBEDDINGS = [
     table("plain"),
@@ -110,6 +111,16 @@ EMBEDDINGS = [
     table("learned by rank", position={"kind": "learned", "max_len": 9, "ids": {"kind": "rank"}, "offset": 2}),
     table("learned passed", position={"kind": "learned", "max_len": 9, "offset": 1}, passed=("position_ids",)),
     table("learned slot passed", position={"kind": "learned", "max_len": 9, "ids": "slot"}, passed=("position_ids",)),
+    table("learned by count", position={"kind": "learned", "max_len": 9, "ids": COUNTED}),
+    table("learned by count and offset", position={"kind": "learned", "max_len": 8, "offset": 2, "ids": COUNTED}),
+    table(
+        "learned by count, passed",
+        position={"kind": "learned", "max_len": 9, "ids": COUNTED},
+        passed=("position_ids",),
+    ),
+    table("sinusoidal by count", position={**SINES, "style": "fairseq", "theta": 12.0, "ids": COUNTED}),
+    alone("add learned", {"kind": "add_position", "position": {"kind": "learned", "max_len": 9, "offset": 1}}),
+    alone("add sinusoidal", {"kind": "add_position", "position": {**SINES, "style": "concat", "ids": "slot"}}),
     table("sinusoidal", position="sinusoidal"),
     *[
         table(f"sinusoidal {style}", position={**SINES, "style": style})

@@ -46,7 +46,7 @@ def embedding(run, f, path, ports):
     x = projected(x) if at == "token" else x
     position = f.one("position", "Position", None)
     if position is not None:
-        x = x + positions(run, position, path, axis=tokens.axis, width=x.shape[-1])
+        x = x + positions(run, position, path, axis=tokens.axis, width=x.shape[-1], tokens=tokens)
     types = f.get("token_types", None)
     if types is not None:
         rows = run.weight(f"{path}.token_types.weight", (types, x.shape[-1]))
@@ -71,14 +71,39 @@ def without_masked(dropout, x, tokens):
     return y
 
 
-def positions(run, position, path, *, axis, width):
+def add_position(run, f, path, ports):
+    """A table added to any sequence."""
+    x, position = ports["x"], f.one("position", "Position")
+    f.aside("init")
+    return main(x.of(x.x + positions(run, position, path, axis=x.axis, width=x.x.shape[-1])))
+
+
+def position_ids(ids, axis, tokens):
+    """Those that were passed, or ranks, slots, or a running count of what is neither hidden nor the pad token."""
+    if axis.passed or ids.kind == "rank":
+        ids.aside("pad_id")
+        return axis.position
+    if ids.kind == "slot":
+        return np.tile(np.arange(axis.length), (axis.rows, 1))
+    assert ids.kind == "non_pad_cumsum"
+    pad = ids.get("pad_id")
+    at = np.full(tokens.ids.shape, pad)
+    for row in range(axis.rows):
+        count = pad
+        for slot in range(axis.length):
+            if axis.mask[row, slot] and tokens.ids[row, slot] != pad:
+                count += 1
+                at[row, slot] = count
+    return at
+
+
+def positions(run, position, path, *, axis, width, tokens=None):
     """A trained row per position id, or sines and cosines of it."""
     ids = position.one("ids", "Ids", "rank")
-    slots = np.tile(np.arange(axis.length), (axis.rows, 1))
-    at = slots if ids.kind == "slot" and not axis.passed else axis.position
-    at = at + position.get("offset", 0)
+    at = position_ids(ids, axis, tokens) + position.get("offset", 0)
     if position.kind == "learned":
-        rows = position.get("max_len") + position.get("offset", 0)
+        counted = ids.get("pad_id") + 1 if ids.kind == "non_pad_cumsum" else 0
+        rows = position.get("max_len") + position.get("offset", 0) + counted
         return run.weight(f"{path}.positions.weight", (rows, width))[at]
     style, theta = position.get("style", "interleaved"), position.get("theta", 10000.0)
     half = width // 2

@@ -10,7 +10,8 @@ from tests.oracles.reference.edges import Logits, Sequence, Tokens, Vector, axis
 from tests.oracles.reference.fields import Fields, Ledger
 
 KINDS = {
-    "embedding": blocks.embedding, "stack": layers.stack, "transformer_layer": layers.transformer_layer,
+    "embedding": blocks.embedding, "add_position": blocks.add_position,
+    "stack": layers.stack, "transformer_layer": layers.transformer_layer,
     "residual": layers.residual, "graph": layers.graph, "multi_head": attention.multi_head,
     "short_conv": attention.short_conv, "mlp": blocks.mlp, "gated_mlp": blocks.mlp, "moe": blocks.moe,
     "layer_norm": blocks.norm_block, "rms_norm": blocks.norm_block, "std_norm": blocks.norm_block, "add": blocks.add,

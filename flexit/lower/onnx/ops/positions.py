@@ -1,4 +1,4 @@
-"""``positions``: CumSum of the mask, or Range."""
+"""``positions``: CumSum of the mask, or Range. A deployed model has no documents."""
 
 from __future__ import annotations
 
@@ -18,4 +18,5 @@ def lower(node: Node, e: Emitter) -> Any:
     one, zero = np.int64(1), np.int64(0)
     if op.kind == "valid":
         return e("Max", e("Sub", e("CumSum", e[mask], one), one), zero)
-    return e("Unsqueeze", e("Range", zero, e("Squeeze", e.dim(e.values[mask], 1), [0]), one), [0])
+    slots = e("Range", zero, e("Squeeze", e.dim(e.values[mask], 1), [0]), one)
+    return e("Expand", slots, e("Shape", e.values[mask]))
