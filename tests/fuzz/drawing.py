@@ -9,6 +9,7 @@ from typing import Any
 
 from flexit.ir.annotations import (
     Entry,
+    FieldType,
     Flag,
     GroupOf,
     KindOf,
@@ -26,6 +27,7 @@ from flexit.ir.block import Block
 from flexit.ir.initialisation import ROLES, Init
 from flexit.ir.language import Group, Kind
 from flexit.ir.registry import names
+from flexit.ir.spec import Spec
 
 Data = dict[str, Any]
 SIZES = (1, 2, 2, 2, 3, 4, 4, 4, 4, 5, 6, 8, 8, 12, 16, 40)
@@ -37,6 +39,9 @@ OPTIONAL = 0.18
 CHOICE = 0.4
 """The same, of a field that leads to a choice among kinds that are no blocks: there is more to try below it."""
 
+FAVOUR = 0.85
+"""How often a favoured kind is taken where it may stand."""
+
 
 class Drawing:
     """Draws values.
@@ -44,19 +49,23 @@ class Drawing:
     Attributes:
         width: the width that edges of the document usually have.
         nested: draws a block for a field, by the field's name and the trait it asks for.
+        favoured: a kind that is to occur, so that all of them do in few documents.
     """
 
-    def __init__(self, rng: random.Random, width: int) -> None:
+    def __init__(self, rng: random.Random, width: int, favoured: type[Kind] | None = None) -> None:
         self.rng = rng
         self.width = width
+        self.favoured = favoured
         self.nested: Callable[[str, type[Kind]], Any] = lambda _, trait: self.kind(trait)
 
     def fields_of(self, cls: type[Group], known: Mapping[str, Entry], start: Data) -> Data:
         """``start`` with some fields drawn anew; required ones are there in any case."""
         drawn = dict(start)
-        often = OPTIONAL if len(known) > 4 and issubclass(cls, Block) else 2.5 * OPTIONAL
+        often = OPTIONAL if len(known) > 4 and (start or issubclass(cls, Block)) else 2.5 * OPTIONAL
         for name, entry in known.items():
             chance = 0.08 if name == "init" else CHOICE if _leads_to_kinds(entry) else often
+            if self.favoured is not None and leads_to(entry, self.favoured):
+                chance = FAVOUR
             if (entry.required and name not in drawn) or self.rng.random() < chance:
                 drawn[name] = self.field(entry)
             elif name in drawn:
@@ -64,11 +73,11 @@ class Drawing:
         return drawn
 
     def varied(self, entry: Entry, value: Any) -> Any:
-        """A value that is kept, or a group with some of its fields drawn anew."""
-        groups = [option for option in entry.type.options if isinstance(option, GroupOf)]
-        if not groups or not isinstance(value, dict) or self.rng.random() < 0.25:
+        """A value that is kept, or a group, or a kind that is no block, with some of its fields drawn anew."""
+        inner = [cls for cls in map(part_of, entry.type.options, [value] * len(entry.type.options)) if cls is not None]
+        if not inner or not isinstance(value, dict) or self.rng.random() < 0.25:
             return value
-        return self.fields_of(groups[0].cls, fields(groups[0].cls), value)
+        return self.fields_of(inner[0], as_slot(inner[0]) if issubclass(inner[0], Kind) else fields(inner[0]), value)
 
     def field(self, entry: Entry) -> Any:
         """A value that the field's type takes."""
@@ -113,6 +122,8 @@ class Drawing:
     def kind(self, trait: type[Kind], *, among: list[str] | None = None) -> Any:
         """A kind of a family or trait: one of its examples if it has any, with some fields drawn anew."""
         chosen = self.rng.choice(among or names(trait, trait))
+        if self.favoured is not None and issubclass(self.favoured, trait) and self.rng.random() < FAVOUR:
+            chosen = self.favoured.kind if among is None or self.favoured.kind in among else chosen
         cls = next(cls for cls in subclasses(trait) if cls.kind == chosen)
         examples = getattr(cls, "examples", ())
         start = dict(self.rng.choice(examples)) if examples and self.rng.random() < 0.7 else {}
@@ -126,6 +137,15 @@ class Drawing:
     def init(self) -> Data:
         roles = self.rng.sample(ROLES, self.rng.randint(1, 2))
         return {role: self.kind(Init) for role in roles}
+
+
+def part_of(option: Option, value: Any) -> type[Group] | None:
+    """The group that a value is, or the kind if it is no block."""
+    if isinstance(option, GroupOf):
+        return option.cls
+    if isinstance(option, KindOf) and not issubclass(option.trait, Block) and isinstance(value, dict):
+        return next((cls for cls in subclasses(option.trait) if cls.kind == value.get("kind")), None)
+    return None
 
 
 @cache
@@ -146,6 +166,50 @@ def _leads_to_kinds(entry: Entry) -> bool:
         or (isinstance(option, GroupOf) and any(map(_leads_to_kinds, fields(option.cls).values())))
         for option in entry.type.options
     )
+
+
+@cache
+def _options_to(entry_type: FieldType, family: type[Kind]) -> bool:
+    return any(
+        (isinstance(option, KindOf) and issubclass(family, option.trait))
+        or (isinstance(option, GroupOf) and any(_options_to(e.type, family) for e in fields(option.cls).values()))
+        for option in entry_type.options
+    )
+
+
+def leads_to(entry: Entry, kind: type[Kind]) -> bool:
+    """Whether a field, or one of its group, may be of a kind that is no block."""
+    return entry.name != "init" and not issubclass(kind, Block) and _options_to(entry.type, kind)
+
+
+def small_kinds() -> list[type[Kind]]:
+    """Every kind of a spec that is no block."""
+    found: dict[str, type[Kind]] = {}
+    waiting: list[type[Group]] = [Spec]
+    seen: set[type[Group]] = set()
+    while waiting:
+        cls = waiting.pop()
+        if cls in seen:
+            continue
+        seen.add(cls)
+        for option in (option for entry in fields(cls).values() for option in flat(entry.type)):
+            if isinstance(option, GroupOf):
+                waiting.append(option.cls)
+            elif isinstance(option, KindOf):
+                names(option.trait, option.trait)
+                below = subclasses(option.trait)
+                waiting += below
+                found |= {f"{kind.family}.{kind.kind}": kind for kind in below if not issubclass(kind, Block)}
+    return [found[name] for name in sorted(found) if ":" not in name]
+
+
+def flat(type_: FieldType) -> list[Option]:
+    """The options of a field, those inside lists and maps too."""
+    found: list[Option] = []
+    for option in type_.options:
+        inner = option.item if isinstance(option, ListOf) else option.value if isinstance(option, MapOf) else None
+        found += [option] if inner is None else flat(inner)
+    return found
 
 
 def subclasses(cls: type[Kind]) -> list[type[Kind]]:

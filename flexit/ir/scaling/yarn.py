@@ -18,7 +18,10 @@ class Yarn(Scaling, kind="yarn"):
 
     examples = (
         {"kind": "yarn", "factor": 4.0, "original_max_len": 16},
-        {"kind": "yarn", "factor": 4.0, "original_max_len": 64, "beta_fast": 8.0, "beta_slow": 0.5, "truncate": False},
+        {
+            "kind": "yarn", "factor": 4.0, "original_max_len": 64, "beta_fast": 8.0, "beta_slow": 0.5,
+            "truncate": False, "attention_factor": 1.1,
+        },
         {"kind": "yarn", "factor": 8.0, "original_max_len": 32, "mscale": 1.0, "mscale_all_dim": 0.5},
     )  # fmt: skip
 
