@@ -92,10 +92,13 @@ def symbol(name: str) -> Dim:
 
 
 def ceil_div(size: Size, by: int) -> Size:
-    """``size / by`` rounded up."""
+    """``size / by`` rounded up; what divides exactly is taken out, so that equal lengths are equal expressions."""
     if isinstance(size, int):
         return -(-size // by)
-    return Dim(((Division(size, by), 1),))
+    whole = {atom: count // by for atom, count in size.terms if count % by == 0}
+    left = _normal({atom: count for atom, count in size.terms if count % by}, size.constant % by)
+    rest = -(-left // by) if isinstance(left, int) else Dim(((Division(left, by), 1),))
+    return _normal(whole, size.constant // by) + rest
 
 
 def clip(size: Size) -> Size:

@@ -87,6 +87,12 @@ LEGAL["a window beside the path of a position table"] = {
     "inputs": {"input_ids": "tokens", "more": {"kind": "tokens", "like": "input_ids"}},
 }  # fmt: skip
 
+LEGAL["a length twice, whose half it is"] = document(
+    short={"kind": "rms_norm"},
+    twice={"kind": "concat", "axis": "length", "from": ["embed", "short"]},
+    long={"kind": "upsample", "factor": 2, "from": {"x": "short", "like": "twice"}},
+)
+
 ILLEGAL = {
     "a second port of a block that chains": ("FX0305", document(longer={"kind": "upsample", "factor": 2})),
     "a graph of no blocks": ("FX0202", document(graph={"kind": "graph", "blocks": {}})),
