@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from flexit.cli.console import answering, emit, near, say, table, working
-from flexit.cli.specs import Json, Plugins, Sets, load_plugins, named
+from flexit.cli.specs import Json, Plugins, Sets, StateForm, load_plugins, named
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
 Source = Annotated[
@@ -56,6 +56,7 @@ def export(
         int, typer.Option(metavar="N", min=0, help="Of the proof's inputs; of the weights where there are none.")
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
+    states: StateForm = None,
     allow_memory: AllowMemory = False,
     plugins: Plugins = None,
 ) -> None:
@@ -70,7 +71,9 @@ def export(
     load_plugins(plugins)
     with working("reading the model") as step:
         source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory)
-        bundle = prove(source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory)
+        bundle = prove(
+            source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory, states=cast(Any, states)
+        )
     table(evidence_rows(bundle.manifest), right=(2, 3, 4))
     say(f"{out} written; {next_step(bundle, out)}")
 

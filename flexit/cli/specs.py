@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -39,6 +39,13 @@ MaxBytes = Annotated[
     int | None,
     typer.Option(metavar="BYTES", min=1, max=MOST, help="Refuse files above this size unread.", show_default="256 KiB"),
 ]
+StateForm = Annotated[
+    str | None,
+    typer.Option(
+        "--states", metavar="FORM", show_default="full",
+        help="What decoding keeps: full, or compact, which is less where attention is latent.",
+    ),
+]  # fmt: skip
 Seq = Annotated[list[str] | None, typer.Option(metavar="N or LENGTH=N", help="Tokens of each input, or of one.")]
 SpecFile = Annotated[
     str, typer.Argument(metavar="SPEC", help="A YAML or JSON file, or the name of a preset.", callback=named)
@@ -197,6 +204,7 @@ def cost(
     sets: Sets = None,
     batch: Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Sequences.")] = 1,
     seq: Seq = None,
+    states: StateForm = None,
     as_json: Json = False,
     plugins: Plugins = None,
 ) -> None:
@@ -206,11 +214,13 @@ def cost(
     """
     from flexit.cli.checking import lengths, loaded
     from flexit.cli.listing import cost_data, cost_lines, cost_rows
+    from flexit.ir.compile import compile_spec
     from flexit.ir.cost import cost as cost_of
 
     with answering(as_json):
         load_plugins(plugins)
-        _, compiled = loaded(spec, sets or ())
+        found, compiled = loaded(spec, sets or ())
+        compiled = compiled if states is None else compile_spec(found, states=cast(Any, states))
         needs = cost_of(compiled, batch=batch, seq=lengths(seq or []))
     if as_json:
         emit(cost_data(needs))

@@ -28,6 +28,10 @@ class AxisVocabulary(Vocabulary):
     """Whether states are written at all (a decoded axis exists)."""
     valid: dict[Size, frozenset[Valid]]
     """What is known of the padding of each length that a sequence has."""
+    compact: bool
+    """Whether states have their compact form where a block has one."""
+    compacted: bool
+    """Whether some block has been asked for it."""
 
     @abstractmethod
     def hoist(self, key: object, anchors: Sequence[Value], path: tuple[str, ...], *, make: Callable[[], Any]) -> Any:
@@ -202,6 +206,12 @@ class AxisVocabulary(Vocabulary):
         return self.hoist("extent", [ids, mask], (), make=make)
 
     # ---- states
+
+    def compacts(self, axis: Axis) -> bool:
+        """Whether a block that can keep less per token of ``axis`` should, and compute more at each step for it."""
+        asked = self.compact and self.cached and axis.decoded
+        self.compacted |= asked
+        return asked
 
     def append(self, x: Value, axis: Axis, name: str, *, dim: int) -> Value:
         """``x`` after the values of earlier steps, along ``dim``; ``x`` itself where the axis is not decoded."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flexit.errors import UserError
-from flexit.ir.compile import compile_spec
+from flexit.ir.compile import States, compile_spec, unusable_states
 from flexit.ir.measure import NOTHING, Amount, Measures, distinct
 from flexit.ir.ops.binary import Binary
 from flexit.ir.ops.bucket import Bucket
@@ -78,7 +78,9 @@ class Cost:
     lengths: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def cost(model: Spec | Program, *, batch: int = 1, seq: int | Mapping[str, int] | None = None) -> Cost:
+def cost(
+    model: Spec | Program, *, batch: int = 1, seq: int | Mapping[str, int] | None = None, states: States = "full"
+) -> Cost:  # fmt: skip
     """What a model needs for a forward over whole sequences.
 
     Args:
@@ -86,12 +88,16 @@ def cost(model: Spec | Program, *, batch: int = 1, seq: int | Mapping[str, int] 
         batch: sequences.
         seq: tokens of each input, or by length symbol (``{"seq": 512, "decoder_seq": 64}``); 1024 where it is not said,
             or what the smallest position table allows.
+        states: the form of what decoding keeps (of a spec; a program has its own).
 
     Raises:
         SpecError: the spec does not expand.
-        UserError: ``batch`` or ``seq`` is not positive, or ``seq`` names no length of the model.
+        UserError: ``batch`` or ``seq`` is not positive, ``seq`` names no length of the model, or its states have no
+            such form.
     """
-    program = model if isinstance(model, Program) else compile_spec(model)
+    if isinstance(model, Program) and states != "full":
+        raise unusable_states(states, "nothing: a program has its own states")
+    program = model if isinstance(model, Program) else compile_spec(model, states=states)
     lengths = _lengths(program, batch, seq)
     decoded = None if program.decoded is None else (program.decoded.seq, program.decoded.total)
     measures = Measures(lengths, decoded)

@@ -29,25 +29,30 @@ BATCH = symbol("batch")
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """A program, or the faults that stand in its way: (block, path of the block, fault)."""
+    """A program, or the faults that stand in its way: (block, path of the block, fault).
+
+    Attributes:
+        compacted: whether some state has its compact form.
+    """
 
     program: Program | None
     faults: tuple[tuple[Block | None, str, Fault], ...]
+    compacted: bool = False
 
 
-def expand(spec: Spec) -> Expansion:
-    """Expand a spec whose graph has been checked.
+def expand(spec: Spec, *, compact: bool = False) -> Expansion:
+    """Expand a spec whose graph has been checked, with states in their compact form or as they are read.
 
     It expands once with every input open (fed step by step), which shows by dataflow which input can be decoded, and
     then with the others closed, if there are any: their ``total`` is their ``seq``.
     """
-    probe = _Document(spec, lambda _: True)
+    probe = _Document(spec, lambda _: True, compact=compact)
     if probe.e.faults or not probe.outputs:
         return Expansion(None, tuple(probe.e.faults))
     decoded, reason = _decoded(probe)
     is_final = decoded is not None and all(group.name == decoded for group in probe.groups)
-    final = probe if is_final else _Document(spec, lambda group: group == decoded)
-    return Expansion(merge(prune(final.program(decoded, reason))), ())
+    final = probe if is_final else _Document(spec, lambda group: group == decoded, compact=compact)
+    return Expansion(merge(prune(final.program(decoded, reason))), (), final.e.compacted)
 
 
 def tables(spec: Spec) -> dict[str, Table]:
@@ -65,14 +70,14 @@ def tables(spec: Spec) -> dict[str, Table]:
 class _Document:
     """One expansion of the outermost scope; ``is_open`` says which groups of inputs are fed step by step."""
 
-    def __init__(self, spec: Spec, is_open: Callable[[str], bool]) -> None:
+    def __init__(self, spec: Spec, is_open: Callable[[str], bool], *, compact: bool = False) -> None:
         self.spec = spec
         self.is_open = is_open
         self.inputs: list[Input] = []
         self.groups: list[Group] = []
         likes = alike(spec.inputs, spec.blocks)
         cached = any(is_open(companions(name).group) for name in spec.inputs if name not in likes)
-        self.e = Expander(tables=tables(spec), cached=cached)
+        self.e = Expander(tables=tables(spec), cached=cached, compact=compact)
         ports = self._ports(likes)
         only = next(iter(ports)) if len(ports) == 1 else None
         results = expand_scope(self.e, spec.blocks, ports, chain_from=only)

@@ -46,10 +46,13 @@ class Expander(Refusals):
         tables: token tables by the absolute path of the block that owns them.
         faults: what check_ports() found, with the block.
         cached: whether states are written at all (a decoded axis exists).
+        compact: whether they have their compact form where a block has one; compacted: whether any does.
     """
 
     tables: Mapping[str, Table]
     cached: bool
+    compact: bool = False
+    compacted: bool = False
     draft: Draft = field(default_factory=lambda: Draft("main"))
     faults: list[tuple[Block | None, str, Fault]] = field(default_factory=list[tuple[Block | None, str, Fault]])
     replaced: set[str] = field(default_factory=set[str])

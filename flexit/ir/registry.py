@@ -21,7 +21,7 @@ LATER: dict[str, tuple[str, ...]] = {
     "Block": (
         "conv", "token_shift",
     ),
-    "Mixer": ("mla", "gated_delta", "mamba2", "rg_lru", "differential"),
+    "Mixer": ("gated_delta", "mamba2", "rg_lru", "differential"),
     "Norm": ("dynamic_tanh",),
 }  # fmt: skip
 """Kinds of the language that this build does not have yet, by family or trait; each is refused as *not yet*."""

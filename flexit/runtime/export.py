@@ -17,6 +17,7 @@ import torch
 
 import flexit
 from flexit.errors import UserError
+from flexit.ir.compile import States, compile_spec
 from flexit.ir.cost import cost
 from flexit.ir.layers import as_written
 from flexit.ir.program import Program
@@ -35,7 +36,7 @@ from flexit.runtime.proof.prove import Evidence, Progress, Subject, prove
 from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.saved import read_spec, read_weights
 from flexit.runtime.session import Array
-from flexit.runtime.torch_session import TorchSession, interface_of
+from flexit.runtime.torch_session import TorchSession, interface_of, sharing
 from flexit.runtime.train.checkpoint import require_whole
 
 CURE = "export a smaller model"
@@ -46,6 +47,7 @@ CARRIED = ("tokenizer.json", "generation_config.json", "labels.json")
 def export(
     model: FlexitModule | str | Path, out_dir: str | Path, *, force: bool = False, seed: int = 0,
     progress: Progress | None = None, allow_memory: bool = False, carry: Sequence[str | Path] = (),
+    states: States | None = None,
 ) -> Bundle:  # fmt: skip
     """Emit a model as ONNX, prove it against PyTorch, and write both as a bundle.
 
@@ -57,6 +59,8 @@ def export(
         progress: called with what is being done.
         allow_memory: start although the predicted memory is not there.
         carry: files called as in ``CARRIED`` that go into the bundle, before those of a checkpoint.
+        states: what decoding keeps, ``full`` or ``compact`` (see :func:`flexit.to_torch`); by default what the module
+            has, and ``full`` of a checkpoint.
 
     Raises:
         ProofError: the backends differ; nothing is written.
@@ -65,11 +69,11 @@ def export(
     """
     seed = natural(seed)
     if isinstance(model, FlexitModule):
-        module, carried = _in_fp32(model), {}
+        module, carried = _in_fp32(model if states is None else _with_states(model, states)), {}
         needed = cost(module.program).export_peak - sum(value.nbytes for value in module.parameters())
         require_memory(needed, what="exporting", cure=CURE, allow=allow_memory)
     else:
-        module, carried = _from_checkpoint(Path(model), allow_memory=allow_memory)
+        module, carried = _from_checkpoint(Path(model), states or "full", allow_memory=allow_memory)
     carried |= _carriable(carry)
     with writing(out_dir, marker=MANIFEST, force=force) as folder:
         written = _Written.of(module, folder)
@@ -103,15 +107,23 @@ def _in_fp32(module: FlexitModule) -> FlexitModule:
     """The module, or one in fp32 with the same weights: bundles are fp32, and are compared with that."""
     if all(value.dtype == torch.float32 for value in module.parameters()):
         return module
-    return to_torch(module.spec, {name: value.float() for name, value in module.named_parameters()}, allow_memory=True)
+    made = build(module.program)
+    made.spec = module.spec
+    fill(made, dict(module.named_parameters()), dtype=torch.float32, device=torch.device("cpu"))
+    return made
 
 
-def _from_checkpoint(folder: Path, *, allow_memory: bool) -> tuple[FlexitModule, dict[str, Path]]:
+def _with_states(module: FlexitModule, states: States) -> FlexitModule:
+    """The module with states of that form, on the same parameters."""
+    return sharing(module, compile_spec(module.spec, states=states))
+
+
+def _from_checkpoint(folder: Path, states: States, *, allow_memory: bool) -> tuple[FlexitModule, dict[str, Path]]:
     spec = read_spec(folder)
     require_whole(folder)
-    require_memory(cost(spec).export_peak, what="exporting", cure=CURE, allow=allow_memory)
+    require_memory(cost(spec, states=states).export_peak, what="exporting", cure=CURE, allow=allow_memory)
     carried = {name: folder / name for name in CARRIED if (folder / name).is_file()}
-    return to_torch(spec, read_weights(folder), allow_memory=True), carried
+    return to_torch(spec, read_weights(folder), allow_memory=True, states=states), carried
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class TorchSession(Stepwise):
 
 
 def sharing(module: FlexitModule, program: Program) -> FlexitModule:
-    """The module of another program (one side of a cut, a probe) on the same parameters."""
+    """The module of another program (one side of a cut, a probe, other states) on the same parameters."""
     part = build(program)
     part.spec = module.spec
     for name, _ in list(part.named_parameters()):

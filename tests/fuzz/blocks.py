@@ -18,13 +18,13 @@ from tests.fuzz.edges import (
     is_plain,
     same_length,
 )  # fmt: skip
-from tests.fuzz.score_bias import BiasRules
+from tests.fuzz.latent import LatentRules
 
 Data = dict[str, Any]
 PLACES = {"pre": ["input"], "post": ["residual"], "sandwich": ["input", "output"], "reordered": ["output"]}
 
 
-class BlockRules(BiasRules):
+class BlockRules(LatentRules):
     """Rules by kind: each method takes the block with its defaults, its wired ports and its place.
 
     A port whose edge is not known, because what makes it is wrong itself, is None.
@@ -163,8 +163,7 @@ class BlockRules(BiasRules):
         silent = qk["norm"] is not None and not (qk["norm"].get("gain", True) or qk["norm"].get("bias"))
         self.say("FX0501", when=qk["gain"] != "shared" and (qk["over"] == "all" or silent))
         self.say("FX0511", when=b["scores"]["inverse_layer_scale"] and not place.layered)
-        mask = b["mask"] or {}
-        self.say("FX0501", when=mask.get("keep_first") and not mask_spans(mask))
+        self.mask_alone(b["mask"] or {})
         if b["rotary"] is not None:
             self.say("FX0406", when=b["rotary"]["theta"] <= 1)
             self.scaling_alone(b["rotary"]["scaling"])
@@ -185,16 +184,9 @@ class BlockRules(BiasRules):
 
     def _self_attention(self, b: Data, x: Edge, place: Place) -> None:
         self.say("FX0202", when=b["mask"] is None)
-        kind = b["mask"]["kind"] if b["mask"] is not None else "full"
-        causal = kind == "causal"
-        self.say("FX0501", when=kind == "prefix" and not has_prefix(x.axis))
-        if kind != "full" and is_plain(x.axis):
-            self.found.stateful.add(x.axis[0])
-        for span in mask_spans(b["mask"] or {}):
-            late = [reach for reach in x.tables if span >= reach]
-            if late and len(late) < len(x.tables):
-                self.found.doubtful.add("FX0509")
-            self.say("FX0509", when=late and len(late) == len(x.tables))
+        mask = b["mask"] or {"kind": "full"}
+        causal = mask["kind"] == "causal"
+        self.mask_over(mask, x)
         head_dim = b["head_dim"] or x.width // b["n_heads"]
         if b["rotary"] is not None:
             dim = b["rotary"]["dim"] or head_dim
@@ -210,6 +202,21 @@ class BlockRules(BiasRules):
         read = own or (place.shared.bias if place.shared is not None else None)
         if read is not None:
             self.projections(read, reader, place)
+
+    def mask_alone(self, mask: Data) -> None:
+        """What its own fields show."""
+        self.say("FX0501", when=mask.get("keep_first") and not mask_spans(mask))
+
+    def mask_over(self, mask: Data, x: Edge) -> None:
+        """What shows over a sequence, and whether it is read token by token."""
+        self.say("FX0501", when=mask["kind"] == "prefix" and not has_prefix(x.axis))
+        if mask["kind"] != "full" and is_plain(x.axis):
+            self.found.stateful.add(x.axis[0])
+        for span in mask_spans(mask):
+            late = [reach for reach in x.tables if span >= reach]
+            if late and len(late) < len(x.tables):
+                self.found.doubtful.add("FX0509")
+            self.say("FX0509", when=late and len(late) == len(x.tables))
 
     def _reader(self, b: Data, x: Edge, *, causal: bool) -> Attention:
         head_dim, bias = b["head_dim"] or x.width // b["n_heads"], b["bias"]

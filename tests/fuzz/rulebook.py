@@ -134,6 +134,19 @@ Temperature:
 Output:
   norm Norm|null null
   gate sigmoid|null null
+mla: Block Mixer | x=sequence > sequence
+  n_heads int>=1 required
+  q_lora_rank int>=1|null null
+  kv_lora_rank int>=1 required
+  qk_nope_head_dim int>=1 required
+  qk_rope_head_dim int>=1 required
+  v_head_dim int>=1 required
+  norm Norm "rms_norm"
+  rotary Rotary required
+  mask Mask required
+  bias bool false
+  scores Scores {}
+  dropout float[0,1) 0.0
 short_conv: Block Mixer | x=sequence > sequence
   kernel int>=2 required
   bias bool false

@@ -23,6 +23,10 @@ from tests.oracles.reference.model import interpret
 P, ROWS, CPU = 0.3, 400, torch.device("cpu")
 MLP = {"kind": "mlp", "d_ff": 11, "activation": "tanh"}
 HEADS = {"kind": "multi_head", "n_heads": 2, "mask": "causal"}
+LATENT = {
+    "kind": "mla", "n_heads": 1, "kv_lora_rank": WIDTH, "qk_nope_head_dim": 2, "qk_rope_head_dim": 2,
+    "v_head_dim": WIDTH, "norm": {"kind": "rms_norm", "gain": False}, "rotary": {}, "mask": "full",
+}  # fmt: skip
 BARE = {"kind": "transformer_layer", "norm": None, "attention": None, "feed_forward": None}
 
 
@@ -112,6 +116,9 @@ CASES = [
         {"kind": "multi_head", "n_heads": 1, "mask": "full"},
         ("block.v_proj.weight", "block.o_proj.weight"),
     ),
+    Dropped(
+        "Block.mla", "dropout", LATENT, ("block.o_proj.weight", "block.kv_a_proj.weight", "block.kv_b_proj.weight")
+    ),
 ]
 
 
@@ -127,7 +134,7 @@ def dropped(request):
     fill(module, weights, dtype=torch.float64, device=CPU)
     rng = np.random.default_rng(2)
     given = {"inputs_embeds": rng.standard_normal((ROWS, WIDTH, WIDTH))}
-    if case.key == "dropout" and case.owner == "Block.multi_head":
+    if case.key == "dropout" and case.owner in ("Block.multi_head", "Block.mla"):
         given = {"inputs_embeds": np.tile(np.eye(WIDTH), (ROWS, 1, 1))}  # so that v picks each weight out
     if case.tokens:
         given = {"input_ids": rng.integers(0, 13, (ROWS, WIDTH))}

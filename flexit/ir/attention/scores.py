@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from flexit.ir.attention.projections import channels
 from flexit.ir.block import Block, Fault
 from flexit.ir.edges import Axis
 from flexit.ir.language import Group, PositiveFloat, PositiveInt
@@ -62,10 +61,10 @@ class Scores(Group):
 
     def mixed(
         self, e: Expander, *, q: Value, k: Value, v: Value, mask: Value, causal: bool, dropout: float, terms: Terms,
-        by_layer: Value | None,
+        scale: float, by_layer: Value | None,
     ) -> Value:  # fmt: skip
         """The values weighted: ``[batch, n_heads, seq, v_head_dim]``; ``by_layer`` is one more factor on the scale."""
-        scale = self.factor(channels(q)) / terms.divisor
+        scale = scale / terms.divisor
         inner, bias = terms.inner, terms.outer
         if by_layer is not None:
             q = e.mul(q, e.like(by_layer, q))

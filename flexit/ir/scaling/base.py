@@ -29,6 +29,11 @@ class Scaling(Kind, family="Scaling", package="flexit.ir.scaling"):
         """Factor on cosines and sines."""
         return 1.0
 
+    @property
+    def score_factor(self) -> float:
+        """Factor on the scores where only some channels turn, of heads that are scored as a whole."""
+        return 1.0
+
     def check(self) -> Iterator[Fault]:
         """Faults that the fields alone show."""
         length: int | None = getattr(self, "original_max_len", None)

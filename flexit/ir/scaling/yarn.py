@@ -52,6 +52,10 @@ class Yarn(Scaling, kind="yarn"):
             return self.magnitude(1.0)
         return self.magnitude(self.mscale) / self.magnitude(self.mscale_all_dim)
 
+    @property
+    def score_factor(self) -> float:
+        return 1.0 if self.mscale_all_dim is None else self.magnitude(self.mscale_all_dim) ** 2
+
     def magnitude(self, scale: float) -> float:
         """m(scale)."""
         return 0.1 * scale * log(self.factor) + 1

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from flexit.errors import UserError
-from flexit.ir.compile import compile_spec
+from flexit.ir.compile import States, compile_spec
 from flexit.ir.dims import Dim
 from flexit.ir.limits import positions_taken
 from flexit.ir.passes import cut
@@ -45,8 +45,9 @@ class Emitted:
 
 
 def to_onnx(
-    spec: Spec, weights: Mapping[str, Any], out_dir: str | Path, *, target: Literal["portable"] = "portable"
-) -> list[Path]:
+    spec: Spec, weights: Mapping[str, Any], out_dir: str | Path, *, target: Literal["portable"] = "portable",
+    states: States = "full",
+) -> list[Path]:  # fmt: skip
     """Write the ONNX models of a spec with their weights as external data. **Unproven**: see ``flexit.export``.
 
     Args:
@@ -54,6 +55,8 @@ def to_onnx(
         weights: parameters by path: arrays, or anything numpy reads one at a time.
         out_dir: an existing or new folder.
         target: ``portable``: opset-18 primitives only.
+        states: what decoding keeps; ``compact`` is less per token and more work at each step, for the same result, in
+            models that have such a form (latent attention).
 
     Returns:
         The model files.
@@ -66,7 +69,7 @@ def to_onnx(
         raise UserError.of(
             "FX2004", "no such target", path="target", expected="portable", found=str(target), cure="leave target out"
         )
-    program = compile_spec(spec)
+    program = compile_spec(spec, states=states)
     require_fitting({param.path: param.shape for param in program.params()}, weights)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from flexit.errors import UserError
-from flexit.ir.compile import compile_spec
+from flexit.ir.compile import States, compile_spec
 from flexit.ir.cost import count_parameters
 from flexit.ir.dims import evaluate, symbols
 from flexit.ir.program import Program, State
@@ -125,7 +125,8 @@ class FlexitModule(RegionModule):
 
 def to_torch(
     spec: Spec, weights: Mapping[str, Any] | None = None, *, seed: int = 0, dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None, allow_memory: bool = False, base: type[FlexitModule] = FlexitModule,
+    device: torch.device | str | None = None, allow_memory: bool = False, states: States = "full",
+    base: type[FlexitModule] = FlexitModule,
 ) -> FlexitModule:  # fmt: skip
     """Build a spec as a PyTorch module, constructed on the meta device and filled once.
 
@@ -137,6 +138,8 @@ def to_torch(
         dtype: of the parameters, fp32 by default.
         device: where they live, the CPU by default.
         allow_memory: build although the memory for it is not there.
+        states: what decoding keeps; ``compact`` is less per token and more work at each step, for the same result, in
+            models that have such a form (latent attention).
         base: class that the module's generated class derives from.
 
     Raises:
@@ -145,7 +148,7 @@ def to_torch(
         UserError: FX2002, ``weights`` lacks parameters, has others, or shapes differ; FX2007, another argument cannot
             be used; FX1702, there is no such device.
     """
-    program = compile_spec(spec)
+    program = compile_spec(spec, states=states)
     kept, place, seed = floating(dtype), placed(device), whole(seed)
     require_mapping(weights)
     _require_room(program, kept, place, drawn=weights is None, allow=allow_memory)

@@ -14,14 +14,13 @@ from flexit.ir.language import Group, Kind, families
 
 HERE = Path(__file__).parent
 LANGUAGE = YAML(typ="safe").load((HERE / "language.yaml").read_text(encoding="utf-8"))
-ATTENTION = "blocks.decoder.layer.attention"
 EXPECTED = {
     "albert": {},
     "alibi": {},
     "bert": {},
     "bi-encoder": {},
     "deberta": {},
-    "deepseek": {ATTENTION: "mla"},
+    "deepseek": {},
     "electra": {},
     "gemma2": {},
     "gpt-oss": {},

@@ -21,6 +21,14 @@ def memory(name, source, **fields):
     return Case(f"memory {name}", document({"read": block}, inputs={**EMBEDS["inputs"], source: SOURCES[source]}))
 
 
+def latent(name, passed=(), **fields):
+    sizes = {"n_heads": 2, "kv_lora_rank": 6, "qk_nope_head_dim": 3, "qk_rope_head_dim": 4, "v_head_dim": 5}
+    return alone(
+        f"latent {name}", {"kind": "mla", **sizes, "mask": "causal", "rotary": {"theta": 7.0}, **fields}, passed=passed
+    )
+
+
+DEEPSEEK = {"kind": "yarn", "factor": 4.0, "original_max_len": 6, "mscale": 1.0, "mscale_all_dim": 0.7}
 PER_HEAD = {"gain": "per_head"}
 WARM = {"scale": 0.8, "floor": 2}
 
@@ -125,4 +133,37 @@ CASES = [
     memory("the same length, biased", "same_embeds", mask="full", scores={"bias": {"kind": "t5", "n_buckets": 8}}),
     alone("short_conv", {"kind": "short_conv", "kernel": 3}),
     alone("short_conv with biases", {"kind": "short_conv", "kernel": 4, "bias": True}),
+    latent("causal"),
+    latent("full", mask="full", rotary={}),
+    latent("low-rank queries", q_lora_rank=7, bias=True),
+    latent("full queries", q_lora_rank=None, bias=False),
+    latent("biased", bias=True),
+    latent("normed otherwise", q_lora_rank=5, norm=NORM),
+    latent("normed by name", q_lora_rank=5, norm="rms_norm"),
+    latent("interleaved", rotary={"theta": 7.0, "style": "interleaved", "scaling": None}, mask="full"),
+    latent("by halves", rotary={"theta": 7.0, "style": "half"}, passed=("position_ids",)),
+    latent("window", mask={"kind": "causal", "window": 3, "keep_first": 1}),
+    latent("prefix", mask="prefix", passed=("prefix_lengths",)),
+    latent("yarn of DeepSeek", rotary={"theta": 7.0, "scaling": DEEPSEEK}),
+    latent("yarn, another scale", rotary={"theta": 7.0, "scaling": DEEPSEEK}, scores={"scale": 0.4}),
+    latent("yarn", rotary={"scaling": {"kind": "yarn", "factor": 4.0, "original_max_len": 6}}),
+    latent("dynamic", rotary={"scaling": {"kind": "dynamic", "factor": 2.0, "original_max_len": 3}}),
+    latent("scores", scores={"scale": "rsqrt_head_dim", "softcap": 0.3, "sinks": "learned"}),
+    latent("zero sinks", scores={"sinks": "zero", "temperature": {**WARM, "offset": 1}, "bias": None}),
+    latent("temperature", scores={"temperature": {**WARM, "offset": 0}, "softcap": None, "sinks": None}),
+    latent("no temperature", scores={"temperature": None, "inverse_layer_scale": False}),
+    layered(
+        "latent by layer",
+        {
+            "kind": "mla",
+            "n_heads": 2,
+            "kv_lora_rank": 6,
+            "qk_nope_head_dim": 3,
+            "qk_rope_head_dim": 2,
+            "v_head_dim": 5,
+            "mask": "causal",
+            "rotary": {},
+            "scores": {"inverse_layer_scale": True},
+        },
+    ),
 ]

@@ -163,6 +163,65 @@ def turned(rotary, h, axis):
     return result
 
 
+def mla(run, f, path, ports):
+    """Heads of which some channels are maps of a latent and do not turn, and others, turned, are of the token itself;
+    the turned channels of the keys are one for all heads.
+    """
+    x, n_heads, rank = ports["x"], f.get("n_heads"), f.get("kv_lora_rank")
+    nope, rope, v_dim = f.get("qk_nope_head_dim"), f.get("qk_rope_head_dim"), f.get("v_head_dim")
+    norm, biased, rotary = f.one("norm", "Block", "rms_norm"), f.get("bias", False), f.group("rotary")
+    q, name, narrow = x.x, "q_proj", f.get("q_lora_rank", None)
+    if narrow is not None:
+        q, name = linear(run, f"{path}.q_a_proj", x.x, d_out=narrow, bias=biased), "q_b_proj"
+        q = normed(run, norm, f"{path}.q_a_norm", q)
+    q = linear(run, f"{path}.{name}", q, d_out=n_heads * (nope + rope), bias=False)
+    q = q.reshape(*q.shape[:2], n_heads, nope + rope)
+    both = linear(run, f"{path}.kv_a_proj", x.x, d_out=rank + rope, bias=biased)
+    latent = normed(run, norm, f"{path}.kv_a_norm", both[..., :rank])
+    own = linear(run, f"{path}.kv_b_proj", latent, d_out=n_heads * (nope + v_dim), bias=False)
+    own = own.reshape(*own.shape[:2], n_heads, nope + v_dim)
+    q_turned, k_turned = turned(rotary, q[..., nope:], x.axis), turned(rotary, both[:, :, None, rank:], x.axis)
+    scores, sees = f.group("scores", {}), seer(f.one("mask", "Mask"))
+    warmth = temperatures(scores.group("temperature", None), x.axis)
+    scale = scores.get("scale", "rsqrt_head_dim")
+    if scale == "rsqrt_head_dim":
+        scale = magnitude(rotary.one("scaling", "Scaling", None)) ** 2 / math.sqrt(nope + rope)
+    scale = scale / (run.layer_index + 1) if scores.get("inverse_layer_scale", False) else scale
+    cap = scores.get("softcap", None)
+    sinks = sink_logits(run, scores.get("sinks", None), f"{path}.sinks", n_heads)
+    f.aside("dropout", "init")
+    scores.aside("bias")
+    mixed = np.zeros((*x.x.shape[:2], n_heads, v_dim))
+    for row, query, head in np.ndindex(mixed.shape[:3]):
+        keys = [
+            key for key in range(x.axis.length)
+            if x.axis.mask[row, key] and sees(x.axis, row=row, query=query, key=key)
+        ]  # fmt: skip
+        if not keys:
+            continue  # a pad; whatever it holds means nothing
+        raw = [
+            scale * warmth[row, query] * float(
+                q[row, query, head, :nope] @ own[row, key, head, :nope]
+                + q_turned[row, query, head] @ k_turned[row, key, 0]
+            ) for key in keys
+        ]  # fmt: skip
+        raw = raw if cap is None else [cap * math.tanh(score / cap) for score in raw]
+        for weight, key in zip(softmax([*raw, *sinks[head]])[: len(keys)], keys, strict=True):
+            mixed[row, query, head] += weight * own[row, key, head, nope:]
+    joined = mixed.reshape(*mixed.shape[:2], n_heads * v_dim)
+    return {"last_hidden_state": x.of(linear(run, f"{path}.o_proj", joined, d_out=x.x.shape[-1], bias=biased))}
+
+
+def magnitude(scaling):
+    """What a yarn scaling makes of the scores of heads of which only some channels turn: DeepSeek's ``mscale``."""
+    if scaling is None:
+        return 1.0
+    scaling.aside(*scaling.data)  # the rotation reads the others
+    if scaling.kind != "yarn" or scaling.get("mscale_all_dim", None) is None:
+        return 1.0
+    return 0.1 * scaling.get("mscale_all_dim") * math.log(scaling.get("factor")) + 1.0
+
+
 def short_conv(run, f, path, ports):
     """out(c * conv(b * v)) with [b, c, v] = in(x); taps go by unpadded tokens."""
     x, kernel, bias = ports["x"], f.get("kernel"), f.get("bias", False)
