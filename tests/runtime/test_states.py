@@ -107,6 +107,24 @@ def test_training_reaches_every_parameter_in_either_form(spec, inputs):
         assert all(parameter.grad is not None and parameter.grad.any() for parameter in module.parameters()), states
 
 
+@pytest.mark.parametrize("states", ["full", "compact"])
+@pytest.mark.parametrize("spec", SPECS[:2])
+def test_a_step_of_either_form_is_one_graph_and_exports(spec, states):
+    module = to_torch(spec, stress_weights(compile_spec(spec)), states=states).eval()
+    with torch.no_grad():
+        cache = module(input_ids=torch.tensor([[5, 6, 7], [8, 9, 1]]), cache=module.empty_cache(2))["cache"]
+        given = {"input_ids": torch.tensor([[2], [3]]), "attention_mask": torch.ones(2, 4, dtype=torch.int64)}
+        right = module(**given, cache=cache)["logits"]
+        torch._dynamo.reset()
+        compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+        assert torch.allclose(compiled(**given, cache=cache)["logits"], right, atol=1e-5)
+        auto = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+        along = [{0: torch.export.Dim.AUTO, state.axis: torch.export.Dim.AUTO} for state in module.program.states]
+        shapes = {**dict.fromkeys(given, auto), "cache": along}
+        exported = torch.export.export(module, (), {**given, "cache": cache}, dynamic_shapes=shapes).module()
+        assert torch.allclose(exported(**given, cache=cache)["logits"], right, atol=1e-5)
+
+
 @pytest.mark.ort
 @pytest.mark.parametrize("spec", SPECS[:1])
 def test_a_module_is_exported_as_it_is_unless_told_otherwise(spec, tmp_path):
