@@ -39,13 +39,13 @@ class AxisVocabulary(Vocabulary):
 
     def axis(
         self, key_mask: Value, *, described: str, seq: Size, valid: Valid, position_ids: Value | None = None,
-        prefix_lengths: Value | None = None,
+        prefix_lengths: Value | None = None, documents: Value | None = None,
     ) -> Axis:  # fmt: skip
-        """The axis whose slots ``key_mask [batch, total]`` describes; the last two are optional inputs."""
+        """The axis whose slots ``key_mask [batch, total]`` describes; the last three are optional inputs."""
         total = key_mask.dims[1]
         anchors = [key_mask]
         self._note(seq, valid)
-        rank = self.hoist("rank", anchors, (), make=lambda: self.write(Positions(), key_mask, name="rank"))
+        rank = self.hoist("rank", anchors, (), make=lambda: self._positions(Positions(), key_mask, documents))
         new_mask, new_rank = key_mask, rank
         if total != seq:
             new_mask = self.hoist("new_mask", anchors, (), make=lambda: self._last(key_mask, seq))
@@ -56,8 +56,13 @@ class AxisVocabulary(Vocabulary):
         return Axis(
             key_mask=key_mask, new_mask=new_mask, key_rank=rank, new_rank=new_rank, position_ids=ids,
             passed_ids=position_ids, seq=seq, total=total, decoded=total != seq, described=described,
-            valid=valid, prefix_lengths=prefix_lengths,
+            valid=valid, prefix_lengths=prefix_lengths, documents=documents,
         )  # fmt: skip
+
+    def _positions(self, op: Positions, mask: Value, documents: Value | None) -> Value:
+        """Ranks or slots, in the document where rows are packed."""
+        name = "rank" if op.kind == "valid" else "slots"
+        return self.write(op, mask, *([] if documents is None else [documents]), name=name)
 
     def _note(self, seq: Size, valid: Valid) -> None:
         self.valid[seq] = self.valid.get(seq, frozenset()) | {valid}
@@ -106,15 +111,23 @@ class AxisVocabulary(Vocabulary):
                 for value in (axis.new_mask, axis.new_rank, axis.position_ids)
             )
             self._note(mask.dims[1], Part(axis.valid, start, stop))
+            known = self.known_documents(axis)
+            documents = None if known is None else self.slice(known, 1, start=begin, stop=end)
             return Axis(
                 key_mask=mask, new_mask=mask, key_rank=rank, new_rank=rank, position_ids=ids, passed_ids=None,
                 seq=mask.dims[1], total=mask.dims[1], decoded=False, part=(axis, start, stop),
-                valid=Part(axis.valid, start, stop), prefix_lengths=axis.prefix_lengths,
+                valid=Part(axis.valid, start, stop), prefix_lengths=axis.prefix_lengths, documents=documents,
                 described=f"slots {start} to {'the end' if stop is None else stop} of {axis.described}",
             )  # fmt: skip
 
         anchors = [axis.new_mask, axis.new_rank, axis.position_ids]
         return self.hoist(("part", start, stop), anchors, (), make=make)
+
+    def known_documents(self, axis: Axis) -> Value | None:
+        """The documents of an axis, all of them one where none are passed."""
+        if axis.documents is None:
+            return None
+        return self.write(Given(fallback="zero"), axis.documents, self.mul(axis.new_mask, 0.0), name="documents")
 
     def _part_of(self, axis: Axis, of: Callable[[Axis], Value]) -> Value:
         """What a range has of what the axis around it has."""
@@ -124,18 +137,18 @@ class AxisVocabulary(Vocabulary):
         return self.slice(of(whole), 1, start=begin, stop=end)
 
     def slots(self, axis: Axis) -> Value:
-        """Slots of this step's tokens, ``i64[1, seq]``, cached ones counted."""
+        """Slots of this step's tokens in their row or document, ``i64[batch, seq]``, cached ones counted."""
 
         def make() -> Value:
             if axis.part is not None:
                 return self._part_of(axis, self.slots)
-            slots = self.write(Positions(kind="slot"), axis.key_mask, name="slots")
+            slots = self._positions(Positions(kind="slot"), axis.key_mask, axis.documents)
             return slots if axis.total == axis.seq else self._last(slots, axis.seq)
 
         return self.hoist("slots", [axis.key_mask], (), make=make)
 
     def slot_ids(self, axis: Axis) -> Value:
-        """The position ids that were passed, else the slots: ``i64[batch or 1, seq]``."""
+        """The position ids that were passed, else the slots: ``i64[batch, seq]``."""
         if axis.part is not None:
             make = lambda: self._part_of(axis, self.slot_ids)  # noqa: E731
             return self.hoist("slot_ids", [axis.key_mask], (), make=make)
@@ -152,7 +165,8 @@ class AxisVocabulary(Vocabulary):
         axis = tokens.axis
         apart = self.add(tokens.ids, float(-pad_id))
         counts = self.mul(self.binary("min", self.mul(apart, apart), 1.0), axis.new_mask)
-        before = self.write(Positions(), self.append(counts, axis, "positions.counted", dim=1), name="before")
+        counted = self.append(counts, axis, "positions.counted", dim=1)
+        before = self._positions(Positions(), counted, axis.documents)
         before = before if axis.total == axis.seq else self._last(before, axis.seq)
         ids = self.add(self.mul(self.add(before, 1.0), counts), float(pad_id))
         if axis.passed_ids is None:
@@ -166,22 +180,25 @@ class AxisVocabulary(Vocabulary):
 
     def mask(
         self, axis: Axis, pieces: Sequence[Piece] = (), *, keep_first: int = 0, causal: bool = False,
-        prefix: bool = False,
+        prefix: bool = False, queries: Axis | None = None,
     ) -> Value:  # fmt: skip
         """Which keys of ``axis`` its queries see, made once per piece list.
 
         Args:
-            axis: of queries and keys.
-            pieces: the conditions.
+            axis: of the keys.
+            pieces: the conditions, of queries and keys on one axis.
             keep_first: tokens that windows and chunks do not hide.
             causal: whether keys include the cached ones.
             prefix: whether the row's prefix sees itself whatever the pieces say.
+            queries: another axis, whose documents see theirs where both are packed.
         """
         keys, ranks = (axis.key_mask, axis.key_rank) if causal else (axis.new_mask, axis.new_rank)
         op = Mask(pieces=tuple(pieces), keep_first=keep_first)
-        queries = (axis.new_rank, ranks) if pieces else (None, None)
+        compared = (axis.new_rank, ranks) if pieces else (None, None)
         lengths = axis.prefix_lengths if prefix else None
-        read = (keys, *queries, lengths, None, None)
+        documents = ((queries or axis).documents, axis.documents)
+        documents = documents if None not in documents else (None, None)
+        read = (keys, *compared, lengths, *documents)
         anchors = [value for value in read if value is not None]
         return self.hoist(op, anchors, (), make=lambda: self.write(op, *read, name="mask"))
 

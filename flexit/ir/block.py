@@ -190,6 +190,11 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
         return False
 
     @property
+    def why_not_packed(self) -> str:
+        """What it would do to rows that several documents are packed into; nothing if it keeps them apart."""
+        return ""
+
+    @property
     def lengthens(self) -> bool:
         """Whether its output has other positions than what its main port reads, and maybe more of them."""
         return False

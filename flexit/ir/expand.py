@@ -107,10 +107,11 @@ class _Document:
         self.groups.append(Group(name=names.group, seq=names.seq, total=str(total)))
         mask = self._companion(names.attention_mask, (BATCH, total), names, role="mask")
         ids = self._companion(names.position_ids, (BATCH, seq), names, role="position_ids")
+        documents = self._companion(names.document_ids, (BATCH, seq), names, role="document_ids")
         lengths = self._companion(names.prefix_lengths, (BATCH,), names, role="prefix_lengths")
         return self.e.axis(
             mask, described=f"the length of {described}", seq=seq, valid=Given(names.attention_mask), position_ids=ids,
-            prefix_lengths=lengths,
+            prefix_lengths=lengths, documents=documents,
         )  # fmt: skip
 
     def _companion(self, name: str, dims: tuple[Dim, ...], names: Companions, *, role: InputRole) -> Value:
@@ -148,6 +149,7 @@ class _Document:
         return Program(
             name=self.spec.name, root=self.root, inputs=tuple(self.inputs),
             outputs=self.outputs, groups=tuple(self.groups), decoded=group, why_not_decoded=reason,
+            why_not_packed=self.e.why_not_packed,
             valid=self.e.valid,
         )  # fmt: skip
 

@@ -47,6 +47,7 @@ class Expander(Refusals):
         faults: what check_ports() found, with the block.
         cached: whether states are written at all (a decoded axis exists).
         compact: whether they have their compact form where a block has one; compacted: whether any does.
+        why_not_packed: the first block that would mix the documents of packed rows, and how.
     """
 
     tables: Mapping[str, Table]
@@ -56,6 +57,7 @@ class Expander(Refusals):
     draft: Draft = field(default_factory=lambda: Draft("main"))
     faults: list[tuple[Block | None, str, Fault]] = field(default_factory=list[tuple[Block | None, str, Fault]])
     replaced: set[str] = field(default_factory=set[str])
+    why_not_packed: str = ""
     valid: dict[Size, frozenset[Valid]] = field(default_factory=dict[Size, "frozenset[Valid]"])
     _regions: dict[object, tuple[Region, tuple[Value, ...], Any]] = field(default_factory=dict[object, Any])
     _provided: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -90,6 +92,8 @@ class Expander(Refusals):
             return self._called(name, ports, self._regions[key])
         if in_field:
             self.require_ports(block, name, ports)
+        if block.why_not_packed and not self.why_not_packed:
+            self.why_not_packed = f"{join(self.absolute, name)} {block.why_not_packed}"
         found = list(block.check_ports(**ports))
         if found:
             self.faults += [(block, join(self.absolute, name), fault) for fault in found]

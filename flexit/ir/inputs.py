@@ -62,6 +62,11 @@ class Companions:
         return f"{self.group}_position_ids" if self.group else "position_ids"
 
     @property
+    def document_ids(self) -> str:
+        """Which document of a packed row each token is of, in training."""
+        return f"{self.group}_document_ids" if self.group else "document_ids"
+
+    @property
     def prefix_lengths(self) -> str:
         """Tokens of each row's prefix; brought only where a mask reads it."""
         return f"{self.group}_prefix_lengths" if self.group else "prefix_lengths"
@@ -79,7 +84,7 @@ class Companions:
     @property
     def names(self) -> tuple[str, ...]:
         """Those that every length has."""
-        return (self.attention_mask, self.position_ids)
+        return (self.attention_mask, self.position_ids, self.document_ids)
 
 
 def companions(name: str) -> Companions:

@@ -25,7 +25,7 @@ Role = Literal[
 UNTRAINED: frozenset[Role] = frozenset({"selection_bias"})
 """Roles that no loss trains: something else sets them, or nothing does."""
 StateRule = Literal["append", "replace", "static"]
-InputRole = Literal["ids", "values", "vector", "mask", "position_ids", "prefix_lengths"]
+InputRole = Literal["ids", "values", "vector", "mask", "position_ids", "prefix_lengths", "document_ids"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,6 +223,7 @@ class Program:
         outputs: graph output name -> value of the root region.
         decoded: group whose tokens are fed step by step, or None where no cached signature exists.
         why_not_decoded: the block that prevents decoding and why, where ``decoded`` is None.
+        why_not_packed: the block that would mix the documents of packed rows and how, if there is one.
         valid: for each length of a sequence, which positions are no padding: all that is said of it, where several
             sequences have that length.
     """
@@ -234,6 +235,7 @@ class Program:
     groups: tuple[Group, ...]
     decoded: Group | None
     why_not_decoded: str = ""
+    why_not_packed: str = ""
     valid: Mapping[Size, frozenset[Valid]] = field(default_factory=dict["Size", "frozenset[Valid]"])
 
     @property

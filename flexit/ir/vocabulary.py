@@ -98,7 +98,10 @@ class Vocabulary:
         params = {"value": self.param(name, shape, role, first_value=first_value, offset=offset)}
         return self.write(Parameter(shape=shape), name=name, params=params)
 
-    def causal_conv(self, x: Value, new_mask: Value, name: str, *, kernel: int, bias: bool, cached: bool) -> Value:
+    def causal_conv(
+        self, x: Value, new_mask: Value, name: str, *, kernel: int, bias: bool, cached: bool,
+        documents: Value | None = None,
+    ) -> Value:  # fmt: skip
         """Causal filter per channel, ``[batch, seq, channels] -> same``, with its state if ``cached``."""
         channels = x.dims[-1]
         assert isinstance(channels, int)
@@ -108,7 +111,7 @@ class Vocabulary:
         held = x.type.with_dims((x.dims[0], kernel - 1, channels))
         states = (State(path=self.draft.path(f"{name}_state"), type=held, rule="replace"),) if cached else ()
         self.replaced |= {name for dim in x.dims for name in symbols(dim)} if cached else set()
-        return self.write(CausalConv(kernel=kernel), x, new_mask, name=name, params=params, states=states)
+        return self.write(CausalConv(kernel=kernel), x, new_mask, documents, name=name, params=params, states=states)
 
     # ---- elementwise
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from flexit.errors import TaskError
+from flexit.ir.inputs import Companions
 from flexit.runtime.arrays import Array, flags, integers, lengths, numbers, refused
 
 FIXED = ("vector", "prefix_lengths")
@@ -137,6 +138,12 @@ class Interface:
                 found=f"a {type(given).__name__}", cure="pass the graph inputs by name",
             )  # fmt: skip
         there = {name: value for name, value in given.items() if value is not None}
+        packed = [name for name in there if name in {Companions(e.group).document_ids for e in self.inputs}]
+        if packed:
+            raise refused(
+                packed[0], "is for training alone", expected="one document in each row", found=packed[0],
+                cure="give each document a row of its own, and pad them to one length",
+            )  # fmt: skip
         unknown = [name for name in there if name not in {entry.name for entry in self.inputs}]
         missing = [name for name in required if name not in there]
         if unknown or missing:

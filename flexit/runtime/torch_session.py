@@ -34,6 +34,7 @@ def interface_of(program: Program) -> Interface:
             width=_width(entry) if entry.role in ("values", "vector") else None,
         )
         for entry in program.inputs
+        if entry.role != "document_ids"  # packed rows are for training
     ]
     return Interface(
         inputs=tuple(entries),

@@ -144,8 +144,8 @@ def companions(name: str) -> tuple[str, ...]:
     for ending in ("input_ids", "inputs_embeds", "hidden_states"):
         if name == ending or name.endswith(f"_{ending}"):
             start = name[: -len(ending)]
-            return tuple(f"{start}{one}" for one in ("attention_mask", "position_ids"))
-    return (f"{name}_attention_mask", f"{name}_position_ids")
+            return tuple(f"{start}{one}" for one in ("attention_mask", "position_ids", "document_ids"))
+    return (f"{name}_attention_mask", f"{name}_position_ids", f"{name}_document_ids")
 
 
 def token_types_of(name: str, blocks: Data) -> Iterator[str | None]:

@@ -17,6 +17,14 @@ def with_one(e: Expander, x: Value, axis: Axis) -> tuple[Value, Value]:
     return e.concat([e.like(blank, x), x], 1), e.concat([pad, axis.new_mask], 1)
 
 
+def documents_with_one(e: Expander, axis: Axis) -> Value | None:
+    """The documents of an axis, if rows may be packed, after that of a padded position where there may be none."""
+    known = e.known_documents(axis) if may_be_zero(axis.seq) else None
+    if known is None:
+        return axis.documents
+    return e.concat([e.repeat(e.constant([0], (1, 1), dtype="i64"), 0, known), known], 1)
+
+
 def without_one(e: Expander, y: Value, axis: Axis) -> Value:
     """What became of the positions of the axis."""
     return e.slice(y, 1, start=1, stop=y.dims[1]) if may_be_zero(axis.seq) else y

@@ -33,6 +33,10 @@ class RowHead(Block):
     def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
         return in_dense(self.dense, path) or super().child(path)
 
+    @property
+    def why_not_packed(self) -> str:
+        return "makes one vector of a row" if self.pool is not None else ""
+
     def check_ports(self, **ports: Any) -> Iterator[Fault]:
         sequence = isinstance(ports["x"], Sequence)
         if sequence and self.pool is None:

@@ -21,6 +21,10 @@ class Concat(Block, kind="concat"):
     """What becomes longer."""
 
     @property
+    def why_not_packed(self) -> str:
+        return "joins rows, whose documents lie apart then" if self.axis == "length" else ""
+
+    @property
     def lengthens(self) -> bool:
         return self.axis == "length"
 

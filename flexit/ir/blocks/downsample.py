@@ -22,6 +22,10 @@ class Downsample(Block, kind="downsample"):
     method: Literal["mean", "max", "first"] = "mean"
     """How a group becomes one vector."""
 
+    @property
+    def why_not_packed(self) -> str:
+        return "joins neighbours, which may be of two documents"
+
     def expand(self, e: Expander, x: Sequence) -> Sequence:
         op = DownsampleOp(factor=self.factor, method=self.method)
         y, _ = e.write_many(op, x.x, x.axis.new_mask, name="downsample")

@@ -22,6 +22,10 @@ class LearnedTokens(Block, kind="learned_tokens"):
     """How many."""
 
     @property
+    def why_not_packed(self) -> str:
+        return "gives a row tokens that are of no document"
+
+    @property
     def lengthens(self) -> bool:
         return True
 

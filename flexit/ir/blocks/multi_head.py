@@ -83,6 +83,10 @@ class MultiHead(Mixer, kind="multi_head"):
             yield from ((f"mask.{field}", size) for field, size in self.mask.spans())
 
     @property
+    def why_not_packed(self) -> str:
+        return "has a prefix, one for a row" if self.reads_prefix else ""
+
+    @property
     def reads_prefix(self) -> bool:
         return self.mask is not None and self.mask.reads_prefix
 
@@ -166,7 +170,7 @@ class MultiHead(Mixer, kind="multi_head"):
         elif causal:
             k, v = e.append(k, x.axis, "key", dim=2), e.append(v, x.axis, "value", dim=2)
         k = k if late is None else self.qk.turned(e, k, "k_norm", rotation=rotation, table=late)
-        mask = e.mask(source.axis) if cross else heads.mask.expand(e, x.axis)
+        mask = e.mask(source.axis, queries=x.axis) if cross else heads.mask.expand(e, x.axis)
         terms = Terms() if cross else self._terms(e, x, heads, q=q, k=k)
         y = self.scores.mixed(
             e, q=q, k=k, v=v, mask=mask, causal=causal, dropout=self.dropout, terms=terms,

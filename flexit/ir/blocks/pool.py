@@ -29,6 +29,10 @@ class Pool(Block, kind="pool"):
     normalize: bool = False
     """Divide by the L2 norm (sentence embeddings)."""
 
+    @property
+    def why_not_packed(self) -> str:
+        return "makes one vector of a row"
+
     def child(self, path: tuple[str, ...]) -> tuple[Block, tuple[str, ...]] | None:
         return in_dense(self.dense, path) or super().child(path)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flexit.ir.block import Mixer
-from flexit.ir.blocks._empty import with_one, without_one
+from flexit.ir.blocks._empty import documents_with_one, with_one, without_one
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 
@@ -31,6 +31,9 @@ class ShortConv(Mixer, kind="short_conv"):
         b, c, v = e.split(e.linear(x.x, 3 * d, "in_proj", bias=self.bias), [d, d, d])
         cached = x.axis.decoded and e.cached
         values, mask = with_one(e, e.mul(b, v), x.axis)
-        mixed = e.causal_conv(values, mask, "conv", kernel=self.kernel, bias=self.bias, cached=cached)
+        mixed = e.causal_conv(
+            values, mask, "conv", kernel=self.kernel, bias=self.bias, cached=cached,
+            documents=documents_with_one(e, x.axis),
+        )  # fmt: skip
         mixed = without_one(e, mixed, x.axis)
         return x.of(e.linear(e.mul(c, mixed), d, "out_proj", bias=self.bias, role="residual_projection"))

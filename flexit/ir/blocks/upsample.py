@@ -23,6 +23,10 @@ class Upsample(Block, kind="upsample"):
     factor: Annotated[int, Field(ge=2)]
     """Copies of each position."""
 
+    @property
+    def why_not_packed(self) -> str:
+        return "repeats positions that two documents may share"
+
     def check_ports(self, **ports: Any) -> Iterator[Fault]:
         x, like = ports["x"], ports["like"]
         if x.axis.seq != ceil_div(like.axis.seq, self.factor):

@@ -13,17 +13,18 @@ from flexit.ir.types import Type, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CausalConv(Op):
-    """``x[B, S, C], new_mask i64[B, S] -> same``. Slots: ``weight [C, 1, kernel]``, ``bias [C]``.
+    """``x[B, S, C], new_mask i64[B, S], document i64[B, S]? -> same``. Slots: ``weight [C, 1, kernel]``, ``bias [C]``.
 
     Taps go by rank: pads are left out wherever they stand, so a row gives the same with and without them; taps before
-    the row's first token count as zero. State ``replace`` ``[B, kernel - 1, C]``: the last unpadded inputs.
+    the first token of the row, or of its document in packed rows, count as zero. State ``replace``
+    ``[B, kernel - 1, C]``: the last unpadded inputs.
     """
 
     name: ClassVar[str] = "causal_conv"
     kernel: int
 
     def infer(self, *inputs: Type | None) -> tuple[Type, ...]:
-        x, mask = inputs
+        x, mask = inputs[:2]
         assert x is not None and mask is not None
         require(x.rank == 3 and x.dims[:2] == mask.dims, f"causal_conv of {x} under {mask}")
         return (x,)

@@ -14,13 +14,13 @@ class Given(Op):
     """``optional input, fallback -> value`` of the input's type; the fallback must broadcast to it.
 
     Attributes:
-        fallback: what the fallback is, for those who fill the input in before the graph runs: ranks, slots, or a count
-            of tokens by their ids.
+        fallback: what the fallback is, for those who fill the input in before the graph runs: ranks, slots, a count of
+            tokens by their ids, or zeros.
         first: what the fallback begins with.
     """
 
     name: ClassVar[str] = "given"
-    fallback: Literal["rank", "slot", "count"] = "rank"
+    fallback: Literal["rank", "slot", "count", "zero"] = "rank"
     first: int = 0
 
     def infer(self, *inputs: Type | None) -> tuple[Type, ...]:

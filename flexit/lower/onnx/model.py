@@ -117,7 +117,7 @@ def _emitted(
     e = Emitter(weights)
     static = {entry.name for entry in program.inputs if entry.name in names}
     for entry in program.inputs:
-        if entry.role == "position_ids" and entry.name not in passed:
+        if entry.role == "document_ids" or (entry.role == "position_ids" and entry.name not in passed):
             continue
         name = names[entry.name][0] if entry.name in static else entry.name
         e.values[entry.value] = e.graph_input(name, entry.value.type)

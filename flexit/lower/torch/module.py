@@ -48,7 +48,9 @@ class FlexitModule(RegionModule):
                 then covers the cached tokens too, ``[batch, past + seq]``.
             aux: also return side outputs.
             inputs: graph inputs by name: ids ``int64 [batch, seq]``; masks ``[batch, total]`` of 0 and 1 (default all
-                ones); position ids ``[batch, seq]`` (default: unpadded tokens before each one).
+                ones); position ids ``[batch, seq]`` (default: unpadded tokens before each one); where rows are packed,
+                ``document_ids [batch, seq]`` (default: one document); where a mask has a prefix, ``prefix_lengths
+                [batch]`` (default: none).
 
         Returns:
             Graph outputs by name (``logits [batch, seq, vocab]``, ...); with a cache also ``cache``, the new states;
@@ -82,6 +84,8 @@ class FlexitModule(RegionModule):
                 found=f"{twice[0]} twice" if twice else ", ".join(given) or "nothing",
                 cure="pass the graph inputs by name",
             )  # fmt: skip
+        if any(given.get(entry.name) is not None for entry in declared if entry.role == "document_ids"):
+            _require_packed(self.program, cached=cache is not None)
         for entry in declared:
             ids = self._read_in(entry.group, given) if entry.role == "mask" else None
             if ids is not None:  # the encoder's are no input of a decoder on its own
@@ -216,6 +220,25 @@ def _with_signature(program: Program, base: type[FlexitModule]) -> Callable[...,
     described.__signature__ = inspect.Signature(parameters)
     described.__doc__ = base.forward.__doc__
     return forward
+
+
+def _require_packed(program: Program, *, cached: bool) -> None:
+    """Refuse documents where they would be mixed, or where rows go on.
+
+    Raises:
+        UserError: FX0512, a block mixes them; FX2001, there is a cache.
+    """
+    if program.why_not_packed:
+        raise UserError.of(
+            "FX0512", "the model would mix packed documents", path="document_ids",
+            expected="blocks that keep the documents of a row apart", found=program.why_not_packed,
+            cure="leave document_ids out, and give each document a row of its own",
+        )  # fmt: skip
+    if cached:
+        raise UserError.of(
+            "FX2001", "packed rows are not decoded", path="document_ids", expected="one document a row with a cache",
+            found="document_ids and a cache", cure="leave document_ids out",
+        )  # fmt: skip
 
 
 def _require_mask(name: str, mask: Tensor, ids: Tensor, *, past: int) -> None:

@@ -15,7 +15,7 @@ from flexit.lower.onnx.emitter import Emitter
 
 def lower(node: Node, e: Emitter) -> Any:
     """The result; the new state is what precedes the end of each row's unpadded input."""
-    op, (x, mask) = node.op, e.inputs(node)
+    op, (x, mask) = node.op, (e.values[value] for value in node.inputs[:2] if value is not None)
     assert isinstance(op, CausalConv)
     channels, kept, state = fixed(node.output.dims[2]), op.kernel - 1, e.state(node)
     count = e("ReduceSum", mask, [1], keepdims=1)
