@@ -192,7 +192,7 @@ class Block(Kind, family="Block", package="flexit.ir.blocks"):
     @property
     def why_not_packed(self) -> str:
         """What it would do to rows that several documents are packed into; nothing if it keeps them apart."""
-        return ""
+        return "has a prefix, one for a row" if self.reads_prefix else ""
 
     @property
     def lengthens(self) -> bool:

@@ -63,6 +63,18 @@ MODELS = {
     "relative_global": biased("relative_global", max_len=LENGTH),
     "short_conv": decoder({"kind": "short_conv", "kernel": 3}),
     "short_conv with biases": decoder({"kind": "short_conv", "kernel": 4, "bias": True}, TABLE),
+    "mla": decoder(
+        {
+            "kind": "mla",
+            "n_heads": 2,
+            "kv_lora_rank": 6,
+            "qk_nope_head_dim": 4,
+            "qk_rope_head_dim": 4,
+            "v_head_dim": 5,
+            "rotary": {},
+            "mask": {"kind": "causal", "window": 3},
+        }
+    ),
     "slice": {
         "embed": {"kind": "embedding", "vocab_size": VOCAB, "d_model": WIDTH},
         "all": {"kind": "slice", "start": -LENGTH - 3},

@@ -83,10 +83,6 @@ class MultiHead(Mixer, kind="multi_head"):
             yield from ((f"mask.{field}", size) for field, size in self.mask.spans())
 
     @property
-    def why_not_packed(self) -> str:
-        return "has a prefix, one for a row" if self.reads_prefix else ""
-
-    @property
     def reads_prefix(self) -> bool:
         return self.mask is not None and self.mask.reads_prefix
 
