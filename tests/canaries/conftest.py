@@ -1,4 +1,4 @@
-"""The canary specs: eight shapes of model that each go the whole way with no special case anywhere."""
+"""The canary specs: shapes of model that each go the whole way with no special case anywhere."""
 
 from pathlib import Path
 

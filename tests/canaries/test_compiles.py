@@ -48,7 +48,8 @@ def test_compiles_to_machine_code(name, stressed, batch):
 def test_torch_export(canary, stressed, batch):
     module = stressed(canary)
     inputs = in_order(module, batch(module))
-    shapes = {name: {0: torch.export.Dim("batch"), 1: torch.export.Dim.AUTO} for name in inputs}
+    sizes = (torch.export.Dim("batch"), torch.export.Dim.AUTO)
+    shapes = {name: dict(enumerate(sizes[: value.dim()])) for name, value in inputs.items()}
     program = torch.export.export(module, (), inputs, dynamic_shapes=shapes)
     other = batch(module, 2, 6)
     with torch.no_grad():
@@ -76,7 +77,7 @@ def cached_inputs(decoder, rows, past, new):
     lengths = {decoder.program.decoded.total: past + new, decoder.program.decoded.seq: new, "batch": rows}
     given = {}
     for entry in decoder.program.inputs:
-        if entry.role == "position_ids":
+        if entry.role in ("position_ids", "document_ids"):
             continue
         name = entry.name.replace(".", "_")
         size = [dim if isinstance(dim, int) else lengths.get(str(dim), 6) for dim in entry.value.dims]
@@ -85,6 +86,8 @@ def cached_inputs(decoder, rows, past, new):
             given[name][0, :2] = 0
         elif entry.role == "ids":
             given[name] = torch.randint(0, 90, size, generator=generator)
+        elif entry.role == "prefix_lengths":
+            given[name] = torch.arange(rows)
         else:
             given[name] = torch.randn(size, generator=generator)
     empty = decoder.empty_cache(rows)
@@ -93,7 +96,13 @@ def cached_inputs(decoder, rows, past, new):
         list(t.shape) if a is None else [*t.shape[:a], past, *t.shape[a + 1 :]]
         for t, a in zip(empty, grown, strict=True)
     ]
-    return in_order(decoder, given), [torch.randn(size, generator=generator) for size in sizes]
+    states = [
+        torch.randn(size, generator=generator)
+        if like.is_floating_point()
+        else torch.randint(0, 2, size, generator=generator)
+        for size, like in zip(sizes, empty, strict=True)
+    ]
+    return in_order(decoder, given), states
 
 
 def in_order(module, inputs):
