@@ -164,6 +164,8 @@ def _decoded(probe: _Document) -> tuple[str | None, str]:
     root = probe.root
     if "logits" not in probe.outputs:
         return None, "no output is called logits"
+    if probe.outputs["logits"].type.rank != 3:
+        return None, "the output logits has no scores for each token"
     lengths = {name for dim in probe.outputs["logits"].dims for name in symbols(dim)}
     stateful = {
         name for state in root.states for dim in state.type.dims if isinstance(dim, Dim) for name in symbols(dim)

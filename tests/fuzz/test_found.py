@@ -235,3 +235,23 @@ def test_a_shared_position_table_limits_too():
     ).program
     assert program is not None
     assert position_limit(program) == 4
+
+
+@pytest.mark.parametrize(("also", "limit"), [("embed", 4), ("memory", 5)])
+def test_a_table_of_a_joined_length_limits_what_is_joined(also, limit):
+    memory = {"kind": "learned_tokens", "n_tokens": 3, "from": {"like": "embed"}}
+    blocks = {
+        **({"memory": memory} if also == "memory" else {}),
+        "joined": {"kind": "concat", "axis": "length", "from": [also, "embed"]},
+        "placed": {"kind": "add_position", "position": {"kind": "learned", "max_len": 8, "offset": 1}},
+    }
+    program = check_tree(Node.of(document(**blocks))).program
+    assert program is not None
+    assert position_limit(program) == limit
+
+
+def test_scores_without_classes_are_not_decoded():
+    """A span under the name logits has one score per token."""
+    program = check_tree(Node.of({**document(attend=CAUSAL, span="span"), "outputs": {"logits": "span"}})).program
+    assert program is not None
+    assert program.decoded is None and "no scores for each token" in program.why_not_decoded
