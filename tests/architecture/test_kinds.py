@@ -17,7 +17,7 @@ KINDS = registry.names(Block)
 OPS = {path.stem for path in (PACKAGE / "ir" / "ops").glob("*.py")}
 ALL = [(family, kind) for family in families() for kind in registry.names(family)]
 
-WORDS_THAT_MEAN_MORE = {"add", "dropout", "embedding", "graph", "linear", "pool", "residual", "stack"}
+WORDS_THAT_MEAN_MORE = {"add", "dropout", "embedding", "graph", "learned_tokens", "linear", "pool", "residual", "stack"}
 """Kinds that are also ops, functions of PyTorch or ONNX, parameter roles, or English. Looked for as ``kind`` alone."""
 
 

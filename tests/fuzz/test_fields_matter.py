@@ -17,6 +17,10 @@ from tests.fuzz.sample import DOCUMENT, MANY, accepted, check, drawn, shown
 CARRIED = ("name", "description")
 """Fields that say nothing about the model."""
 DRAWS = 4
+WIDER = {("yarn", field) for field in ("factor", "beta_fast", "beta_slow", "truncate")} | {("longrope", "factor")}
+"""Fields that move nothing in the narrow heads drawn here (a ramp over two channel pairs, a factor beside the attention
+factor that it is for); the oracles have cases wide enough for them.
+"""
 
 
 def variations(seed):
@@ -74,7 +78,7 @@ def test_every_field_has_an_effect():
                 continue
             assert spec_hash(after.spec) != spec_hash(before.spec), shown(seed, data, key)
             effects.setdefault(key, []).append(effect(before, after))
-    idle = sorted(key for key, found in effects.items() if not any(found) and len(found) > DRAWS)
+    idle = sorted(key for key, found in effects.items() if not any(found) and len(found) > DRAWS and key not in WIDER)
     assert idle == []
     every = [found for several in effects.values() for found in several]
     assert every.count("") <= 0.1 * len(every)

@@ -161,7 +161,9 @@ def attention(case):
             K, V = (heads(e, x, attributes["kv_num_heads"]) for x in (K, V))
         if "past_key" in rest:
             K, V = e.concat([rest["past_key"], K], 2), e.concat([rest["past_value"], V], 2)
-        mask = rest.get("allowed") or e.write(Mask(pieces=pieces), key_mask, q_rank, k_rank, None, None, name="mask")
+        mask = rest.get("allowed") or e.write(
+            Mask(pieces=pieces), key_mask, q_rank, k_rank, None, None, None, name="mask"
+        )
         scale = attributes.get("scale", Q.dims[3] ** -0.5)
         y = e.attention(
             Q, K, V, mask=mask, scale=scale, bias=rest.get("bias"), softcap=attributes.get("softcap") or None

@@ -40,7 +40,7 @@ class MultiHead(Mixer, kind="multi_head"):
             "kind": "multi_head", "n_heads": 4, "n_kv_heads": 2, "head_dim": 6, "v_head_dim": 5,
             "rotary": {"dim": 4, "scaling": {
                 "kind": "longrope", "short_factor": [1.0, 1.5], "long_factor": [2.0, 6.0], "original_max_len": 16,
-                "factor": 4.0, "attention_factor": 1.2,
+                "factor": 4.0,
             }},
             "mask": {"kind": "causal", "window": 3, "keep_first": 1}, "qk": {"norm": "rms_norm", "gain": "per_head"},
             "scores": {"softcap": 2.0, "sinks": "learned", "temperature": {"scale": 0.5, "floor": 2}},
