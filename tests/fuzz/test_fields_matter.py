@@ -17,7 +17,8 @@ from tests.fuzz.sample import DOCUMENT, MANY, accepted, check, drawn, shown
 CARRIED = ("name", "description")
 """Fields that say nothing about the model."""
 DRAWS = 4
-WIDER = {("yarn", field) for field in ("factor", "beta_fast", "beta_slow", "truncate")} | {("longrope", "factor")}
+YARN = ("factor", "original_max_len", "beta_fast", "beta_slow", "truncate")
+WIDER = {("yarn", field) for field in YARN} | {("longrope", "factor")}
 """Fields that move nothing in the narrow heads drawn here (a ramp over two channel pairs, a factor beside the attention
 factor that it is for); the oracles have cases wide enough for them.
 """
