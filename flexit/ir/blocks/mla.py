@@ -42,7 +42,7 @@ class Mla(Mixer, kind="mla"):
             "kind": "mla", "n_heads": 4, "q_lora_rank": 7, "kv_lora_rank": 6, "qk_nope_head_dim": 3,
             "qk_rope_head_dim": 4, "v_head_dim": 4, "mask": {"kind": "causal", "window": 3}, "bias": True,
             "rotary": {"theta": 100.0, "style": "interleaved", "scaling": {
-                "kind": "yarn", "factor": 4.0, "original_max_len": 16, "mscale": 1.0, "mscale_all_dim": 0.7,
+                "kind": "yarn", "factor": 4.0, "original_max_len": 256, "mscale": 1.0, "mscale_all_dim": 0.7,
             }},
             "norm": {"kind": "rms_norm", "eps": 1e-5},
         },

@@ -93,8 +93,12 @@ def _layer(template: Template, ports: tuple[str, ...]) -> Any:
 
 
 def _plain(data: Any) -> Any:
+    """An override as it stands, a kind alone always by its name."""
     if isinstance(data, dict):
-        return {key: _plain(entry) for key, entry in cast("dict[str, Any]", data).items()}
+        entries = cast("dict[str, Any]", data)
+        if list(entries) == ["kind"] and isinstance(entries["kind"], str):
+            return entries["kind"]
+        return {key: _plain(entry) for key, entry in entries.items()}
     return [_plain(entry) for entry in cast("list[Any]", data)] if isinstance(data, list) else data
 
 

@@ -25,7 +25,11 @@ class Longrope(Scaling, kind="longrope"):
         {"kind": "longrope", "short_factor": [1.0], "long_factor": [4.0], "original_max_len": 16, "factor": 4.0},
         {
             "kind": "longrope", "short_factor": [1.0, 1.5], "long_factor": [2.0, 6.0], "original_max_len": 8,
-            "factor": 2.0, "attention_factor": 1.2,
+            "factor": 2.0,
+        },
+        {
+            "kind": "longrope", "short_factor": [1.0, 1.5], "long_factor": [2.0, 6.0], "original_max_len": 8,
+            "factor": 1.0, "attention_factor": 1.2,
         },
     )  # fmt: skip
 

@@ -17,12 +17,12 @@ class Yarn(Scaling, kind="yarn"):
     """Pairs that turn often within the original length keep their frequency, slow ones are divided by factor."""
 
     examples = (
-        {"kind": "yarn", "factor": 4.0, "original_max_len": 16},
+        {"kind": "yarn", "factor": 4.0, "original_max_len": 4096},
         {
-            "kind": "yarn", "factor": 4.0, "original_max_len": 64, "beta_fast": 8.0, "beta_slow": 0.5,
+            "kind": "yarn", "factor": 4.0, "original_max_len": 4096, "beta_fast": 16.0, "beta_slow": 0.5,
             "truncate": False, "attention_factor": 1.1,
         },
-        {"kind": "yarn", "factor": 8.0, "original_max_len": 32, "mscale": 1.0, "mscale_all_dim": 0.5},
+        {"kind": "yarn", "factor": 8.0, "original_max_len": 4096, "mscale": 1.0, "mscale_all_dim": 0.5},
     )  # fmt: skip
 
     factor: Annotated[float, Field(ge=1, allow_inf_nan=False)]
