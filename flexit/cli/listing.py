@@ -134,8 +134,8 @@ def explained(kind: str) -> Iterator[str]:
             yield f"  reads {', '.join(_port(name, port) for name, port in cls.inputs.items())}"
         yield ""
         yield from _fields(cls, "  ")
-        if planned(cls):
-            yield f"  not yet: {', '.join(planned(cls))}"
+        if cls.later:
+            yield f"  not yet: {', '.join(cls.later)}"
 
 
 def _all_fields(kind: str) -> Iterator[str]:
@@ -177,13 +177,8 @@ def _fields(cls: type[Group], indent: str) -> Iterator[str]:
         for option in entry.type.options:
             if isinstance(option, GroupOf):
                 yield from _fields(option.cls, indent + "    ")
-                if planned(option.cls):
-                    yield f"{indent}    not yet: {', '.join(planned(option.cls))}"
-
-
-def planned(cls: type[Group]) -> list[str]:
-    """What the language has in a class and this build does not: fields, and words of fields."""
-    return [*cls.later, *(f"{name}: {word}" for name, words in cls.later_words.items() for word in words)]
+                if option.cls.later:
+                    yield f"{indent}    not yet: {', '.join(option.cls.later)}"
 
 
 def plain_text(doc: str) -> str:

@@ -151,19 +151,23 @@ def _position_limits(region: Region) -> Iterator[int]:
         if isinstance(node.op, Embedding) and (node.params["weight"] in lent or _is_position(node.params["weight"])):
             ids = node.inputs[0]
             assert ids is not None
-            yield _longest(ids.dims[1], node.op.rows - added.get(ids, 0))
+            yield from _longest(ids.dims[1], node.op.rows - added.get(ids, 0))
         if isinstance(node.op, Bucket) and node.op.kind == "exact":
-            yield _longest(node.output.dims[-1], node.op.max_distance + 1)
+            yield from _longest(node.output.dims[-1], node.op.max_distance + 1)
 
 
-def _longest(length: Size, limit: int) -> int:
-    """The longest inputs, up to ``limit``, of which a length is within it; half of it where two are joined."""
+def _longest(length: Size, limit: int) -> Iterator[int]:
+    """The longest inputs, up to ``limit``, of which a length is within it; half of it where two are joined, and nothing
+    for a length that no input changes.
+    """
+    if not symbols(length):
+        return
     low, high = 0, limit + 1
     while high - low > 1:
         middle = (low + high) // 2
         fits = evaluate(length, dict.fromkeys(symbols(length), middle)) <= limit
         low, high = (middle, high) if fits else (low, middle)
-    return low
+    yield low
 
 
 def _is_position(weight: Param | Value) -> bool:

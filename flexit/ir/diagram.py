@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from flexit.ir.block import Block
-from flexit.ir.expand import output_edges
+from flexit.ir.io.canonical import outputs_of
 from flexit.ir.layers import LayerPlan
 from flexit.ir.program import Program, join
 from flexit.ir.scope import Source, resolve
@@ -29,7 +29,7 @@ class Box:
     """A block, an input or an output; with boxes inside it is a frame around them.
 
     Attributes:
-        path: dotted, unique in the picture.
+        path: that of the block, or a name that no block can have.
         lines: what stands in it.
         role: ``input``, ``output`` or ``block``.
     """
@@ -54,20 +54,15 @@ def diagram(spec: Spec, program: Program) -> Diagram:
     shapes = {entry.name: entry.value for entry in program.inputs}
     for name, entry in spec.inputs.items():
         dims = ", ".join(map(str, shapes[name].dims)) if name in shapes else ""
-        drawing.boxes.append(Box(f"in.{name}", [name, f"{entry.kind} [{dims}]"], "input"))
-    drawing.boxes += drawing.scope(spec.blocks, {name: f"in.{name}" for name in spec.inputs}, "")
-    for name, edge in _outputs(spec, program).items():
+        drawing.boxes.append(Box(f"<in>.{name}", [name, f"{entry.kind} [{dims}]"], "input"))
+    blocks = drawing.scope(spec.blocks, {name: f"<in>.{name}" for name in spec.inputs}, "")
+    ends = {box.path: _end(box) for box in blocks}
+    drawing.boxes += blocks
+    for name, edge in outputs_of(spec).items():
         block, _, port = edge.partition(".")
-        drawing.arrows.append(Arrow(_end(drawing.boxes, block), f"out.{name}", port))
-        drawing.boxes.append(Box(f"out.{name}", [name], "output"))
+        drawing.arrows.append(Arrow(ends[block], f"<out>.{name}", port))
+        drawing.boxes.append(Box(f"<out>.{name}", [name], "output"))
     return Diagram(drawing.boxes, drawing.arrows)
-
-
-def _outputs(spec: Spec, program: Program) -> Mapping[str, str]:
-    if spec.outputs:
-        return output_edges(spec)
-    last = next(reversed(spec.blocks))
-    return dict.fromkeys(program.outputs, last)
 
 
 class _Drawing:
@@ -86,24 +81,24 @@ class _Drawing:
         """
         chain = "x" if path else next(iter(outer)) if len(outer) == 1 else None
         wires = resolve(blocks, tuple(outer), chain_from=chain).wires
-        boxes: list[Box] = []
-        for name, block in blocks.items():
-            box = self._box(block, name, join(path, name), ports=tuple(wires[name]))
-            boxes.append(box)
+        boxes = {
+            name: self._box(block, name, join(path, name), ports=tuple(wires[name])) for name, block in blocks.items()
+        }
+        for name, box in boxes.items():
             for port, sources in wires[name].items():
-                target = f"{box.path}.{port}" if box.inside else box.path
+                target = f"{box.path}.<{port}>" if box.inside else box.path
                 shown = "" if len(wires[name]) == 1 or box.inside else port
                 for source in sources:
-                    start = outer.get(source.name) or _end([*self.boxes, *boxes], join(path, source.name))
+                    start = outer[source.name] if source.name in outer else _end(boxes[source.name])
                     self.arrows.append(Arrow(start, target, ", ".join(filter(None, (_taken(source), shown)))))
-        return boxes
+        return list(boxes.values())
 
     def _box(self, block: Block, name: str, path: str, *, ports: tuple[str, ...]) -> Box:
         box = Box(path, list(self._lines(block, name, path)))
         inner = getattr(block, "blocks", None)
         if isinstance(inner, dict):
-            box.inside += [Box(f"{path}.{port}", [port], "input") for port in ports]
-            entries = {port: f"{path}.{port}" for port in ports}
+            box.inside += [Box(f"{path}.<{port}>", [port], "input") for port in ports]
+            entries = {port: f"{path}.<{port}>" for port in ports}
             box.inside += self.scope(cast("dict[str, Block]", inner), entries, path)
         return box
 
@@ -119,12 +114,9 @@ class _Drawing:
             yield from _layers(plan)
 
 
-def _end(boxes: list[Box], path: str) -> str:
-    """The box whose arrows leave a block: of a frame its last box, and a name that comes later is its own."""
-    for box in boxes:
-        if box.path == path:
-            return _end(box.inside, box.inside[-1].path) if box.inside else path
-    return path
+def _end(box: Box) -> str:
+    """The box whose arrows leave a block: of a frame its last box."""
+    return _end(box.inside[-1]) if box.inside else box.path
 
 
 def _taken(source: Source) -> str:

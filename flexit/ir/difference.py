@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from flexit.ir.compile import compile_spec
 from flexit.ir.cost import Cost, cost
-from flexit.ir.io.canonical import canonical
-from flexit.ir.program import Program, walk
+from flexit.ir.io.canonical import canonical, program_hash
+from flexit.ir.program import Program, join, walk
 from flexit.ir.spec import Spec
+from flexit.ir.tree import ranges
+from flexit.ir.wording import shown
 
 ABSENT = "-"
 """What stands for a value that one side does not have."""
-LONGEST = 60
-"""Characters of a value that are shown."""
+LAYER = re.compile(r"(.*?\.layers)\.([0-9]+)\.(.*)")
+"""The path of a parameter in a layer; a block may be called ``layers`` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,6 @@ class Difference:
 
 def difference(before: Spec, after: Spec) -> Difference:
     """Compare two valid specs."""
-    from flexit.ir.io.canonical import program_hash
-
     programs = compile_spec(before), compile_spec(after)
     return Difference(
         fields=tuple(_fields(canonical(before), canonical(after), "")),
@@ -74,35 +75,28 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         entries = cast("dict[str, Any]", value)
         return str(entries.get("kind", "{...}" if entries else "{}"))
-    if isinstance(value, list):
-        return f"[{', '.join(_text(entry) for entry in cast('list[Any]', value))}]"
-    words = {"None": "null", "True": "true", "False": "false"}
-    text = words.get(str(value), str(value))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return ABSENT if value is ABSENT else shown(value)
 
 
 def _shapes(program: Program) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for at, region in walk(program.root):
         for param in region.params:
-            found[f"{at}.{param.path}" if at else param.path] = param.shape
+            found[join(at, param.path)] = param.shape
     return found
 
 
 def _collapsed(before: Mapping[str, tuple[int, ...]], after: Mapping[str, tuple[int, ...]]) -> Iterator[Change]:
     """Changes of shape, those of equal parameters in several layers as one."""
-    from flexit.ir.tree import ranges
-
     groups: dict[tuple[str, str, str, str], list[int]] = {}
     for path in dict.fromkeys((*before, *after)):
         old, new = _shape(before.get(path)), _shape(after.get(path))
         if old != new:
-            head, layers, rest = path.partition(".layers.")
-            index, _, tail = rest.partition(".")
-            groups.setdefault((head, tail if layers else "", old, new), []).append(int(index) if layers else -1)
-    for (head, tail, old, new), indices in groups.items():
-        path = head if indices == [-1] else f"{head}.layers.{ranges(indices)}.{tail}"
-        yield Change(path, old, new)
+            layer = LAYER.fullmatch(path)
+            stack, index, tail = (path, None, "") if layer is None else layer.groups()
+            groups.setdefault((stack, tail, old, new), []).extend([] if index is None else [int(index)])
+    for (stack, tail, old, new), indices in groups.items():
+        yield Change(f"{stack}.{ranges(indices)}.{tail}" if indices else stack, old, new)
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

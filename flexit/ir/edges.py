@@ -26,8 +26,8 @@ class Axis:
         valid: which slots are no padding.
         prefix_lengths: ``i64[batch]``, the graph input that says how many tokens are each row's prefix, if there is
             one.
-        documents: ``i64[batch, seq]``, the graph input that says which document of a packed row each slot is of, if
-            there is one; in training alone.
+        documents: ``i64[batch, seq]``, which document of a packed row each slot is of, if anything may say so; in
+            training alone.
         part: the axis that this one is a range of, which keeps its slots, with Python's ``start`` and ``stop``.
     """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, cast
 
@@ -23,8 +22,6 @@ class Group(BaseModel):
 
     later: ClassVar[tuple[str, ...]] = ()
     """Fields of the language that this build does not have yet; each is refused as *not yet*."""
-    later_words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """The same for single words of a field, by its name."""
 
 
 class Kind(Group):

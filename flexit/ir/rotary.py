@@ -69,6 +69,12 @@ class Rotary(Group):
             below = _of_scaling(fault)
             yield replace(below, field=f"rotary.{below.field}")
 
+    @property
+    def why_not_packed(self) -> str:
+        """What its scaling would do to rows that several documents are packed into, if anything."""
+        by_length = self.scaling is not None and self.scaling.by_length
+        return "turns by the length of the whole row" if by_length else ""
+
     def rotation(self, e: Expander, axis: Axis, head_dim: int, *, causal: bool) -> Rotation:
         """The tables of one attention, made once for all that rotate alike.
 

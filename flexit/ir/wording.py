@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Sequence
+from math import isqrt
 from typing import Any, cast
 
 LONGEST = 60
@@ -54,6 +55,12 @@ def either(words: Iterable[str]) -> str:
     """``a, b or c``."""
     words = list(words)
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, in order: what messages offer."""
+    small = [n for n in range(1, isqrt(number) + 1) if number % n == 0]
+    return sorted({*small, *(number // n for n in small)})
 
 
 def several(words: Iterable[str]) -> str:

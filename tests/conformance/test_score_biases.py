@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
 from flexit.errors import TaskError
 from flexit.ir import registry
 from flexit.ir.cost import position_limit
+from flexit.ir.io.load import check_text, parse_spec
 from flexit.ir.score_bias.base import Bias
+from flexit.lower.torch.module import to_torch
+from flexit.runtime.proof.stress import stress_weights
 from tests.conformance import checks
 from tests.conformance.placements import EMBED, HEAD, Placed
 
@@ -79,3 +83,53 @@ def test_distances_without_a_vector_are_refused(mask, two_sided):
             session.step(ids[:, :1])
             with pytest.raises(TaskError):
                 session.step(ids[:, :1])
+
+
+LENT = """
+flexit: 1
+name: lent
+blocks:
+  embed: {{kind: embedding, vocab_size: 31, d_model: 16}}
+  body:
+    kind: stack
+    n_layers: 2
+    layer:
+      kind: transformer_layer
+      norm: rms_norm
+      norm_placement: pre
+      attention: {{kind: multi_head, n_heads: 2, mask: full}}
+      feed_forward: null
+    variants: {{later: {{attention: {{mask: causal}}}}}}
+    pattern: [default, later]
+    score_bias: {bias}
+    final_norm: true
+  head: {{kind: lm_head, tied_to: embed}}
+"""
+
+
+@pytest.mark.parametrize(
+    "bias",
+    [
+        "alibi",
+        "{kind: t5, n_buckets: 8, max_distance: 16, two_sided: true}",
+        "{kind: distance, max_distance: 3, two_sided: true}",
+        "{kind: disentangled, n_buckets: 6, max_distance: 8}",
+    ],
+)
+def test_layers_that_look_one_way_and_both_read_one_bias_where_its_sides_are_the_same(bias):
+    module = to_torch(parse_spec(LENT.format(bias=bias)))
+    weights = stress_weights(module.program)
+    assert sum("score_bias" in name and "norm" not in name for name in weights) == (bias != "alibi")
+    module = to_torch(module.spec, weights).eval()
+    ids = torch.tensor([[3, 4, 5, 6, 7]])
+    with torch.no_grad():
+        expected = module(ids)["logits"]
+        padded = torch.tensor([[9, 9, *ids[0].tolist()]])
+        found = module(padded, attention_mask=(padded != 9).long())["logits"][:, 2:]
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_a_bias_whose_sides_differ_is_not_lent():
+    found = check_text(LENT.format(bias="{kind: t5, n_buckets: 8, max_distance: 16}")).problems
+    assert [problem.code for problem in found] == ["FX0507"]
+    assert "2 heads, one-sided; 2 heads, two-sided" in found[0].found

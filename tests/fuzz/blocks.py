@@ -16,6 +16,7 @@ from tests.fuzz.edges import (
     inputs_of,
     is_cut,
     is_plain,
+    length,
     same_length,
 )  # fmt: skip
 from tests.fuzz.latent import LatentRules
@@ -148,8 +149,13 @@ class BlockRules(LatentRules):
         if x is None:
             return None
         self.position_rows(position, x.width, place)
+        self.reaches(position.get("max_len"), x)
         reach = {position["max_len"]} if "max_len" in position else set()
         return Edge(x.type, x.width, x.axis, x.tables | reach)
+
+    def reaches(self, max_len: int | None, x: Edge) -> None:
+        """A length that no input changes lies within the table."""
+        self.say("FX0206", when=max_len is not None and not inputs_of(x.axis) and length(x.axis, len) > max_len)
 
     # ---- attention
 
@@ -201,6 +207,7 @@ class BlockRules(LatentRules):
             place.shared.readers.add(reader)
         read = own or (place.shared.bias if place.shared is not None else None)
         if read is not None:
+            self.reaches(read.get("max_len"), x)
             self.projections(read, reader, place)
 
     def mask_alone(self, mask: Data) -> None:

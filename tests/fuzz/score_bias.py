@@ -82,7 +82,9 @@ def rows_of(reach: int, bias: Data, reader: Attention) -> int:
 
 def needs(bias: Data, reader: Attention) -> tuple[object, ...]:
     """What the readers of one bias must agree in."""
-    wanted: tuple[object, ...] = (reader.heads, reader.causal)
+    wanted: tuple[object, ...] = (reader.heads,)
+    if bias["kind"] not in ("alibi", "disentangled"):
+        wanted += (two_sides(bias, reader),)
     if bias["kind"] in ("relative", "relative_global"):
         wanted += (reader.head_dim,)
     if bias["kind"] == "relative" and bias["values"]:

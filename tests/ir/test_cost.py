@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flexit.errors import UserError
 from flexit.ir.compile import compile_spec
-from flexit.ir.cost import cost
+from flexit.ir.cost import cost, position_limit
+from flexit.ir.io.load import parse_spec
 from flexit.ir.spec import Spec
 from flexit.ir.written import Node
 from flexit.lower.torch.module import FlexitModule, to_torch
@@ -152,3 +153,18 @@ assert needs.parameters > 10**12 and spent < 2 and peak < 300, (needs.parameters
 def test_ten_thousand_layers_in_two_seconds() -> None:
     done = subprocess.run([sys.executable, "-c", DEEP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_table_over_a_length_that_no_input_changes_does_not_limit_the_inputs():
+    spec = parse_spec("""
+flexit: 1
+name: latents
+blocks:
+  embed: {kind: embedding, vocab_size: 31, d_model: 16}
+  latents: {kind: learned_tokens, from: {like: embed}, n_tokens: 4}
+  placed: {kind: add_position, position: {kind: learned, max_len: 4}}
+  read: {kind: multi_head, n_heads: 2, from: {x: embed, memory: placed}}
+  own: {kind: multi_head, n_heads: 2, mask: causal, rotary: {}}
+  head: {kind: lm_head, tied_to: embed}
+""")
+    assert position_limit(compile_spec(spec)) is None

@@ -77,15 +77,15 @@ def test_every_block_is_a_box_on_a_way_from_inputs_to_outputs(name):
     assert networkx.is_directed_acyclic_graph(graph)
     for box in boxes.values():
         if not box.inside and box.role == "block":
-            assert any(networkx.has_path(graph, f"in.{name}", box.path) for name in spec.inputs), box.path
-            assert any(networkx.has_path(graph, box.path, f"out.{name}") for name in compile_spec(spec).outputs)
+            assert any(networkx.has_path(graph, f"<in>.{name}", box.path) for name in spec.inputs), box.path
+            assert any(networkx.has_path(graph, box.path, f"<out>.{name}") for name in compile_spec(spec).outputs)
 
 
 def test_frames_ports_and_layers():
     picture = drawn(TOWERS)
     arrows = {(arrow.source, arrow.target): arrow.label for arrow in picture.arrows}
-    assert arrows["source", "end.x"] == ""
-    assert arrows["end.x", "end.first"] == ""
+    assert arrows["source", "end.<x>"] == ""
+    assert arrows["end.<x>", "end.first"] == ""
     assert arrows["end.encoder", "decoder"] == "memory"
     assert arrows["decoder", "early"] == "layers[0]"
     (frame,) = [box for box in picture.boxes if box.inside]
@@ -110,3 +110,37 @@ def test_names_of_blocks_are_never_words_of_the_notation(name):
             "fontname", "label", "oval",
         }  # fmt: skip
         assert text.count("-->") + text.count(" -> ") == len(picture.arrows)
+
+
+LATER = """
+flexit: 1
+name: later
+blocks:
+  embed: {kind: embedding, vocab_size: 50, d_model: 16}
+  both: {kind: add, from: [embed, out]}
+  head: {kind: lm_head, tied_to: embed}
+  out:
+    kind: graph
+    from: embed
+    blocks:
+      y: {kind: short_conv, kernel: 2}
+outputs: {y: head}
+"""
+
+
+def test_a_frame_that_comes_later_is_left_at_its_last_box_and_may_be_called_out():
+    picture = drawn(LATER)
+    assert ("out.y", "both") in {(arrow.source, arrow.target) for arrow in picture.arrows}
+    paths = [box.path for box in every(picture.boxes)]
+    assert len(paths) == len(set(paths))
+    frames = {box.path for box in every(picture.boxes) if box.inside}
+    assert not frames & {end for arrow in picture.arrows for end in (arrow.source, arrow.target)}
+
+
+def test_outputs_are_labelled_with_their_port():
+    picture = drawn(
+        LATER.replace("head: {kind: lm_head, tied_to: embed}", "").replace(
+            "outputs: {y: head}", "  qa: {kind: span, from: both}"
+        )
+    )
+    assert {arrow.label for arrow in picture.arrows if arrow.target.startswith("<out>")} == {"", "end_logits"}

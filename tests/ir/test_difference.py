@@ -57,3 +57,17 @@ def test_everything_differs_from_something_else(name):
     assert found.fields
     assert found.shapes
     assert not found.same_program
+
+
+def test_blocks_called_layers_are_no_layers_of_a_stack():
+    def text(width: int) -> str:
+        return f"""
+flexit: 1
+name: odd
+blocks:
+  embed: {{kind: embedding, vocab_size: 9, d_model: 8}}
+  layers: {{kind: graph, blocks: {{layers: {{kind: linear, d_out: {width}}}}}}}
+"""
+
+    found = difference(parse_spec(text(8)), parse_spec(text(12)))
+    assert found.shapes == (Change("layers.layers.weight", "[8, 8]", "[12, 8]"),)

@@ -193,7 +193,16 @@ MIXERS = {
     "learned_tokens": [{"kind": "learned_tokens", "n_tokens": 2, "from": {"like": "embed"}}],
     "concat": [{"kind": "concat", "axis": "length", "from": ["embed", "embed"]}],
     "prefix": [{"kind": "multi_head", "n_heads": 2, "mask": "prefix"}],
-}
+    "dynamic": [{**HEADS, "rotary": {"scaling": {"kind": "dynamic", "factor": 2, "original_max_len": 6}}}],
+    "latent": [{
+        "kind": "mla", "n_heads": 2, "kv_lora_rank": 6, "qk_nope_head_dim": 4, "qk_rope_head_dim": 4, "v_head_dim": 5,
+        "mask": "causal", "rotary": {"scaling": {"kind": "dynamic", "factor": 2, "original_max_len": 6}},
+    }],
+    "token_dropout": [{
+        "kind": "embedding", "from": "input_ids", "vocab_size": VOCAB, "d_model": WIDTH,
+        "token_dropout": {"mask_id": 4},
+    }],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MIXERS)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isqrt
 
 from flexit.ir.block import Block, Fault
 from flexit.ir.edges import Sequence
 from flexit.ir.masks import Mask
 from flexit.ir.rotary import Rotary
-from flexit.ir.wording import shown
+from flexit.ir.wording import divisors, either, shown
 
 
 def check_groups(n_heads: int, groups: int | None) -> Iterator[Fault]:
@@ -19,8 +18,8 @@ def check_groups(n_heads: int, groups: int | None) -> Iterator[Fault]:
         near = [n for n in known if n < groups][-1:] + [n for n in known if n > groups][:1]
         yield Fault(
             code="FX0404", field="n_kv_heads", message="does not divide n_heads",
-            expected=f"a divisor of n_heads, which is {n_heads}{{line n_heads}}: {listed(known)}",
-            found=str(groups), cure=f"set n_kv_heads to {listed(near)}",
+            expected=f"a divisor of n_heads, which is {n_heads}{{line n_heads}}: {either(map(str, known))}",
+            found=str(groups), cure=f"set n_kv_heads to {either(map(str, near))}",
         )  # fmt: skip
 
 
@@ -31,7 +30,7 @@ def check_heads(n_heads: int, width: int) -> Iterator[Fault]:
         yield Fault(
             code="FX0403", field="n_heads", message="does not divide the width of x",
             expected=f"a divisor of {width}, or head_dim written", found=str(n_heads),
-            cure=f"set n_heads to {listed(sorted(near))}, or write head_dim",
+            cure=f"set n_heads to {either(map(str, sorted(near)))}, or write head_dim",
         )  # fmt: skip
 
 
@@ -94,15 +93,3 @@ def check_cross(block: Block, memory: Sequence, *, rotary: bool, bias: bool, mas
             expected=f"{legal}: memory is another sequence ({memory.axis.described}), {reason}",
             found=written or "one", cure=f"delete {field} here; keep it in attention",
         )  # fmt: skip
-
-
-def divisors(number: int) -> list[int]:
-    """All of them, in order."""
-    small = [n for n in range(1, isqrt(number) + 1) if number % n == 0]
-    return sorted({*small, *(number // n for n in small)})
-
-
-def listed(numbers: list[int]) -> str:
-    """``1, 2 or 4``."""
-    texts = [str(number) for number in numbers]
-    return " or ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

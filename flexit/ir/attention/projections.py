@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flexit.ir.dims import fixed
 from flexit.ir.language import Group
 from flexit.ir.program import Value
 
@@ -31,9 +32,7 @@ def biases(written: bool | AttentionBias) -> AttentionBias:
 
 def channels(h: Value) -> int:
     """Size of the last dim."""
-    width = h.dims[-1]
-    assert isinstance(width, int)
-    return width
+    return fixed(h.dims[-1])
 
 
 def split(e: Expander, h: Value, heads: int) -> Value:

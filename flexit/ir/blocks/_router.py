@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from flexit.ir.attention.checks import divisors, listed
 from flexit.ir.block import Fault
 from flexit.ir.language import Group, PositiveFloat, PositiveInt
 from flexit.ir.program import Value
+from flexit.ir.wording import divisors, either
 
 if TYPE_CHECKING:
     from flexit.ir.expander import Expander
@@ -132,7 +132,8 @@ def _check_groups(groups: RouterGroups, n_experts: int) -> Iterator[Fault]:
     if n_experts % groups.n_groups:
         yield Fault(
             code="FX0404", field="router.groups.n_groups", message="does not divide n_experts",
-            expected=f"a divisor of n_experts, which is {n_experts}{{line n_experts}}: {listed(divisors(n_experts))}",
+            expected=f"a divisor of n_experts, which is {n_experts}{{line n_experts}}: "
+            + either(map(str, divisors(n_experts))),
             found=str(groups.n_groups), cure="set n_groups to one of these",
         )  # fmt: skip
     if groups.top_k > groups.n_groups:

@@ -10,6 +10,7 @@ from flexit.ir.block import Block, EdgeName, Fault, Port
 from flexit.ir.edges import Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.positions.base import Position
+from flexit.ir.reach import check_reach
 
 
 class AddPosition(Block, kind="add_position"):
@@ -43,6 +44,7 @@ class AddPosition(Block, kind="add_position"):
             )  # fmt: skip
 
     def check_ports(self, **ports: Sequence) -> Iterator[Fault]:
+        yield from check_reach("position.max_len", self.position.max_positions, ports["x"])
         for fault in self.position.check_width(ports["x"].width):
             cure = "set the width of x so that it fits, or write another position here"
             yield replace(fault, field="position", found=f"{fault.found}, the width of x", cure=cure)

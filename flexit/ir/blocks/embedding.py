@@ -78,6 +78,10 @@ class Embedding(Block, kind="embedding"):
         return None if self.position is None else self.position.max_positions
 
     @property
+    def why_not_packed(self) -> str:
+        return "" if self.token_dropout is None else "counts the mask tokens of the whole row"
+
+    @property
     def orders(self) -> bool:
         return self.position is not None
 

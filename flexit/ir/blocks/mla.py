@@ -92,6 +92,11 @@ class Mla(Mixer, kind="mla"):
         return self.mask.reads_prefix
 
     @property
+    def why_not_packed(self) -> str:
+        turned = self.rotary.why_not_packed
+        return turned or super().why_not_packed
+
+    @property
     def orders(self) -> bool:
         return True
 

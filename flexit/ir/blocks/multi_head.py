@@ -19,6 +19,7 @@ from flexit.ir.expander import Expander
 from flexit.ir.language import INFERRED, InferredInt, PositiveFloat, PositiveInt, Probability
 from flexit.ir.masks import Full, Mask
 from flexit.ir.program import Value
+from flexit.ir.reach import check_reach
 from flexit.ir.rotary import Rotary
 from flexit.ir.score_bias.base import Heads, Reader, Terms
 from flexit.ir.score_bias.shared import read
@@ -95,6 +96,11 @@ class MultiHead(Mixer, kind="multi_head"):
         return self.scores.inverse_layer_scale
 
     @property
+    def why_not_packed(self) -> str:
+        turned = self.rotary.why_not_packed if self.rotary is not None else ""
+        return turned or super().why_not_packed
+
+    @property
     def orders(self) -> bool:
         return self.rotary is not None or self.scores.bias is not None
 
@@ -134,6 +140,7 @@ class MultiHead(Mixer, kind="multi_head"):
         if self.rotary is not None:
             yield from check_rotary(self.rotary, heads.head_dim, written=self.head_dim is not None)
         if self.scores.bias is not None:
+            yield from check_reach("scores.bias.max_len", self.scores.bias.max_positions, x)
             for fault in self.scores.bias.check_for(heads):
                 yield replace(fault, field=f"scores.bias.{fault.field}")
 

@@ -13,10 +13,12 @@ from flexit.ir.edges import Each, Sequence
 from flexit.ir.expander import Expander
 from flexit.ir.language import Group, PositiveInt
 from flexit.ir.layers import LayerPlan, check_variation, touched
+from flexit.ir.reach import check_reach
 from flexit.ir.score_bias.base import Bias
 from flexit.ir.score_bias.shared import SharedBias
 from flexit.ir.template import Template
 from flexit.ir.variation import Choice
+from flexit.ir.wording import divisors, either
 
 
 class Share(Group):
@@ -100,10 +102,10 @@ class Stack(Block, kind="stack"):
     def _check_share(self, share: Share) -> Iterator[Fault]:
         """One layer in one group is a short form of a deeper model, and no mistake."""
         if self.n_layers % share.groups:
-            divisors = [str(n) for n in range(1, min(self.n_layers, 1000) + 1) if self.n_layers % n == 0]
             yield Fault(
                 code="FX0608", field="share.groups", message="does not divide n_layers",
-                expected=f"a divisor of n_layers, which is {self.n_layers}: {', '.join(divisors)}",
+                expected=f"a divisor of n_layers, which is {self.n_layers}: "
+                + either(map(str, divisors(self.n_layers))),
                 found=str(share.groups), cure="set share.groups to one of them",
             )  # fmt: skip
         if share.groups == self.n_layers > 1 and not touched(self):
@@ -123,16 +125,17 @@ class Stack(Block, kind="stack"):
         start = x
         outputs: list[Sequence] = []
         with e.providing("score_bias", shared or e.provided("score_bias")):
-            for index in range(self.n_layers):
+            counting = {choice: layer.counts_layers for choice, layer, _ in self.plan.distinct()}
+            for index, choice in enumerate(self.plan.choices):
                 layer = self._dropping(index)
                 ports = {n: edge.edges[index] if isinstance(edge, Each) else edge for n, edge in others.items()}
                 taken = {name: edge for name, edge in ports.items() if layer.takes_extra_ports or name in layer.inputs}
-                with e.providing("layer_index", index if layer.counts_layers else None):
+                with e.providing("layer_index", index if counting[choice] else None):
                     x = e.main(layer, f"layers.{index}", x=x, **taken)
                 e.require_like(self, "layer", x, x=start)
                 outputs.append(x)
         self._share_sets(e)
-        self._check_shared(e, shared)
+        self._check_shared(e, shared, start)
         final = self._final_norm(e)
         y = x if final is None else x.of(final.apply(e, x.x, "final_norm"))
         return {"last_hidden_state": y, "layers": outputs}
@@ -211,7 +214,7 @@ class Stack(Block, kind="stack"):
             ))  # fmt: skip
         return SharedBias(self.score_bias, x.x, (*e.draft.scope, "score_bias"))
 
-    def _check_shared(self, e: Expander, shared: SharedBias | None) -> None:
+    def _check_shared(self, e: Expander, shared: SharedBias | None, x: Sequence) -> None:
         if shared is None:
             return
         needs = shared.needs()
@@ -223,10 +226,10 @@ class Stack(Block, kind="stack"):
         if len(needs) > 1:
             e.refuse(self, Fault(
                 code="FX0507", field="score_bias", message="readers of one shared bias differ",
-                expected="the same heads and mask in all layers that read it", found="; ".join(needs),
+                expected="the same heads and sides in all layers that read it", found="; ".join(needs),
                 cure="give each attention its own scores.bias",
             ))  # fmt: skip
-        e.refuse(self, *shared.faults())
+        e.refuse(self, *shared.faults(), *check_reach("score_bias.max_len", shared.bias.max_positions, x))
 
 
 def _drop_path(layer: Block) -> float:

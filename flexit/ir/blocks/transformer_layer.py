@@ -20,7 +20,7 @@ NAMES: tuple[Name, ...] = ("attention", "cross_attention", "feed_forward")
 
 
 class TransformerLayer(Block, kind="transformer_layer"):
-    """Sub-layers f, one after the other: x = residual_norm(skip * x + mult * output_norm(f(input_norm(x))))."""
+    """Sub-layers f, in turn or side by side: x = residual_norm(skip * x + mult * output_norm(f(input_norm(x))))."""
 
     inputs: ClassVar[Mapping[str, Port]] = {
         "x": Port(("sequence",)),

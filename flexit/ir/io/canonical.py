@@ -25,7 +25,7 @@ def canonical(spec: Spec) -> Data:
     data = _fields(spec)
     inputs = tuple(spec.inputs)
     data["blocks"] = _scope(spec.blocks, inputs, chain_from=inputs[0] if len(inputs) == 1 else None)
-    data["outputs"] = _outputs(spec)
+    data["outputs"] = outputs_of(spec)
     keys = [name for name in fields(Spec) if name in data]
     return {key: data[key] for key in keys}
 
@@ -141,7 +141,7 @@ def _block(block: Block, ports: tuple[str, ...]) -> Data:
     return data
 
 
-def _outputs(spec: Spec) -> dict[str, str]:
+def outputs_of(spec: Spec) -> dict[str, str]:
     """The outputs, a main port by its block alone; inferred: those of the last block."""
     from flexit.ir.compile import compile_spec
 

@@ -76,9 +76,8 @@ def _section(name: str, cls: type[Group]) -> str:
     ]
     if rows:
         lines += ["", "| field | type | default | meaning |", "|---|---|---|---|", *rows]
-    words = [f"{field}: {word}" for field, known in cls.later_words.items() for word in known]
-    if cls.later or words:
-        lines += ["", f"Not yet: {_code([*cls.later, *words])}."]
+    if cls.later:
+        lines += ["", f"Not yet: {_code(cls.later)}."]
     return "\n".join(lines) + "\n"
 
 

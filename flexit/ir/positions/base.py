@@ -28,7 +28,7 @@ class Ids(Kind, family="Ids"):
         return 0
 
     def of(self, e: Expander, axis: Axis, tokens: Tokens | None = None) -> Value:
-        """``i64[batch or 1, seq]``; ``tokens`` are those of the axis, where they are known."""
+        """``i64[batch, seq]``; ``tokens`` are those of the axis, where they are known."""
         raise NotImplementedError
 
 
@@ -89,7 +89,7 @@ class Position(Kind, family="Position", package="flexit.ir.positions"):
         yield from ()
 
     def expand(self, e: Expander, axis: Axis, width: int, *, tokens: Tokens | None = None) -> Value:
-        """``[batch or 1, seq, width]``, with parameters ``positions`` below the current path; ``tokens`` are those of
+        """``[batch, seq, width]``, with parameters ``positions`` below the current path; ``tokens`` are those of
         the axis, where they are known.
         """
         raise NotImplementedError

@@ -270,18 +270,9 @@ def _a_number(spot: Spot) -> str:
     return "an integer" if any(isinstance(o, Number) and o.integer for o in spot.type.options) else "a number"
 
 
-def _planned_words(spot: Spot) -> tuple[str, ...]:
-    return spot.owner.later_words.get(str(spot.name), ()) if spot.owner is not None else ()
-
-
 def _not_a_word(spot: Spot, value: Any, words: Words) -> Problem:
     known = [str(word) for word in words.words]
     is_activation = set(known) == set(get_args(Activation))
-    if value in _planned_words(spot):
-        return at(
-            spot, "FX0203", spot.mark, message=f"{value} is not here yet", expected=describe(spot.type),
-            found=shown(value), cure="use another word; this one is planned",
-        )  # fmt: skip
     same = SYNONYMS.get(value) if isinstance(value, str) else None
     near = nearest(str(value), known)
     cure = f"write {near}" if near else "write one of them"

@@ -23,6 +23,11 @@ def has_two_sides(written: bool | None, heads: Heads) -> bool:
     return not heads.causal if written is None else written
 
 
+def sides(written: bool | None, heads: Heads) -> str:
+    """The same in words, for readers that must agree in it."""
+    return "two-sided" if has_two_sides(written, heads) else "one-sided"
+
+
 def clipped(e: Expander, d: Value, max_distance: int, *, two_sided: bool) -> Value:
     """The row of each distance in a table of ``max_distance + 1`` rows, two-sided ``2 * max_distance + 1``."""
     near = e.binary("max", d, float(-max_distance))

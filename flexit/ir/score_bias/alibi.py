@@ -26,7 +26,7 @@ class Alibi(Bias, kind="alibi"):
     scaled: bool = False
     """Also times scores.scale (Falcon)."""
     round: Literal["bf16"] | None = None
-    """Round slope and product as Falcon does; only under causal and without sinks."""
+    """Round slope, rank and product as Falcon does; only under causal and without sinks."""
 
     def check_for(self, heads: Heads) -> Iterator[Fault]:
         if self.round is not None and (not heads.causal or heads.sinks):

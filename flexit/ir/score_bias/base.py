@@ -104,6 +104,11 @@ class Bias(Kind, family="Bias", package="flexit.ir.score_bias"):
         nested = getattr(self, path[0], None)
         return (nested, path[1:]) if isinstance(nested, Block) else None
 
+    @property
+    def max_positions(self) -> int | None:
+        """The longest sequence, if there is one."""
+        return None
+
     def check_for(self, heads: Heads) -> Iterator[Fault]:
         """Faults that show once an attention that reads it is known; fields are those of the bias."""
         del heads
@@ -111,7 +116,7 @@ class Bias(Kind, family="Bias", package="flexit.ir.score_bias"):
 
     def needs(self, heads: Heads) -> tuple[str, ...]:
         """What :meth:`prepare` depends on, in words: readers of one shared bias must agree in it."""
-        return (f"{heads.n_heads} heads", "causal" if heads.causal else "full")
+        return (f"{heads.n_heads} heads",)
 
     def prepare(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
         """What does not depend on queries and keys (tables, buckets), made first; :meth:`added` does the rest.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flexit.ir.edges import Axis
 from flexit.ir.language import InferredBool, PositiveInt
 from flexit.ir.program import Value
-from flexit.ir.score_bias._distances import clipped, distances, has_two_sides
+from flexit.ir.score_bias._distances import clipped, distances, has_two_sides, sides
 from flexit.ir.score_bias.base import Bias, Heads
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class Distance(Bias, kind="distance"):
     """false: one scalar for all heads (FlexiTransformers relative_bias)."""
     two_sided: InferredBool = None
     """Whether keys after the query have entries of their own; inferred: unless the mask is causal."""
+
+    def needs(self, heads: Heads) -> tuple[str, ...]:
+        return (*super().needs(heads), sides(self.two_sided, heads))
 
     def prepare(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
         two_sided = has_two_sides(self.two_sided, heads)

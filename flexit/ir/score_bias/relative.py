@@ -9,7 +9,7 @@ from flexit.ir.edges import Axis
 from flexit.ir.language import InferredBool, PositiveInt
 from flexit.ir.ops.embedding import Embedding
 from flexit.ir.program import Value
-from flexit.ir.score_bias._distances import clipped, distances, has_two_sides, products, table
+from flexit.ir.score_bias._distances import clipped, distances, has_two_sides, products, sides, table
 from flexit.ir.score_bias.base import Bias, Heads, Reader, Terms
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Relative(Bias, kind="relative"):
 
     def needs(self, heads: Heads) -> tuple[str, ...]:
         dims = (f"head_dim {heads.head_dim}", *([f"v_head_dim {heads.v_head_dim}"] if self.values else []))
-        return (*super().needs(heads), *dims)
+        return (*super().needs(heads), sides(self.two_sided, heads), *dims)
 
     def prepare(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
         two_sided = has_two_sides(self.two_sided, heads)

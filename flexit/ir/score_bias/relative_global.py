@@ -8,7 +8,7 @@ from flexit.ir.edges import Axis
 from flexit.ir.language import InferredBool, PositiveInt
 from flexit.ir.ops.bucket import Bucket
 from flexit.ir.program import Value
-from flexit.ir.score_bias._distances import has_two_sides, products, table
+from flexit.ir.score_bias._distances import has_two_sides, products, sides, table
 from flexit.ir.score_bias.base import Bias, Heads, Reader, Terms
 
 if TYPE_CHECKING:
@@ -30,8 +30,12 @@ class RelativeGlobal(Bias, kind="relative_global"):
     two_sided: InferredBool = None
     """Whether keys after the query have vectors of their own; inferred: unless the mask is causal."""
 
+    @property
+    def max_positions(self) -> int | None:
+        return self.max_len
+
     def needs(self, heads: Heads) -> tuple[str, ...]:
-        return (*super().needs(heads), f"head_dim {heads.head_dim}")
+        return (*super().needs(heads), sides(self.two_sided, heads), f"head_dim {heads.head_dim}")
 
     def prepare(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
         op = Bucket(kind="exact", max_distance=self.max_len - 1, two_sided=has_two_sides(self.two_sided, heads))

@@ -12,6 +12,7 @@ from flexit.ir.edges import Axis
 from flexit.ir.language import InferredBool
 from flexit.ir.ops.bucket import Bucket
 from flexit.ir.program import Value
+from flexit.ir.score_bias._distances import has_two_sides, sides
 from flexit.ir.score_bias.base import Bias, Heads
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class T5(Bias, kind="t5"):
     """Whether keys after the query have buckets of their own; inferred: unless the mask is causal."""
 
     def check_for(self, heads: Heads) -> Iterator[Fault]:
-        sided = not heads.causal if self.two_sided is None else self.two_sided
+        sided = has_two_sides(self.two_sided, heads)
         if sided and (self.n_buckets % 2 or self.n_buckets < 4):
             yield Fault(
                 code="FX0507", field="n_buckets", message="cannot be halved for two sides",
@@ -47,8 +48,11 @@ class T5(Bias, kind="t5"):
                 cure=f"set max_distance to {exact + 1} or more, or lower n_buckets",
             )  # fmt: skip
 
+    def needs(self, heads: Heads) -> tuple[str, ...]:
+        return (*super().needs(heads), sides(self.two_sided, heads))
+
     def prepare(self, e: Expander, axis: Axis, heads: Heads) -> tuple[Value, ...]:
-        two_sided = not heads.causal if self.two_sided is None else self.two_sided
+        two_sided = has_two_sides(self.two_sided, heads)
         op = Bucket(n_buckets=self.n_buckets, max_distance=self.max_distance, two_sided=two_sided)
         rows = e.write(op, axis.new_rank, heads.key_rank(axis), name="bucket")
         bias = e.embedding(rows, "", rows=self.n_buckets, width=heads.n_heads, role="score_bias")
