@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.processes import run
 from bench.report import Section, spread
-from flexit.ir.cost import cost
+from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import parse_spec
 
 RUNS = 9

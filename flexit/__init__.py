@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flexit.ir.analysis.cost import cost
     from flexit.ir.builder import Graph
-    from flexit.ir.cost import cost
     from flexit.ir.io.load import load_spec
     from flexit.ir.shrink import shrink
     from flexit.ir.spec import Spec
@@ -38,7 +38,7 @@ _HOMES = {
     "load_spec": "flexit.ir.io.load",
     "Spec": "flexit.ir.spec",
     "Graph": "flexit.ir.builder",
-    "cost": "flexit.ir.cost",
+    "cost": "flexit.ir.analysis.cost",
     "shrink": "flexit.ir.shrink",
     "to_torch": "flexit.lower.torch.module",
     "to_onnx": "flexit.lower.onnx.model",

@@ -9,7 +9,7 @@ from typing import Any
 from flexit.ir import registry
 from flexit.ir.block import Block
 from flexit.ir.builder import Part, part
-from flexit.ir.language import families
+from flexit.ir.language.kinds import families
 from flexit.ir.wording import nearest
 
 

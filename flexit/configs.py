@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from flexit.errors import Problem, UserError
-from flexit.ir.language import PositiveFloat, PositiveInt, Probability
+from flexit.ir.language.kinds import PositiveFloat, PositiveInt, Probability
 from flexit.ir.wording import nearest, shown
 
 ModelType = Literal["encoder-decoder", "encoder-only", "decoder-only"]

@@ -66,8 +66,8 @@ def _below(folder: str) -> Iterator[str]:
 
 def examine(file: str, sets: Sequence[str] = (), max_bytes: int | None = None) -> Examined:
     """Check one file."""
-    from flexit.ir.cost import count_parameters
-    from flexit.ir.tree import short
+    from flexit.ir.analysis.cost import count_parameters
+    from flexit.ir.views.tree import short
 
     checked = check(file, sets=sets, max_bytes=MAX_BYTES if max_bytes is None else max_bytes)
     if checked.program is None:

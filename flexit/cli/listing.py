@@ -9,21 +9,21 @@ from typing import Any
 
 from flexit.errors import UserError
 from flexit.ir import registry
-from flexit.ir.annotations import Entry, GroupOf, as_slot
+from flexit.ir.analysis.cost import BlockCost, Cost
 from flexit.ir.block import Block, Port
-from flexit.ir.cost import BlockCost, Cost
-from flexit.ir.describe import describe
-from flexit.ir.difference import Difference
-from flexit.ir.language import Group, Kind, families, field_docs
+from flexit.ir.language.annotations import Entry, GroupOf, as_slot
+from flexit.ir.language.describe import describe
+from flexit.ir.language.kinds import Group, Kind, families, field_docs
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
-from flexit.ir.tree import short, size, summary, tree, written
+from flexit.ir.views.difference import Difference
+from flexit.ir.views.tree import short, size, summary, tree, written
 from flexit.ir.wording import nearest, shown
 
 
 def preset_rows() -> list[list[str]]:
     """Name, parameters and description of each preset."""
-    from flexit.ir.cost import cost
+    from flexit.ir.analysis.cost import cost
     from flexit.ir.io.load import load_spec, presets
 
     rows = [["preset", "parameters", "description"]]
@@ -35,8 +35,8 @@ def preset_rows() -> list[list[str]]:
 
 def shown_as(form: str, spec: Spec, program: Program) -> str:
     """A spec as a ``tree``, as its ``program``, or as a picture for ``mermaid`` or ``dot``."""
-    from flexit.ir import diagram
-    from flexit.ir.printer import show
+    from flexit.ir.views import diagram
+    from flexit.ir.views.printer import show
 
     if form == "tree":
         return tree(spec, program).rstrip("\n")

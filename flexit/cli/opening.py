@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flexit.errors import UserError
-from flexit.ir.cost import cost
+from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import load_spec, presets
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, to_torch

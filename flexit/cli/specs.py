@@ -182,7 +182,7 @@ def diff(
     """
     from flexit.cli.checking import loaded
     from flexit.cli.listing import difference_data, difference_rows
-    from flexit.ir.difference import difference
+    from flexit.ir.views.difference import difference
 
     load_plugins(plugins)
     found = difference(loaded(before, ())[0], loaded(after, sets or ())[0])
@@ -214,8 +214,8 @@ def cost(
     """
     from flexit.cli.checking import lengths, loaded
     from flexit.cli.listing import cost_data, cost_lines, cost_rows
+    from flexit.ir.analysis.cost import cost as cost_of
     from flexit.ir.compile import compile_spec
-    from flexit.ir.cost import cost as cost_of
 
     with answering(as_json):
         load_plugins(plugins)

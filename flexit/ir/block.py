@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from flexit.ir.initialisation import Init
-from flexit.ir.language import Group, Kind
+from flexit.ir.language.initialisation import Init
+from flexit.ir.language.kinds import Group, Kind
 
 if TYPE_CHECKING:
-    from flexit.ir.edges import Edge
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.edges import Edge
+    from flexit.ir.expansion.expander import Expander
 
 EdgeName = Literal["tokens", "sequence", "vector", "logits"]
 From = str | list[str] | dict[str, Any]

@@ -14,10 +14,10 @@ from flexit.ir import registry
 from flexit.ir.block import Block, Port
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
+from flexit.ir.language.template import as_written
+from flexit.ir.language.written import Mark, Node, line_of
 from flexit.ir.spec import Spec
-from flexit.ir.template import as_written
 from flexit.ir.wording import shown
-from flexit.ir.written import Mark, Node, line_of
 
 PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, cast, get_args
 
 from flexit.errors import SpecError, UserError
-from flexit.ir.expand import expand
+from flexit.ir.expansion.expand import expand
 from flexit.ir.faults import in_order, problem_of
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.diagnostics import problem
-from flexit.ir.written import Mark, Node, dotted, line_of
+from flexit.ir.language.written import Mark, Node, dotted, line_of
 
 LINE = re.compile(r"\{(line|block) ([\w.]+)\}")
 """In a fault's text: `` (line 12)`` of another field of the block, or of a sibling; nothing where it is unknown."""

@@ -13,7 +13,7 @@ from flexit.errors import FlexitError
 from flexit.ir import plugins
 
 if TYPE_CHECKING:
-    from flexit.ir.language import Kind
+    from flexit.ir.language.kinds import Kind
 
 _kinds: dict[tuple[str, str], type[Kind]] = {}
 

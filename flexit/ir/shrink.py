@@ -13,9 +13,9 @@ from math import gcd
 from typing import Any, cast
 
 from flexit.ir.io.load import Checked, check_tree
-from flexit.ir.layers import LayerPlan, Varied
+from flexit.ir.language.layers import LayerPlan, Varied
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec, walk_blocks
-from flexit.ir.written import Node
 
 MODEL_WIDTHS = frozenset({"d_model", "d_ff", "d_out", "width", "dim", "q_lora_rank", "kv_lora_rank"})
 HEAD_WIDTHS = frozenset({"head_dim", "v_head_dim", "qk_nope_head_dim", "qk_rope_head_dim"})

@@ -10,12 +10,12 @@ from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from flexit.ir.block import Block
-from flexit.ir.initialisation import FOLLOWS, Init, Normal
-from flexit.ir.inputs import Input, Tokens
-from flexit.ir.language import INFERRED, Group
+from flexit.ir.expansion.scope import BlockMap, Name
+from flexit.ir.language.initialisation import FOLLOWS, Init, Normal
+from flexit.ir.language.inputs import Input, Tokens
+from flexit.ir.language.kinds import INFERRED, Group
+from flexit.ir.language.written import Node
 from flexit.ir.program import Role
-from flexit.ir.scope import BlockMap, Name
-from flexit.ir.written import Node
 
 
 def _model_name(name: str) -> str:

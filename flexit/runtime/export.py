@@ -17,9 +17,9 @@ import torch
 
 import flexit
 from flexit.errors import UserError
+from flexit.ir.analysis.cost import cost
 from flexit.ir.compile import States, compile_spec
-from flexit.ir.cost import cost
-from flexit.ir.layers import as_written
+from flexit.ir.language.layers import as_written
 from flexit.ir.program import Program
 from flexit.lower.onnx.model import Emitted, emit_models, save
 from flexit.lower.torch.arguments import natural

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.ir.inputs import Companions
+from flexit.ir.language.inputs import Companions
 from flexit.runtime.arrays import Array, flags, integers, lengths, numbers, refused
 
 FIXED = ("vector", "prefix_lengths")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from flexit.errors import TaskError
-from flexit.ir.limits import limits_of
+from flexit.ir.analysis.limits import limits_of
 from flexit.ir.passes import cut
 from flexit.ir.program import Input, Program
 from flexit.lower.torch.module import FlexitModule, build

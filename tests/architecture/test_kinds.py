@@ -9,7 +9,7 @@ import pytest
 
 from flexit.ir import registry
 from flexit.ir.block import Block
-from flexit.ir.language import Group, Kind, families, field_docs
+from flexit.ir.language.kinds import Group, Kind, families, field_docs
 from flexit.ir.spec import Spec
 from tests.architecture.sources import PACKAGE, docstrings, files, name, tree
 
@@ -74,7 +74,7 @@ def test_nothing_else_names_a_kind(kind: str) -> None:
 
 def fields_of(cls: type[Group]) -> list[type[Group]]:
     """A class and the groups that its fields are."""
-    from flexit.ir.annotations import GroupOf, fields
+    from flexit.ir.language.annotations import GroupOf, fields
 
     found = [cls]
     for entry in fields(cls).values():

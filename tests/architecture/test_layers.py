@@ -59,7 +59,10 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_import_is_light() -> None:
-    assert loaded_after("import flexit, flexit.ir.io.load, flexit.ir.cost, flexit.ir.tree, flexit.cli") == set()
+    assert (
+        loaded_after("import flexit, flexit.ir.io.load, flexit.ir.analysis.cost, flexit.ir.views.tree, flexit.cli")
+        == set()
+    )
 
 
 @pytest.mark.parametrize("command", ["check gpt2", "show tiny-t5", "cost tiny-moe", "kinds multi_head", "new --list"])

@@ -12,7 +12,7 @@ from flexit.cli.app import app
 from flexit.ir import registry
 from flexit.ir.block import Block
 from flexit.ir.io.load import presets
-from flexit.ir.language import families
+from flexit.ir.language.kinds import families
 
 GOLDEN = Path(__file__).parent / "golden" / "public.txt"
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.stress import stress_weights

@@ -4,8 +4,8 @@ import torch
 
 from flexit.ir.io.canonical import canonical
 from flexit.ir.io.load import parse_spec
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from flexit.lower.torch.module import to_torch
 
 LAYERED = """

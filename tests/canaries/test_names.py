@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from flexit.ir.io.load import check_text, parse_spec
-from flexit.ir.names import PATTERN, RESERVED
+from flexit.ir.language.names import PATTERN, RESERVED
 from flexit.ir.passes import cut
 from flexit.lower.torch.module import build, to_torch
 from flexit.lower.torch.regions import RegionModule

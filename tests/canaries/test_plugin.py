@@ -8,10 +8,10 @@ import pytest
 
 from flexit.cli.app import run
 from flexit.ir import registry
-from flexit.ir.cost import cost
+from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import check_text
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from flexit.runtime.bundle import open_bundle
 from flexit.runtime.export import export
 from flexit.runtime.generate import generate
@@ -23,7 +23,7 @@ MIXER = '''
 """Attention over a low-rank latent, which is all that is cached."""
 
 from flexit.ir.block import Mixer
-from flexit.ir.language import PositiveInt
+from flexit.ir.language.kinds import PositiveInt
 from flexit.ir.ops.mask import Piece
 
 

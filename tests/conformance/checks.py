@@ -16,18 +16,18 @@ import torch
 from jsonschema import Draft202012Validator
 
 from flexit.cli.listing import explained
-from flexit.ir.annotations import as_slot
+from flexit.ir.analysis.cost import cost
 from flexit.ir.block import FeedForward, Mixer, Norm
-from flexit.ir.cost import cost
 from flexit.ir.dims import Dim, evaluate
 from flexit.ir.io.canonical import canonical, program_hash, spec_hash
 from flexit.ir.io.load import check_text, parse_spec
-from flexit.ir.language import field_docs
+from flexit.ir.language.annotations import as_slot
+from flexit.ir.language.kinds import field_docs
+from flexit.ir.language.template import as_written
 from flexit.ir.ops.dropout import Dropout
 from flexit.ir.passes import cut
 from flexit.ir.passes.inline import inline
 from flexit.ir.program import Node, Region
-from flexit.ir.template import as_written
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error, whole
 from flexit.runtime.session import Session

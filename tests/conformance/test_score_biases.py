@@ -6,7 +6,7 @@ import torch
 
 from flexit.errors import TaskError
 from flexit.ir import registry
-from flexit.ir.cost import position_limit
+from flexit.ir.analysis.cost import position_limit
 from flexit.ir.io.load import check_text, parse_spec
 from flexit.ir.score_bias.base import Bias
 from flexit.lower.torch.module import to_torch

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from flexit.ir import registry
-from flexit.ir.annotations import as_slot
 from flexit.ir.block import Block
 from flexit.ir.io.reference import page
-from flexit.ir.language import families
+from flexit.ir.language.annotations import as_slot
+from flexit.ir.language.kinds import families
 
 PATH = Path(__file__).parents[2] / "docs" / "kinds.md"
 

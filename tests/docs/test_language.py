@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flexit.ir.initialisation import ROLES
 from flexit.ir.io.load import check, check_text, presets
+from flexit.ir.language.initialisation import ROLES
 from flexit.ir.spec import Spec
 
 PAGE = (Path(__file__).parents[2] / "docs" / "language.md").read_text(encoding="utf-8")

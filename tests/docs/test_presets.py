@@ -2,7 +2,7 @@
 
 import pytest
 
-from flexit.ir.cost import cost
+from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import check, load_spec, presets
 
 PUBLISHED = {

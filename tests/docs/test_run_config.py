@@ -7,10 +7,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from flexit.ir import registry
-from flexit.ir.annotations import Entry, FieldType, Flag, GroupOf, KindOf, ListOf, Number, Text, Words, fields
-from flexit.ir.describe import bounds
 from flexit.ir.io.load import load_spec
-from flexit.ir.language import Group, Kind
+from flexit.ir.language.annotations import Entry, FieldType, Flag, GroupOf, KindOf, ListOf, Number, Text, Words, fields
+from flexit.ir.language.describe import bounds
+from flexit.ir.language.kinds import Group, Kind
 from flexit.runtime.train import config
 from flexit.runtime.train.config import RunConfig
 from flexit.runtime.train.read import parse_config

@@ -9,11 +9,11 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flexit.ir.annotations import Entry, FieldType, GroupOf, KindOf, as_slot, class_of, fields
 from flexit.ir.block import Block
-from flexit.ir.language import Group
+from flexit.ir.language.annotations import Entry, FieldType, GroupOf, KindOf, as_slot, class_of, fields
+from flexit.ir.language.kinds import Group
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from tests.fuzz.drawing import SIZES, Data, Drawing
 
 DOCUMENT = FieldType((GroupOf(Spec),))

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from flexit.ir.annotations import (
+from flexit.ir.block import Block
+from flexit.ir.language.annotations import (
     Entry,
     FieldType,
     Flag,
@@ -23,9 +24,8 @@ from flexit.ir.annotations import (
     as_slot,
     fields,
 )
-from flexit.ir.block import Block
-from flexit.ir.initialisation import ROLES, Init
-from flexit.ir.language import Group, Kind
+from flexit.ir.language.initialisation import ROLES, Init
+from flexit.ir.language.kinds import Group, Kind
 from flexit.ir.registry import names
 from flexit.ir.spec import Spec
 

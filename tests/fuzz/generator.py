@@ -13,11 +13,11 @@ import random
 from functools import cache
 from typing import Any
 
-from flexit.ir.annotations import KindOf, Text, fields
 from flexit.ir.block import Block
-from flexit.ir.initialisation import Init
-from flexit.ir.inputs import Input
-from flexit.ir.language import Kind
+from flexit.ir.language.annotations import KindOf, Text, fields
+from flexit.ir.language.initialisation import Init
+from flexit.ir.language.inputs import Input
+from flexit.ir.language.kinds import Kind
 from flexit.ir.registry import names
 from tests.fuzz.damage import damaged
 from tests.fuzz.drawing import Data, Drawing, block_class, extent, is_varied, small_kinds

@@ -10,12 +10,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 
-from flexit.ir.annotations import FieldType, GroupOf, KindOf, ListOf, MapOf, Option, class_of, fields
 from flexit.ir.io.load import Checked, check_tree
-from flexit.ir.language import Group, Kind, families
+from flexit.ir.language.annotations import FieldType, GroupOf, KindOf, ListOf, MapOf, Option, class_of, fields
+from flexit.ir.language.kinds import Group, Kind, families
+from flexit.ir.language.written import Node
 from flexit.ir.registry import find, names
 from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from tests.fuzz.damage import mappings
 from tests.fuzz.drawing import Data
 from tests.fuzz.generator import document

@@ -6,9 +6,9 @@ import random
 import numpy as np
 import pytest
 
-from flexit.ir.annotations import FieldType
+from flexit.ir.analysis.structure import structure
 from flexit.ir.io.canonical import canonical, program_hash, spec_hash
-from flexit.ir.structure import structure
+from flexit.ir.language.annotations import FieldType
 from flexit.lower.torch.initialise import initial_values
 from tests.fuzz.damage import entries, mappings
 from tests.fuzz.drawing import Drawing

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from flexit.ir.cost import count_parameters, position_limit
+from flexit.ir.analysis.cost import count_parameters, position_limit
 from flexit.ir.io.load import check_tree
-from flexit.ir.written import Node
+from flexit.ir.language.written import Node
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundle import open_bundle
 from flexit.runtime.export import export

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from flexit.ir.annotations import fields
+from flexit.ir.analysis.cost import count_parameters
 from flexit.ir.block import Block
-from flexit.ir.cost import count_parameters
+from flexit.ir.language.annotations import fields
 from flexit.ir.registry import find, names
 from flexit.ir.spec import Spec
 from tests.conformance.placements import placements

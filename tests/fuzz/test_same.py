@@ -8,8 +8,8 @@ import pytest
 from flexit.ir.builder import EachLayer, Graph, Ref
 from flexit.ir.io.canonical import canonical, program_hash, spec_hash
 from flexit.ir.io.load import parse_spec
+from flexit.ir.language.template import as_written
 from flexit.ir.spec import Spec
-from flexit.ir.template import as_written
 from tests.fuzz.sample import FEW, MANY, accepted, as_yaml, checked, drawn, shown
 
 

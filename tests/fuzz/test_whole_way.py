@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flexit.errors import ProofError
-from flexit.ir.cost import cost, position_limit
+from flexit.ir.analysis.cost import cost, position_limit
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundle import open_bundle
 from flexit.runtime.export import export

@@ -14,11 +14,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from flexit.errors import UserError
+from flexit.ir.analysis.cost import cost, position_limit
 from flexit.ir.compile import compile_spec
-from flexit.ir.cost import cost, position_limit
 from flexit.ir.io.load import parse_spec
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.torch_session import TorchSession
 
@@ -119,7 +119,7 @@ def test_lengths_that_do_not_exist(arguments: dict[str, Any], code: str) -> None
 DEEP = """
 import re, resource, time
 from pathlib import Path
-from flexit.ir.cost import cost
+from flexit.ir.analysis.cost import cost
 from flexit.ir.spec import Spec
 
 layer = {

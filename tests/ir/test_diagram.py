@@ -9,9 +9,9 @@ import networkx
 import pytest
 
 from flexit.ir.compile import compile_spec
-from flexit.ir.diagram import Box, Diagram, diagram, dot, mermaid
 from flexit.ir.io.load import load_spec, parse_spec, presets
 from flexit.ir.spec import walk_blocks
+from flexit.ir.views.diagram import Box, Diagram, diagram, dot, mermaid
 
 TOWERS = """
 flexit: 1

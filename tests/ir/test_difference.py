@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flexit.ir.cost import cost
-from flexit.ir.difference import Change, difference
+from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import load_spec, parse_spec, presets
+from flexit.ir.views.difference import Change, difference
 
 
 @pytest.mark.parametrize("name", ["bart-base", "gemma3-1b", "tiny-unet"])

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 import flexit.ir.passes
-from flexit.ir.cost import cost
-from flexit.ir.expand import _Document
+from flexit.ir.analysis.cost import cost
+from flexit.ir.analysis.structure import structure
+from flexit.ir.expansion.expand import _Document
 from flexit.ir.io.load import load_spec
 from flexit.ir.passes.cut import decode, encode, has_static_states
 from flexit.ir.passes.inline import inline
 from flexit.ir.passes.merge import merge
 from flexit.ir.passes.prune import prune
-from flexit.ir.printer import show
 from flexit.ir.program import Call, Node, Param, Program, Region, Value, walk
-from flexit.ir.structure import structure
+from flexit.ir.views.printer import show
 from flexit.lower.torch.module import build, fill
 from flexit.runtime.proof.compare import relative_error
 from flexit.runtime.proof.stress import stress_weights

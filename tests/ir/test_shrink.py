@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flexit.ir.cost import cost
+from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import check, load_spec, parse_spec, presets
-from flexit.ir.layers import LayerPlan, Varied
+from flexit.ir.language.layers import LayerPlan, Varied
 from flexit.ir.shrink import HEAD_WIDTHS, MODEL_WIDTHS, shrink
 from flexit.ir.spec import Spec, walk_blocks
 

@@ -7,7 +7,7 @@ import onnx_ir
 import onnxruntime
 import torch
 
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.expander import Expander
 from flexit.ir.program import Input, Program, Value
 from flexit.ir.types import DType, Type
 from flexit.lower.onnx.model import emit_models

@@ -12,9 +12,9 @@ import pytest
 
 from flexit.errors import SpecError
 from flexit.ir import registry
-from flexit.ir.annotations import Flag, GroupOf, KindOf, ListOf, MapOf, Number, Text, Unchecked, Words, fields
 from flexit.ir.block import Block
-from flexit.ir.language import families
+from flexit.ir.language.annotations import Flag, GroupOf, KindOf, ListOf, MapOf, Number, Text, Unchecked, Words, fields
+from flexit.ir.language.kinds import families
 from flexit.ir.spec import Spec
 from flexit.runtime.proof.compare import relative_error
 from tests.oracles import test_half_precision, test_initialisation, test_training

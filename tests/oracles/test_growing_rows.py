@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from flexit.ir.dependence import revises
+from flexit.ir.analysis.dependence import revises
 from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error

@@ -6,8 +6,8 @@ import pytest
 import torch
 import transformers
 
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import transformers
 
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error
 from tests.parity.test_decoders import COMMON, LLAMA_RULES, RMS, VOCAB, WIDTH, attention, batch, mapped, perturbed

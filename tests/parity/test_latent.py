@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from flexit.ir.cost import cost
+from flexit.ir.analysis.cost import cost
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundle import open_bundle
 from flexit.runtime.export import export

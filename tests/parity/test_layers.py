@@ -7,8 +7,8 @@ import torch
 import transformers
 from transformers.models.gpt_oss import modeling_gpt_oss
 
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.ir.written import Node
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error
 from tests.parity.test_decoders import LAYERS, VOCAB, WIDTH, L, batch, mapped, perturbed, spec_of

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from flexit.errors import ResourceError
-from flexit.ir.cost import cost
+from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import load_spec
 from flexit.ir.spec import Spec
 from flexit.lower.torch import memory

@@ -11,9 +11,9 @@ import torch
 import flexit
 from flexit.cli.app import run
 from flexit.errors import SpecError, UserError
+from flexit.ir.analysis.cost import cost
 from flexit.ir.block import Mixer
 from flexit.ir.compile import compile_spec
-from flexit.ir.cost import cost
 from flexit.ir.io.load import parse_spec
 from flexit.ir.registry import find, names
 from flexit.lower.torch.module import to_torch

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flexit.ir.block import Block, Fault
-from flexit.ir.edges import Sequence
-from flexit.ir.masks import Mask
-from flexit.ir.rotary import Rotary
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.language.masks import Mask
+from flexit.ir.language.rotary import Rotary
 from flexit.ir.wording import divisors, either, shown
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from flexit.ir.attention.projections import channels
 from flexit.ir.block import Norm
-from flexit.ir.language import Group
+from flexit.ir.language.kinds import Group
 from flexit.ir.program import Value
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Output(Group):

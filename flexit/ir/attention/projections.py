@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flexit.ir.dims import fixed
-from flexit.ir.language import Group
+from flexit.ir.language.kinds import Group
 from flexit.ir.program import Value
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class AttentionBias(Group):

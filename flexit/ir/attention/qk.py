@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from flexit.ir.attention.projections import channels, joined, split
 from flexit.ir.block import Fault, Norm
 from flexit.ir.dims import fixed
-from flexit.ir.language import Group
+from flexit.ir.language.kinds import Group
+from flexit.ir.language.rotary import Rotary, Rotation, Table
 from flexit.ir.program import Value
-from flexit.ir.rotary import Rotary, Rotation, Table
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Qk(Group):

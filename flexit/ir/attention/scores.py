@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from flexit.ir.block import Block, Fault
-from flexit.ir.edges import Axis
-from flexit.ir.language import Group, PositiveFloat, PositiveInt
+from flexit.ir.expansion.edges import Axis
+from flexit.ir.language.kinds import Group, PositiveFloat, PositiveInt
 from flexit.ir.program import Value
 from flexit.ir.score_bias.base import Bias, Terms
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Temperature(Group):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flexit.ir.activations import Activation, activate
 from flexit.ir.block import Block, Norm
-from flexit.ir.expander import Expander
-from flexit.ir.language import Group, InferredInt
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.activations import Activation, activate
+from flexit.ir.language.kinds import Group, InferredInt
 from flexit.ir.program import Value
 
 

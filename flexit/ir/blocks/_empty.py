@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flexit.ir.dims import fixed, may_be_zero
-from flexit.ir.edges import Axis
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Axis
+from flexit.ir.expansion.expander import Expander
 from flexit.ir.program import Value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from flexit.ir.language import Group
+from flexit.ir.language.kinds import Group
 
 
 class MlpBias(Group):

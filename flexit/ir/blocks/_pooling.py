@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from flexit.ir.blocks._empty import with_one
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
 from flexit.ir.ops.positions import Positions
 from flexit.ir.program import Value
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator
 
 from flexit.ir.block import Fault, Norm
-from flexit.ir.edges import Sequence
-from flexit.ir.language import INFERRED, distinct
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.language.kinds import INFERRED, distinct
 from flexit.ir.program import Value
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 Place = Literal["input", "output", "residual"]
 NAMED: dict[str, tuple[Place, ...]] = {

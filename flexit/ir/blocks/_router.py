@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from flexit.ir.block import Fault
-from flexit.ir.language import Group, PositiveFloat, PositiveInt
+from flexit.ir.language.kinds import Group, PositiveFloat, PositiveInt
 from flexit.ir.program import Value
 from flexit.ir.wording import divisors, either
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class RouterGroups(Group):

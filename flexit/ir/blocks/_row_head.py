@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from flexit.ir.block import Block, EdgeName, Fault, Port
 from flexit.ir.blocks._dense import Dense, in_dense
 from flexit.ir.blocks._pooling import Method, pooled
-from flexit.ir.edges import Logits, Sequence, Vector
-from flexit.ir.expander import Expander
-from flexit.ir.language import INFERRED, PositiveInt, Probability
+from flexit.ir.expansion.edges import Logits, Sequence, Vector
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import INFERRED, PositiveInt, Probability
 
 
 class RowHead(Block):

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from flexit.ir.edges import Tokens
-from flexit.ir.expander import Expander
-from flexit.ir.language import Group, PositiveInt, Probability
+from flexit.ir.expansion.edges import Tokens
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import Group, PositiveInt, Probability
 from flexit.ir.program import Value
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName, Fault, Inferred, Surroundings
-from flexit.ir.expander import Expander, Table
-from flexit.ir.language import InferredInt
+from flexit.ir.expansion.expander import Expander, Table
+from flexit.ir.language.kinds import InferredInt
 from flexit.ir.program import Value
 
 

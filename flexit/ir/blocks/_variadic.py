@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flexit.ir.block import Block, Fault, From
-from flexit.ir.edges import Sequence as SequenceEdge
-from flexit.ir.edges import Vector
+from flexit.ir.expansion.edges import Sequence as SequenceEdge
+from flexit.ir.expansion.edges import Vector
 
 Edges = Sequence[SequenceEdge | Vector]
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from flexit.ir.block import Block, Fault, Port
 from flexit.ir.blocks._variadic import same_shape
-from flexit.ir.edges import Edge
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Edge
+from flexit.ir.expansion.expander import Expander
 
 
 class Add(Block, kind="add"):

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName, Fault, Port
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.expansion.reach import check_reach
 from flexit.ir.positions.base import Position
-from flexit.ir.reach import check_reach
 
 
 class AddPosition(Block, kind="add_position"):

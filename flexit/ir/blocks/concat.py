@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from flexit.ir.block import Block, Fault, Port
 from flexit.ir.blocks._variadic import one_length, one_type, one_width
-from flexit.ir.edges import Edge, Sequence, Vector
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Edge, Sequence, Vector
+from flexit.ir.expansion.expander import Expander
 
 
 class Concat(Block, kind="concat"):

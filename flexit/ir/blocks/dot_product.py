@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName, Fault, Port
 from flexit.ir.blocks._variadic import one_width
-from flexit.ir.edges import Logits, Vector
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Logits, Vector
+from flexit.ir.expansion.expander import Expander
 
 
 class DotProduct(Block, kind="dot_product"):

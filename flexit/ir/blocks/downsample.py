@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flexit.ir.block import Block
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
 from flexit.ir.ops.downsample import Downsample as DownsampleOp
 
 

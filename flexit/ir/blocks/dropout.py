@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from flexit.ir.block import Block, Port
-from flexit.ir.edges import Sequence, Vector
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Sequence, Vector
+from flexit.ir.expansion.expander import Expander
 
 
 class Dropout(Block, kind="dropout"):

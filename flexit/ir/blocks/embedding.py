@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 from flexit.ir.block import Block, EdgeName, Fault, Inferred, Norm, Port, RowProjection, Surroundings, TokenTable
 from flexit.ir.blocks._rows import Projection, TokenDropout
 from flexit.ir.dims import fixed
-from flexit.ir.edges import Sequence, Tokens
-from flexit.ir.expander import Expander, Table
-from flexit.ir.language import InferredInt, PositiveFloat, PositiveInt, Probability
+from flexit.ir.expansion.edges import Sequence, Tokens
+from flexit.ir.expansion.expander import Expander, Table
+from flexit.ir.language.kinds import InferredInt, PositiveFloat, PositiveInt, Probability
 from flexit.ir.positions.base import Position
 from flexit.ir.program import Value
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flexit.ir.activations import Activation, activate
 from flexit.ir.block import FeedForward, Norm
 from flexit.ir.blocks._feed_forward import MlpBias, biases
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import Group, PositiveFloat, PositiveInt, Probability
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.activations import Activation, activate
+from flexit.ir.language.kinds import Group, PositiveFloat, PositiveInt, Probability
 from flexit.ir.program import Value
 
 

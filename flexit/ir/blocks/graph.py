@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName, Port
-from flexit.ir.expander import Expander
-from flexit.ir.scope import BlockMap
-from flexit.ir.wiring import expand_scope
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.expansion.scope import BlockMap
+from flexit.ir.expansion.wiring import expand_scope
 
 
 class Graph(Block, kind="graph"):

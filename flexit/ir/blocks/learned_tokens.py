@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName, Port
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import PositiveInt
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import PositiveInt
 
 
 class LearnedTokens(Block, kind="learned_tokens"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from flexit.ir.activations import Activation, activate
 from flexit.ir.block import Block, Port
-from flexit.ir.edges import Sequence, Vector
-from flexit.ir.expander import Expander
-from flexit.ir.language import PositiveInt
+from flexit.ir.expansion.edges import Sequence, Vector
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.activations import Activation, activate
+from flexit.ir.language.kinds import PositiveInt
 
 
 class Linear(Block, kind="linear"):

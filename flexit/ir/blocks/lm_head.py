@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from flexit.ir.blocks._table_head import TableHead
-from flexit.ir.edges import Logits, Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import Group, PositiveFloat, PositiveInt
+from flexit.ir.expansion.edges import Logits, Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import Group, PositiveFloat, PositiveInt
 from flexit.ir.program import Value
 
 

@@ -12,12 +12,12 @@ from flexit.ir.attention.checks import check_prefix
 from flexit.ir.attention.projections import joined, split
 from flexit.ir.attention.scores import Scores
 from flexit.ir.block import Block, Fault, Inferred, Mixer, Norm, Surroundings
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import PositiveInt, Probability, choose
-from flexit.ir.masks import Mask
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import PositiveInt, Probability, choose
+from flexit.ir.language.masks import Mask
+from flexit.ir.language.rotary import Rotary, Rotation
 from flexit.ir.program import Value
-from flexit.ir.rotary import Rotary, Rotation
 from flexit.ir.score_bias.base import Terms
 
 

@@ -7,13 +7,13 @@ from typing import cast
 
 from pydantic import Field
 
-from flexit.ir.activations import Activation
 from flexit.ir.block import Block, Inferred, Norm, Surroundings
 from flexit.ir.blocks._dense import Dense, in_dense
 from flexit.ir.blocks._table_head import TableHead
-from flexit.ir.edges import Logits, Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import InferredInt, choose
+from flexit.ir.expansion.edges import Logits, Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.activations import Activation
+from flexit.ir.language.kinds import InferredInt, choose
 
 
 def _layer_norm() -> Norm:

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from flexit.ir.block import Block, Fault, FeedForward
 from flexit.ir.blocks._router import Router
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import PositiveInt
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import PositiveInt
 
 
 class Moe(FeedForward, kind="moe"):

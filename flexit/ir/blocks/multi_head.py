@@ -14,13 +14,13 @@ from flexit.ir.attention.projections import AttentionBias, biases, joined, split
 from flexit.ir.attention.qk import Qk
 from flexit.ir.attention.scores import Scores
 from flexit.ir.block import Block, Fault, Inferred, Mixer, Port, Surroundings
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import INFERRED, InferredInt, PositiveFloat, PositiveInt, Probability
-from flexit.ir.masks import Full, Mask
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.expansion.reach import check_reach
+from flexit.ir.language.kinds import INFERRED, InferredInt, PositiveFloat, PositiveInt, Probability
+from flexit.ir.language.masks import Full, Mask
+from flexit.ir.language.rotary import Rotary
 from flexit.ir.program import Value
-from flexit.ir.reach import check_reach
-from flexit.ir.rotary import Rotary
 from flexit.ir.score_bias.base import Heads, Reader, Terms
 from flexit.ir.score_bias.shared import read
 

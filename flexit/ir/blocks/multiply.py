@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from flexit.ir.block import Block, Fault, Port
 from flexit.ir.blocks._variadic import one_length, one_width
-from flexit.ir.edges import Edge, Sequence
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Edge, Sequence
+from flexit.ir.expansion.expander import Expander
 from flexit.ir.program import Value
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from flexit.ir.block import Block, EdgeName
 from flexit.ir.blocks._dense import Dense, in_dense
 from flexit.ir.blocks._pooling import Method, pooled
-from flexit.ir.edges import Sequence, Vector
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Sequence, Vector
+from flexit.ir.expansion.expander import Expander
 
 
 class Pool(Block, kind="pool"):

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from flexit.ir.block import Block, Fault, Norm
 from flexit.ir.blocks._residual import Branch, Placement, Sublayer, check_placement, places
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import PositiveFloat, Probability
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import PositiveFloat, Probability
 
 
 class Residual(Block, kind="residual"):

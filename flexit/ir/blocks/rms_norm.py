@@ -7,8 +7,8 @@ from typing import Literal
 
 from flexit.ir.block import Fault, Norm
 from flexit.ir.blocks._norms import inert_gain_offset
-from flexit.ir.expander import Expander
-from flexit.ir.language import PositiveFloat
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import PositiveFloat
 from flexit.ir.program import Value
 
 

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from flexit.ir.block import Mixer
 from flexit.ir.blocks._empty import documents_with_one, with_one, without_one
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
 
 
 class ShortConv(Mixer, kind="short_conv"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flexit.ir.block import Block
 from flexit.ir.dims import between
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
 
 
 class Slice(Block, kind="slice"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName
-from flexit.ir.edges import Logits, Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import Probability
+from flexit.ir.expansion.edges import Logits, Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import Probability
 
 
 class Span(Block, kind="span"):

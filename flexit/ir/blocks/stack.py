@@ -9,15 +9,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from flexit.ir.block import Block, Fault, Norm
-from flexit.ir.edges import Each, Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import Group, PositiveInt
-from flexit.ir.layers import LayerPlan, check_variation, touched
-from flexit.ir.reach import check_reach
+from flexit.ir.expansion.edges import Each, Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.expansion.reach import check_reach
+from flexit.ir.language.kinds import Group, PositiveInt
+from flexit.ir.language.layers import LayerPlan, check_variation, touched
+from flexit.ir.language.template import Template
+from flexit.ir.language.variation import Choice
 from flexit.ir.score_bias.base import Bias
 from flexit.ir.score_bias.shared import SharedBias
-from flexit.ir.template import Template
-from flexit.ir.variation import Choice
 from flexit.ir.wording import divisors, either
 
 

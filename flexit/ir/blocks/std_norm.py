@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from flexit.ir.block import Fault, Norm
-from flexit.ir.expander import Expander
-from flexit.ir.language import PositiveFloat
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import PositiveFloat
 from flexit.ir.program import Value
 
 

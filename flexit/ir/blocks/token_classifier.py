@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName
 from flexit.ir.blocks._dense import Dense, in_dense
-from flexit.ir.edges import Logits, Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import PositiveInt, Probability
+from flexit.ir.expansion.edges import Logits, Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import PositiveInt, Probability
 
 
 class TokenClassifier(Block, kind="token_classifier"):

@@ -9,11 +9,11 @@ from pydantic import AfterValidator, Field
 
 from flexit.ir.block import Block, Fault, FeedForward, Inferred, Mixer, Norm, Port, Surroundings
 from flexit.ir.blocks._residual import Placement, check_placement, places
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
-from flexit.ir.language import INFERRED, Probability, distinct
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
+from flexit.ir.language.kinds import INFERRED, Probability, distinct
+from flexit.ir.language.residual_form import Branches, ResidualForm, Sequential
 from flexit.ir.program import Value
-from flexit.ir.residual_form import Branches, ResidualForm, Sequential
 
 Name = Literal["attention", "cross_attention", "feed_forward"]
 NAMES: tuple[Name, ...] = ("attention", "cross_attention", "feed_forward")

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from flexit.ir.block import Block, Fault, Port
 from flexit.ir.dims import ceil_div
-from flexit.ir.edges import Sequence
-from flexit.ir.expander import Expander
+from flexit.ir.expansion.edges import Sequence
+from flexit.ir.expansion.expander import Expander
 from flexit.ir.ops.upsample import Upsample as UpsampleOp
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
-from flexit.ir.expand import output_edges
-from flexit.ir.layers import Varied
-from flexit.ir.scope import EDGE
+from flexit.ir.expansion.expand import output_edges
+from flexit.ir.expansion.scope import EDGE
+from flexit.ir.language.layers import Varied
 
 
 def check(walk: Walk) -> Iterator[Problem]:

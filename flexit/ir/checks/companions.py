@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
-from flexit.ir.inputs import alike, companions
+from flexit.ir.language.inputs import alike, companions
 
 
 def check(walk: Walk) -> Iterator[Problem]:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
-from flexit.ir.scope import find_edge
+from flexit.ir.expansion.scope import find_edge
+from flexit.ir.language.written import Node, line_of
 from flexit.ir.wording import nearest
-from flexit.ir.written import Node, line_of
 
 
 def check(walk: Walk) -> Iterator[Problem]:

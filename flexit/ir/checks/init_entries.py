@@ -9,8 +9,8 @@ from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
 from flexit.ir.checks.lenders import Lenders
 from flexit.ir.checks.walk import Walk
-from flexit.ir.initialisation import FOLLOWS, ROLES, Init
-from flexit.ir.layers import Varied
+from flexit.ir.language.initialisation import FOLLOWS, ROLES, Init
+from flexit.ir.language.layers import Varied
 from flexit.ir.program import Call, Param, Region, join
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest

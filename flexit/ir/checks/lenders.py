@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from flexit.ir.block import Block, Fault
 from flexit.ir.checks.walk import Site, Walk
-from flexit.ir.initialisation import Init
+from flexit.ir.language.initialisation import Init
 from flexit.ir.program import join
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flexit.errors import Problem
+from flexit.ir.analysis.cost import count_parameters
 from flexit.ir.block import Block, Fault
 from flexit.ir.checks.walk import Walk, plan_of
-from flexit.ir.cost import count_parameters
-from flexit.ir.layers import LayerPlan, Varied
+from flexit.ir.language.layers import LayerPlan, Varied
 
 if TYPE_CHECKING:
     from flexit.ir.program import Program

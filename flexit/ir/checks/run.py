@@ -19,7 +19,7 @@ from flexit.ir.checks import (
     windows,
 )
 from flexit.ir.checks.walk import Walk, walk
-from flexit.ir.expand import expand
+from flexit.ir.expansion.expand import expand
 
 if TYPE_CHECKING:
     from flexit.ir.program import Program

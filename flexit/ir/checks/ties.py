@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flexit.errors import Problem
 from flexit.ir.block import Fault
 from flexit.ir.checks.walk import Walk
-from flexit.ir.expand import tables
+from flexit.ir.expansion.expand import tables
 from flexit.ir.wording import nearest, shown
 
 

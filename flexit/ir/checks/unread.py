@@ -8,8 +8,8 @@ from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
 from flexit.ir.checks import edges
 from flexit.ir.checks.walk import Named, Site, Walk, plan_of
-from flexit.ir.expand import output_edges
-from flexit.ir.scope import EDGE, resolve
+from flexit.ir.expansion.expand import output_edges
+from flexit.ir.expansion.scope import EDGE, resolve
 
 
 def check(walk: Walk) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flexit.errors import Problem
 from flexit.ir.checks.walk import Walk
-from flexit.ir.layers import Varied, check_variation
+from flexit.ir.language.layers import Varied, check_variation
 
 
 def check(walk: Walk) -> Iterator[Problem]:

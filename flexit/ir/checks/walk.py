@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
+from flexit.ir.expansion.scope import Scope, resolve
 from flexit.ir.faults import at_node, problem_of
-from flexit.ir.layers import LayerPlan, Varied, check_variation
-from flexit.ir.scope import Scope, resolve
+from flexit.ir.language.layers import LayerPlan, Varied, check_variation
+from flexit.ir.language.variation import Choice
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.ir.variation import Choice
-from flexit.ir.written import Node
 
 
 @dataclass(frozen=True, slots=True)

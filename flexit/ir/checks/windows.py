@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from flexit.errors import Problem
 from flexit.ir.block import Block, Fault
 from flexit.ir.checks.walk import Site, Walk
-from flexit.ir.scope import Scope
-from flexit.ir.written import line_of
+from flexit.ir.expansion.scope import Scope
+from flexit.ir.language.written import line_of
 
 
 def check(walk: Walk) -> Iterator[Problem]:

@@ -9,13 +9,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from flexit.ir.annotations import fields
 from flexit.ir.block import Block
-from flexit.ir.language import Group, Kind
+from flexit.ir.expansion.scope import MAIN_PORTS, Source, Wires, main_ports, resolve
+from flexit.ir.language.annotations import fields
+from flexit.ir.language.kinds import Group, Kind
+from flexit.ir.language.template import Template
 from flexit.ir.ordering import in_dependence_order
-from flexit.ir.scope import MAIN_PORTS, Source, Wires, main_ports, resolve
 from flexit.ir.spec import Spec
-from flexit.ir.template import Template
 
 Data = dict[str, Any]
 
@@ -43,8 +43,8 @@ def spec_hash(spec: Spec) -> str:
 
 def program_hash(spec: Spec) -> str:
     """A hash of what is computed: equal for specs that say one model differently, such as with or without dropout."""
+    from flexit.ir.analysis.structure import structure
     from flexit.ir.compile import compile_spec
-    from flexit.ir.structure import structure
 
     program = compile_spec(Spec.model_validate(_in_order(canonical(spec))))
     interface = json.dumps([[name.name for name in program.inputs], list(program.outputs)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from flexit.ir.io.flow import bare, flow, scalar
+from flexit.ir.language.template import as_written
 from flexit.ir.spec import Spec
-from flexit.ir.template import as_written
 
 WIDTH = 110
 

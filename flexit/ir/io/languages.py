@@ -10,8 +10,8 @@ from flexit.errors import Problem
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
 from flexit.ir.io.flow import flow
+from flexit.ir.language.written import Node
 from flexit.ir.wording import several
-from flexit.ir.written import Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,11 @@ from flexit.ir.io.migrate import migrate
 from flexit.ir.io.overrides import override
 from flexit.ir.io.source import MAX_BYTES, read_bytes
 from flexit.ir.io.yaml import read
+from flexit.ir.language.shared_fields import write_out
+from flexit.ir.language.written import Node
 from flexit.ir.schema.phase import validate
-from flexit.ir.shared_fields import write_out
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest, shown
-from flexit.ir.written import Node
 
 if TYPE_CHECKING:
     from flexit.ir.program import Program

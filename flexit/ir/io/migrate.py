@@ -7,8 +7,8 @@ from collections.abc import Callable
 from flexit.errors import Problem
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
+from flexit.ir.language.written import Node
 from flexit.ir.wording import either, nearest, shown
-from flexit.ir.written import Node
 
 CURRENT = 1
 STEPS: dict[int, Callable[[Node], Node]] = {}

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from flexit.errors import Problem, SpecError
-from flexit.ir.annotations import FieldType, GroupOf
 from flexit.ir.diagnostics import problem
 from flexit.ir.io.flow import flow
 from flexit.ir.io.yaml import read_value
+from flexit.ir.language.annotations import FieldType, GroupOf
+from flexit.ir.language.variation import MergeRefused, merge
+from flexit.ir.language.written import Mark, Node
 from flexit.ir.schema.phase import merge_problem
 from flexit.ir.spec import Spec
-from flexit.ir.variation import MergeRefused, merge
 from flexit.ir.wording import nearest, shown, typed
-from flexit.ir.written import Mark, Node
 
 DOCUMENT = FieldType((GroupOf(Spec),))
 

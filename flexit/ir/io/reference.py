@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Iterable, Iterator
 
 from flexit.ir import registry
-from flexit.ir.annotations import Entry, FieldType, GroupOf, KindOf, Option, as_slot
 from flexit.ir.block import Block, Port
-from flexit.ir.describe import describe_option, family_name
-from flexit.ir.language import Group, Kind, families, field_docs
-from flexit.ir.tree import written
+from flexit.ir.language.annotations import Entry, FieldType, GroupOf, KindOf, Option, as_slot
+from flexit.ir.language.describe import describe_option, family_name
+from flexit.ir.language.kinds import Group, Kind, families, field_docs
+from flexit.ir.views.tree import written
 from flexit.ir.wording import either
 
 HEAD = """\

@@ -10,7 +10,8 @@ import json
 from typing import Any, cast
 
 from flexit.ir import registry
-from flexit.ir.annotations import (
+from flexit.ir.block import Block
+from flexit.ir.language.annotations import (
     Entry,
     FieldType,
     Flag,
@@ -25,9 +26,8 @@ from flexit.ir.annotations import (
     as_slot,
     fields,
 )
-from flexit.ir.block import Block
-from flexit.ir.describe import family_name
-from flexit.ir.language import Group, Kind, field_docs
+from flexit.ir.language.describe import family_name
+from flexit.ir.language.kinds import Group, Kind, field_docs
 
 NAME = "^[a-z][a-z0-9_]{0,63}$"
 PLUGIN = "^[a-z][a-z0-9_.-]*:[a-z][a-z0-9_]*$"

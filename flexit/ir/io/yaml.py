@@ -16,8 +16,8 @@ from flexit.ir.io.languages import SPEC, Language
 from flexit.ir.io.scalars import BadNumber, resolve
 from flexit.ir.io.source import MAX_BYTES, decode
 from flexit.ir.io.syntax import explain
+from flexit.ir.language.written import Mark, Node, dotted
 from flexit.ir.wording import cut, several
-from flexit.ir.written import Mark, Node, dotted
 
 MAX_NESTING = 64
 MAX_NODES = 10_000

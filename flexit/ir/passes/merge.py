@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flexit.ir.analysis.structure import Structures
 from flexit.ir.program import Call, Program, Region
-from flexit.ir.structure import Structures
 
 
 def merge(program: Program) -> Program:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from flexit.ir.block import Fault
-from flexit.ir.edges import Axis, Tokens
-from flexit.ir.language import Kind
+from flexit.ir.expansion.edges import Axis, Tokens
+from flexit.ir.language.kinds import Kind
 from flexit.ir.program import Value
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Ids(Kind, family="Ids"):

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from flexit.ir.edges import Axis, Tokens
-from flexit.ir.language import PositiveInt
+from flexit.ir.expansion.edges import Axis, Tokens
+from flexit.ir.language.kinds import PositiveInt
 from flexit.ir.positions.base import Ids, Position, Rank
 from flexit.ir.program import Value
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Learned(Position, kind="learned"):

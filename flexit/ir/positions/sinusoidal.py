@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from flexit.ir.block import Fault
-from flexit.ir.edges import Axis, Tokens
-from flexit.ir.language import PositiveFloat
+from flexit.ir.expansion.edges import Axis, Tokens
+from flexit.ir.language.kinds import PositiveFloat
+from flexit.ir.language.rotary import check_theta
 from flexit.ir.positions.base import Ids, Position, Rank
 from flexit.ir.program import Value
-from flexit.ir.rotary import check_theta
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Sinusoidal(Position, kind="sinusoidal"):

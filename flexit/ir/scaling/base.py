@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flexit.ir.block import Fault
-from flexit.ir.language import Kind
+from flexit.ir.language.kinds import Kind
 from flexit.ir.program import Value
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 SHORTEST = 2
 """Smallest ``original_max_len``: below it there is nothing to extend, and logarithms of it vanish."""

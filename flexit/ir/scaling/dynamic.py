@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from flexit.ir.block import Fault
-from flexit.ir.language import PositiveFloat, PositiveInt
+from flexit.ir.language.kinds import PositiveFloat, PositiveInt
 from flexit.ir.program import Value
 from flexit.ir.scaling.base import Scaling, plain, too_narrow
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Dynamic(Scaling, kind="dynamic"):

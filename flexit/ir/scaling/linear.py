@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flexit.ir.language import PositiveFloat
+from flexit.ir.language.kinds import PositiveFloat
 from flexit.ir.scaling.base import Scaling, plain
 
 

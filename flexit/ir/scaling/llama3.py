@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import pi
 
 from flexit.ir.block import Fault
-from flexit.ir.language import PositiveFloat, PositiveInt
+from flexit.ir.language.kinds import PositiveFloat, PositiveInt
 from flexit.ir.scaling.base import Scaling, plain
 
 

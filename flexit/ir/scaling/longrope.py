@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from flexit.ir.block import Fault
-from flexit.ir.language import INFERRED, PositiveFloat, PositiveInt
+from flexit.ir.language.kinds import INFERRED, PositiveFloat, PositiveInt
 from flexit.ir.program import Value
 from flexit.ir.scaling.base import Scaling, plain
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Longrope(Scaling, kind="longrope"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flexit.ir.block import Fault
-from flexit.ir.language import PositiveFloat
+from flexit.ir.language.kinds import PositiveFloat
 from flexit.ir.scaling.base import Scaling
 
 

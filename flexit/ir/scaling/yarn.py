@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flexit.ir.block import Fault
-from flexit.ir.language import INFERRED, PositiveFloat, PositiveInt
+from flexit.ir.language.kinds import INFERRED, PositiveFloat, PositiveInt
 from flexit.ir.scaling.base import Scaling, plain
 
 

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from flexit.errors import Problem
-from flexit.ir.activations import SYNONYMS, Activation
-from flexit.ir.annotations import FieldType, Flag, GroupOf, KindOf, Number, Text, Words, as_slot, fields
-from flexit.ir.describe import bounds, describe, example, family_name, legal_kinds
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
 from flexit.ir.io.flow import flow
 from flexit.ir.io.scalars import resolve
-from flexit.ir.language import Group
-from flexit.ir.names import PATTERN, free_name
+from flexit.ir.language.activations import SYNONYMS, Activation
+from flexit.ir.language.annotations import FieldType, Flag, GroupOf, KindOf, Number, Text, Words, as_slot, fields
+from flexit.ir.language.describe import bounds, describe, example, family_name, legal_kinds
+from flexit.ir.language.kinds import Group
+from flexit.ir.language.names import PATTERN, free_name
+from flexit.ir.language.written import Mark, Node, dotted
 from flexit.ir.schema.locate import Spot
 from flexit.ir.wording import article, cut, either, nearest, shown, typed
-from flexit.ir.written import Mark, Node, dotted
 
 YES_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 OVERRIDE = "--set "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flexit.ir.annotations import (
+from flexit.ir.language.annotations import (
     Entry,
     FieldType,
     Flag,
@@ -21,8 +21,8 @@ from flexit.ir.annotations import (
     class_of,
     fields,
 )
-from flexit.ir.language import Group
-from flexit.ir.written import Mark, Node
+from flexit.ir.language.kinds import Group
+from flexit.ir.language.written import Mark, Node
 
 TAGS: dict[type[Option], tuple[str, ...]] = {
     KindOf: ("function-plain",), ListOf: ("list[",), MapOf: ("dict[",), Words: ("literal[",),

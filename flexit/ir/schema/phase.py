@@ -11,19 +11,19 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from flexit.errors import Problem
-from flexit.ir import variation
-from flexit.ir.annotations import FieldType, GroupOf, KindOf, Unchecked
 from flexit.ir.block import Block
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
-from flexit.ir.layers import Varied, check_variation, merged
-from flexit.ir.names import PATTERN
+from flexit.ir.language import variation
+from flexit.ir.language.annotations import FieldType, GroupOf, KindOf, Unchecked
+from flexit.ir.language.layers import Varied, check_variation, merged
+from flexit.ir.language.names import PATTERN
+from flexit.ir.language.variation import MergeRefused
+from flexit.ir.language.written import Node, dotted, line_of
 from flexit.ir.schema.explain import bad_variant, explain, unknown_field
 from flexit.ir.schema.locate import Spot, locate
 from flexit.ir.spec import Spec
-from flexit.ir.variation import MergeRefused
 from flexit.ir.wording import shown
-from flexit.ir.written import Node, dotted, line_of
 
 DOCUMENT = FieldType((GroupOf(Spec),))
 SLOT = FieldType((KindOf(Block),))

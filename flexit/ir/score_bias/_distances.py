@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flexit.ir.edges import Axis
+from flexit.ir.expansion.edges import Axis
 from flexit.ir.program import Value
 from flexit.ir.score_bias.base import Heads
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 def distances(e: Expander, axis: Axis, heads: Heads) -> Value:

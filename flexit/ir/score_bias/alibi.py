@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from flexit.ir.block import Fault
-from flexit.ir.edges import Axis
-from flexit.ir.language import PositiveFloat
+from flexit.ir.expansion.edges import Axis
+from flexit.ir.language.kinds import PositiveFloat
 from flexit.ir.program import Value
 from flexit.ir.score_bias._distances import distances
 from flexit.ir.score_bias.base import Bias, Heads, Reader, Terms
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Alibi(Bias, kind="alibi"):

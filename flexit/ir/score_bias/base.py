@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flexit.ir.block import Block, Fault
-from flexit.ir.edges import Axis
-from flexit.ir.language import Kind
-from flexit.ir.masks import Mask
+from flexit.ir.expansion.edges import Axis
+from flexit.ir.language.kinds import Kind
+from flexit.ir.language.masks import Mask
 from flexit.ir.program import Value
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

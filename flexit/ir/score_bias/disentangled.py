@@ -10,15 +10,15 @@ from pydantic import AfterValidator, Field
 
 from flexit.ir.block import Fault, Norm
 from flexit.ir.dims import fixed
-from flexit.ir.edges import Axis
-from flexit.ir.language import distinct
+from flexit.ir.expansion.edges import Axis
+from flexit.ir.language.kinds import distinct
 from flexit.ir.ops.bucket import Bucket
 from flexit.ir.program import Value
 from flexit.ir.score_bias._distances import products
 from flexit.ir.score_bias.base import Bias, Heads, Reader, Terms
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Disentangled(Bias, kind="disentangled"):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flexit.ir.edges import Axis
-from flexit.ir.language import InferredBool, PositiveInt
+from flexit.ir.expansion.edges import Axis
+from flexit.ir.language.kinds import InferredBool, PositiveInt
 from flexit.ir.program import Value
 from flexit.ir.score_bias._distances import clipped, distances, has_two_sides, sides
 from flexit.ir.score_bias.base import Bias, Heads
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Distance(Bias, kind="distance"):

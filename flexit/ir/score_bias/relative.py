@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flexit.ir.dims import fixed
-from flexit.ir.edges import Axis
-from flexit.ir.language import InferredBool, PositiveInt
+from flexit.ir.expansion.edges import Axis
+from flexit.ir.language.kinds import InferredBool, PositiveInt
 from flexit.ir.ops.embedding import Embedding
 from flexit.ir.program import Value
 from flexit.ir.score_bias._distances import clipped, distances, has_two_sides, products, sides, table
 from flexit.ir.score_bias.base import Bias, Heads, Reader, Terms
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class Relative(Bias, kind="relative"):

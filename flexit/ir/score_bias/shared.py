@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flexit.ir.block import Block, Fault
-from flexit.ir.edges import Axis
+from flexit.ir.expansion.edges import Axis
 from flexit.ir.program import Value
 from flexit.ir.score_bias.base import Bias, Heads, Reader, Terms
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 @dataclass(eq=False)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from flexit.ir.block import Fault
-from flexit.ir.edges import Axis
-from flexit.ir.language import InferredBool
+from flexit.ir.expansion.edges import Axis
+from flexit.ir.language.kinds import InferredBool
 from flexit.ir.ops.bucket import Bucket
 from flexit.ir.program import Value
 from flexit.ir.score_bias._distances import has_two_sides, sides
 from flexit.ir.score_bias.base import Bias, Heads
 
 if TYPE_CHECKING:
-    from flexit.ir.expander import Expander
+    from flexit.ir.expansion.expander import Expander
 
 
 class T5(Bias, kind="t5"):

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from flexit.errors import UserError
+from flexit.ir.analysis.limits import positions_taken
 from flexit.ir.compile import States, compile_spec
 from flexit.ir.dims import Dim
-from flexit.ir.limits import positions_taken
 from flexit.ir.passes import cut
 from flexit.ir.passes.inline import inline
 from flexit.ir.program import Node, Program, State, Value

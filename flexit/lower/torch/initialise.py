@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from flexit.ir import initialisation as init
-from flexit.ir.branches import residual_branches
+from flexit.ir.analysis.branches import residual_branches
+from flexit.ir.language import initialisation as init
 from flexit.ir.program import Param, Program
 from flexit.ir.spec import Spec
 

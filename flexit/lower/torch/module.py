@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from flexit.errors import UserError
+from flexit.ir.analysis.cost import count_parameters
 from flexit.ir.compile import States, compile_spec
-from flexit.ir.cost import count_parameters
 from flexit.ir.dims import evaluate, symbols
 from flexit.ir.program import Program, State
 from flexit.ir.spec import Spec

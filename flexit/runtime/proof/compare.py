@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexit.ir.dependence import revises
+from flexit.ir.analysis.dependence import revises
 from flexit.ir.program import Program
 from flexit.ir.valid import Counted, Given, Groups, Joined, Part, Valid
 from flexit.runtime.proof.grid import Case

@@ -12,8 +12,8 @@ from itertools import product
 
 import numpy as np
 
-from flexit.ir.cost import position_limit
-from flexit.ir.limits import limits_of, positions_taken
+from flexit.ir.analysis.cost import position_limit
+from flexit.ir.analysis.limits import limits_of, positions_taken
 from flexit.ir.program import Input, Program
 from flexit.runtime.session import Array
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
-from flexit.ir.language import INFERRED, Group, Kind, PositiveFloat, PositiveInt
+from flexit.ir.language.kinds import INFERRED, Group, Kind, PositiveFloat, PositiveInt
 
 NotNegativeInt = Annotated[int, Field(ge=0)]
 NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]

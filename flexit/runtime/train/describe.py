@@ -8,8 +8,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from flexit.ir.language import Kind, is_inferred
-from flexit.ir.layers import as_written
+from flexit.ir.language.kinds import Kind, is_inferred
+from flexit.ir.language.layers import as_written
 from flexit.ir.spec import Spec
 from flexit.runtime.train.config import RunConfig, TrainingConfig
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flexit.errors import Problem, RunConfigError, SpecError
-from flexit.ir.annotations import FieldType, GroupOf
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import in_order, placed
 from flexit.ir.io.languages import RUN_CONFIG, cure_for_spec, mistaken
@@ -17,11 +16,12 @@ from flexit.ir.io.load import presets
 from flexit.ir.io.migrate import migrate
 from flexit.ir.io.source import read_bytes
 from flexit.ir.io.yaml import read, read_value
+from flexit.ir.language.annotations import FieldType, GroupOf
+from flexit.ir.language.variation import MergeRefused, merge
+from flexit.ir.language.written import Mark, Node, dotted
 from flexit.ir.schema.explain import explain
 from flexit.ir.schema.locate import locate
-from flexit.ir.variation import MergeRefused, merge
 from flexit.ir.wording import several, shown
-from flexit.ir.written import Mark, Node, dotted
 from flexit.runtime.tokenizer import SEPARATOR, may_be_learnt
 from flexit.runtime.train.config import Bpe, RunConfig, Text
 from flexit.runtime.train.identity import MARKER

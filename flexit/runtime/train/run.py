@@ -15,9 +15,9 @@ from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from flexit.errors import CheckpointError, RunConfigError, UserError
-from flexit.ir.cost import cost
-from flexit.ir.layers import as_written
-from flexit.ir.written import Node
+from flexit.ir.analysis.cost import cost
+from flexit.ir.language.layers import as_written
+from flexit.ir.language.written import Node
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.folder import locked, write_file

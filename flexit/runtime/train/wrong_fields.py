@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from flexit.errors import RunConfigError
-from flexit.ir.annotations import FieldType, GroupOf
 from flexit.ir.faults import in_order
-from flexit.ir.language import Group
+from flexit.ir.language.annotations import FieldType, GroupOf
+from flexit.ir.language.kinds import Group
+from flexit.ir.language.written import Node
 from flexit.ir.schema.explain import explain
 from flexit.ir.schema.locate import locate
-from flexit.ir.written import Node
 
 
 def explained(cls: type[Group], given: Mapping[str, Any], error: ValidationError) -> RunConfigError:

@@ -7,7 +7,7 @@ import pytest
 from flexit.errors import FlexitError, SpecError
 from flexit.ir.io.load import check, check_text, load_spec, parse_spec, presets
 from flexit.ir.io.migrate import STEPS
-from flexit.ir.layers import Varied
+from flexit.ir.language.layers import Varied
 
 TINY = """
 flexit: 1

@@ -7,10 +7,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from flexit.ir import registry, spec
-from flexit.ir.annotations import fields
 from flexit.ir.block import Block
 from flexit.ir.io.load import check_text
-from flexit.ir.language import Group, Kind, families
+from flexit.ir.language.annotations import fields
+from flexit.ir.language.kinds import Group, Kind, families
 
 HERE = Path(__file__).parent
 LANGUAGE = YAML(typ="safe").load((HERE / "language.yaml").read_text(encoding="utf-8"))

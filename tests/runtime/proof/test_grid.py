@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from flexit.ir.analysis.cost import LARGEST_CASE
+from flexit.ir.analysis.limits import limits_of, positions_taken
 from flexit.ir.compile import compile_spec
-from flexit.ir.cost import LARGEST_CASE
 from flexit.ir.io.load import load_spec, parse_spec
-from flexit.ir.limits import limits_of, positions_taken
 from flexit.runtime.proof.grid import Case, cases, inputs_for
 
 LEARNED = """
