@@ -13,25 +13,50 @@ if TYPE_CHECKING:
     from flexit.ir.spec import Spec
     from flexit.lower.onnx.model import to_onnx
     from flexit.lower.torch.module import to_torch
-    from flexit.runtime.bundle import open_bundle
-    from flexit.runtime.export import export
+    from flexit.runtime.bundles.bundle import open_bundle
+    from flexit.runtime.bundles.export import export
+    from flexit.runtime.bundles.verify import verify
+    from flexit.runtime.generation.beam import Beams, beam_search
+    from flexit.runtime.generation.generate import generate
+    from flexit.runtime.generation.generation_config import GenerationConfig
+    from flexit.runtime.generation.sampling import Sampling
+    from flexit.runtime.generation.text_stream import TextStream
+    from flexit.runtime.sessions.torch_session import TorchSession
+    from flexit.runtime.tasks.classify import classify
+    from flexit.runtime.tasks.embed import embed, hidden_states
+    from flexit.runtime.tasks.text_model import Reading, TextModel
+    from flexit.runtime.tokenizer import Tokenizer
     from flexit.runtime.train.config import TrainingConfig
     from flexit.runtime.train.trainer import Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Beams",
+    "GenerationConfig",
     "Graph",
+    "Reading",
+    "Sampling",
     "Spec",
+    "TextModel",
+    "TextStream",
+    "Tokenizer",
+    "TorchSession",
     "Trainer",
     "TrainingConfig",
+    "beam_search",
+    "classify",
     "cost",
+    "embed",
     "export",
+    "generate",
+    "hidden_states",
     "load_spec",
     "open_bundle",
     "shrink",
     "to_onnx",
     "to_torch",
+    "verify",
 ]
 
 _HOMES = {
@@ -42,10 +67,24 @@ _HOMES = {
     "shrink": "flexit.ir.shrink",
     "to_torch": "flexit.lower.torch.module",
     "to_onnx": "flexit.lower.onnx.model",
-    "export": "flexit.runtime.export",
-    "open_bundle": "flexit.runtime.bundle",
+    "export": "flexit.runtime.bundles.export",
+    "open_bundle": "flexit.runtime.bundles.bundle",
     "Trainer": "flexit.runtime.train.trainer",
     "TrainingConfig": "flexit.runtime.train.config",
+    "TorchSession": "flexit.runtime.sessions.torch_session",
+    "generate": "flexit.runtime.generation.generate",
+    "Sampling": "flexit.runtime.generation.sampling",
+    "beam_search": "flexit.runtime.generation.beam",
+    "Beams": "flexit.runtime.generation.beam",
+    "verify": "flexit.runtime.bundles.verify",
+    "Tokenizer": "flexit.runtime.tokenizer",
+    "TextStream": "flexit.runtime.generation.text_stream",
+    "TextModel": "flexit.runtime.tasks.text_model",
+    "Reading": "flexit.runtime.tasks.text_model",
+    "embed": "flexit.runtime.tasks.embed",
+    "hidden_states": "flexit.runtime.tasks.embed",
+    "classify": "flexit.runtime.tasks.classify",
+    "GenerationConfig": "flexit.runtime.generation.generation_config",
 }
 """Public name -> the module that defines it, imported when the name is first used."""
 

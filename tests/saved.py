@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.export import export
+from flexit.runtime.bundles.export import export
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.describe import spec_json
 

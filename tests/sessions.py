@@ -4,8 +4,8 @@ from pathlib import Path
 
 from flexit.lower.onnx.model import emit_models, save
 from flexit.lower.torch.module import FlexitModule
-from flexit.runtime.ort_session import ModelFile, OrtSession
-from flexit.runtime.torch_session import interface_of
+from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
+from flexit.runtime.sessions.torch_session import interface_of
 
 
 def ort_session(module: FlexitModule, folder: Path, *, optimise: bool = False) -> OrtSession:

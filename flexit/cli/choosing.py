@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from flexit.errors import UserError
-from flexit.runtime.beam import Beams
-from flexit.runtime.generation_config import GenerationConfig
-from flexit.runtime.sampling import Sampling
+from flexit.runtime.generation.beam import Beams
+from flexit.runtime.generation.generation_config import GenerationConfig
+from flexit.runtime.generation.sampling import Sampling
 
 DRAWING = ("temperature", "top_k", "top_p", "min_p")
 OF_BEAMS = ("length_penalty", "n_best")

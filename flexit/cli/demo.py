@@ -15,8 +15,8 @@ from flexit.cli.curves import drawn, pictured
 from flexit.cli.generating import Request, speaker_at
 from flexit.cli.opening import checkpoint_at, evidence_rows
 from flexit.errors import CheckpointError, UserError
-from flexit.runtime.bundle import read_bundle
-from flexit.runtime.export import export
+from flexit.runtime.bundles.bundle import read_bundle
+from flexit.runtime.bundles.export import export
 from flexit.runtime.folder import write_file
 from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.run import train

@@ -13,16 +13,16 @@ import numpy as np
 from flexit.cli.choosing import Choosing
 from flexit.cli.console import say, typed, working
 from flexit.errors import UserError, printable
-from flexit.runtime.arrays import Array
-from flexit.runtime.beam import Beams, beam_search
-from flexit.runtime.generate import generate
-from flexit.runtime.generation_config import GenerationConfig
-from flexit.runtime.session import Session
-from flexit.runtime.text_stream import TextStream, stops, text_of
+from flexit.runtime.generation.beam import Beams, beam_search
+from flexit.runtime.generation.generate import generate
+from flexit.runtime.generation.generation_config import GenerationConfig
+from flexit.runtime.generation.text_stream import TextStream, stops, text_of
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.sessions.session import Session
 
 if TYPE_CHECKING:
-    from flexit.runtime.bundle import Bundle
-    from flexit.runtime.interface import Interface
+    from flexit.runtime.bundles.bundle import Bundle
+    from flexit.runtime.sessions.interface import Interface
     from flexit.runtime.tokenizer import Tokenizer
 
 OnText = Callable[[int, str], None]
@@ -161,9 +161,9 @@ def speaker_at(path: str) -> Speaker:
     Raises:
         UserError: there is no model, or it has no tokenizer.
     """
-    from flexit.runtime.bundle import open_bundle
+    from flexit.runtime.bundles.bundle import open_bundle
+    from flexit.runtime.bundles.manifest import MANIFEST
     from flexit.runtime.folder import recover
-    from flexit.runtime.manifest import MANIFEST
     from flexit.runtime.tokenizer import Tokenizer
 
     recover(path)
@@ -172,7 +172,7 @@ def speaker_at(path: str) -> Speaker:
         session, folder = open_bundle(path), Path(path)
     else:
         from flexit.cli.opening import module_at
-        from flexit.runtime.torch_session import TorchSession
+        from flexit.runtime.sessions.torch_session import TorchSession
 
         module, folder = module_at(path)
         session = TorchSession(module)

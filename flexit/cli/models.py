@@ -66,7 +66,7 @@ def export(
     """
     from flexit.cli.generating import next_step
     from flexit.cli.opening import evidence_rows, exportable
-    from flexit.runtime.export import export as prove
+    from flexit.runtime.bundles.export import export as prove
 
     load_plugins(plugins)
     with working("reading the model") as step:
@@ -87,7 +87,7 @@ def verify(
 
     Example: flexit verify bundles/tiny
     """
-    from flexit.runtime.verify import verify as replay
+    from flexit.runtime.bundles.verify import verify as replay
 
     with answering(as_json), working("replaying"):
         verdict = replay(bundle)

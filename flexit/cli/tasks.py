@@ -12,8 +12,8 @@ from flexit.errors import UserError
 
 if TYPE_CHECKING:
     from flexit.runtime.bench import Measured
-    from flexit.runtime.classify import Classes
-    from flexit.runtime.text_model import Text
+    from flexit.runtime.tasks.classify import Classes
+    from flexit.runtime.tasks.text_model import Text
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A bundle, a run folder or a checkpoint.", callback=named)]
 Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="Texts, one row each.")]
@@ -61,9 +61,9 @@ def embed(
     Example: flexit embed bundles/sentences "a text" "another" --out vectors.npy
     """
     from flexit.cli.texts import require_out, text_model_at, texts_of, write_arrays
-    from flexit.runtime.embed import embed as embedded
-    from flexit.runtime.embed import hidden_states
-    from flexit.runtime.text_model import Reading
+    from flexit.runtime.tasks.embed import embed as embedded
+    from flexit.runtime.tasks.embed import hidden_states
+    from flexit.runtime.tasks.text_model import Reading
 
     load_plugins(plugins)
     with answering(as_json):
@@ -123,8 +123,8 @@ def classify(
     from pathlib import Path
 
     from flexit.cli.texts import require_out, text_model_at, texts_of, write_arrays
-    from flexit.runtime.classify import classify as classified
-    from flexit.runtime.text_model import Reading
+    from flexit.runtime.tasks.classify import classify as classified
+    from flexit.runtime.tasks.text_model import Reading
 
     load_plugins(plugins)
     with answering(as_json):
@@ -171,8 +171,8 @@ def fill_mask(
     from dataclasses import asdict
 
     from flexit.cli.texts import on_one_line, text_model_at, texts_of
-    from flexit.runtime.fill_mask import fill_mask as filled
-    from flexit.runtime.text_model import Reading
+    from flexit.runtime.tasks.fill_mask import fill_mask as filled
+    from flexit.runtime.tasks.text_model import Reading
 
     load_plugins(plugins)
     with answering(as_json):

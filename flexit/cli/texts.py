@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from flexit.errors import UserError
+from flexit.runtime.bundles.manifest import MANIFEST
 from flexit.runtime.folder import recover, write_file
-from flexit.runtime.manifest import MANIFEST
 
 if TYPE_CHECKING:
-    from flexit.runtime.arrays import Array
-    from flexit.runtime.session import Session
-    from flexit.runtime.text_model import Text, TextModel
+    from flexit.runtime.sessions.arrays import Array
+    from flexit.runtime.sessions.session import Session
+    from flexit.runtime.tasks.text_model import Text, TextModel
 
 
 def text_model_at(path: str) -> TextModel:
@@ -27,17 +27,17 @@ def text_model_at(path: str) -> TextModel:
     Raises:
         UserError: there is no model, it has no tokenizer, or its labels cannot be used.
     """
-    from flexit.runtime.text_model import TextModel
+    from flexit.runtime.tasks.text_model import TextModel
 
     recover(path)
     session: Session
     if (Path(path) / MANIFEST).is_file():
-        from flexit.runtime.bundle import open_bundle
+        from flexit.runtime.bundles.bundle import open_bundle
 
         session, folder = open_bundle(path), Path(path)
     else:
         from flexit.cli.opening import module_at
-        from flexit.runtime.torch_session import TorchSession
+        from flexit.runtime.sessions.torch_session import TorchSession
 
         module, folder = module_at(path)
         session = TorchSession(module)

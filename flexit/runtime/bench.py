@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.runtime.arrays import Array
-from flexit.runtime.bundle import read_bundle, session_on
-from flexit.runtime.interface import Entry, Interface
-from flexit.runtime.session import Session
+from flexit.runtime.bundles.bundle import read_bundle, session_on
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.sessions.interface import Entry, Interface
+from flexit.runtime.sessions.session import Session
 
 Opener = Callable[[], Session]
 
@@ -95,7 +95,7 @@ def sessions_on(folder: str | Path, *, threads: int = 0) -> dict[str, Opener]:
     def in_torch() -> Session:
         from flexit.lower.torch.module import to_torch
         from flexit.runtime.saved import spec_in
-        from flexit.runtime.torch_session import TorchSession
+        from flexit.runtime.sessions.torch_session import TorchSession
 
         if threads:
             torch.set_num_threads(threads)

@@ -36,9 +36,9 @@ def imports(path: Path) -> set[str]:
 def test_onnxruntime_is_run_from_one_file() -> None:
     """Export may read its version; sessions are made in one place."""
     makers = [name(path) for path in files() if "InferenceSession" in path.read_text(encoding="utf-8")]
-    assert makers == ["flexit/runtime/ort_session.py"]
+    assert makers == ["flexit/runtime/sessions/ort_session.py"]
     users = {name(path) for path in files() if "onnxruntime" in imports(path)}
-    assert users <= {"flexit/runtime/ort_session.py", "flexit/runtime/export.py"}
+    assert users <= {"flexit/runtime/sessions/ort_session.py", "flexit/runtime/bundles/export.py"}
 
 
 def test_there_is_one_exec() -> None:

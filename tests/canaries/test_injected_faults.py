@@ -8,7 +8,7 @@ import pytest
 
 from flexit.errors import ProofError
 from flexit.ir.program import at_path
-from flexit.runtime.export import export
+from flexit.runtime.bundles.export import export
 from tests.canaries.conftest import SPECS, load
 
 SPEC = {path.stem: path for path in SPECS}

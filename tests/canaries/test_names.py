@@ -15,7 +15,7 @@ from flexit.ir.language.names import PATTERN, RESERVED
 from flexit.ir.passes import cut
 from flexit.lower.torch.module import build, to_torch
 from flexit.lower.torch.regions import RegionModule
-from flexit.runtime.export import export
+from flexit.runtime.bundles.export import export
 
 HOSTILE = [
     "getattr", "exec", "print", "import_os", "none", "true_", "class_", "x__init__", "a__class__", "dict", "self_",

@@ -12,10 +12,10 @@ from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import check_text
 from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
-from flexit.runtime.generate import generate
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
+from flexit.runtime.generation.generate import generate
+from flexit.runtime.sessions.torch_session import TorchSession
 from tests.conformance import checks
 from tests.conformance.placements import placements
 

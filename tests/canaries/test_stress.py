@@ -11,7 +11,7 @@ from flexit.ir.ops.attention import Attention
 from flexit.ir.passes.inline import inline
 from flexit.ir.program import Node
 from flexit.lower.torch.module import build, fill, to_torch
-from flexit.runtime.export import export
+from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.stress import stress_weights
 from tests.canaries.conftest import SPECS, load
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
-from flexit.runtime.generate import generate
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
+from flexit.runtime.bundles.verify import verify
+from flexit.runtime.generation.generate import generate
+from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.sampling import Sampling
-from flexit.runtime.torch_session import TorchSession
-from flexit.runtime.verify import verify
+from flexit.runtime.sessions.torch_session import TorchSession
 
 
 def test_training_step_reaches_every_parameter(canary, stressed, batch):

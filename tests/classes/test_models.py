@@ -23,10 +23,10 @@ from flexit.models import (
     TransformerModel,
     create_model,
 )  # fmt: skip
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.generate import generate
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.generation.generate import generate
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 
 TOPOLOGIES = {
     "encoder-decoder": {"src_vocab": 40, "tgt_vocab": 30},

@@ -16,9 +16,9 @@ from tokenizers.models import WordLevel
 from flexit.cli.app import run
 from flexit.cli.choosing import Choosing
 from flexit.errors import UserError
-from flexit.runtime.beam import Beams
-from flexit.runtime.generation_config import GenerationConfig
-from flexit.runtime.sampling import Sampling
+from flexit.runtime.generation.beam import Beams
+from flexit.runtime.generation.generation_config import GenerationConfig
+from flexit.runtime.generation.sampling import Sampling
 from tests.cli.test_nonsense import refused
 from tests.saved import spoilt
 

@@ -13,7 +13,7 @@ from flexit.cli.app import run
 from flexit.cli.generating import next_step
 from flexit.ir.io.load import parse_spec
 from flexit.ir.io.yaml import read_value
-from flexit.runtime.bundle import read_bundle
+from flexit.runtime.bundles.bundle import read_bundle
 from flexit.runtime.train.read import read_config
 from tests.cli.test_nonsense import refused
 

@@ -16,7 +16,7 @@ from flexit.errors import SpecError
 from flexit.ir import registry
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.export import export
+from flexit.runtime.bundles.export import export
 from flexit.runtime.train.describe import spec_json
 
 PLUGIN = '''

@@ -19,13 +19,13 @@ from flexit.cli.choosing import Choosing
 from flexit.cli.generating import Request, speaker_at
 from flexit.cli.texts import text_model_at
 from flexit.ir.compile import compile_spec
-from flexit.runtime.beam import Beams, beam_search
-from flexit.runtime.classify import classify
-from flexit.runtime.embed import embed, hidden_states
-from flexit.runtime.fill_mask import fill_mask
-from flexit.runtime.generate import generate
+from flexit.runtime.generation.beam import Beams, beam_search
+from flexit.runtime.generation.generate import generate
 from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.saved import read_spec
+from flexit.runtime.tasks.classify import classify
+from flexit.runtime.tasks.embed import embed, hidden_states
+from flexit.runtime.tasks.fill_mask import fill_mask
 from tests.cli.test_nonsense import PLACES, Place, refused
 from tests.saved import write_checkpoint
 from tests.texts import MASKED, MOODS, PAIRS, SENTENCES, TAGS, TEXTS, write_model

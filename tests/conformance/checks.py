@@ -30,7 +30,7 @@ from flexit.ir.passes.inline import inline
 from flexit.ir.program import Node, Region
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error, whole
-from flexit.runtime.session import Session
+from flexit.runtime.sessions.session import Session
 from tests.conformance.placements import Placed, class_of, placements
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "spec.schema.json"

@@ -23,11 +23,11 @@ from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.lower.onnx.model import Emitted, emit_models, save
 from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
-from flexit.runtime.ort_session import ModelFile, OrtSession
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.session import Array
-from flexit.runtime.torch_session import TorchSession, interface_of
+from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
+from flexit.runtime.sessions.session import Array
+from flexit.runtime.sessions.torch_session import TorchSession, interface_of
 
 Data = dict[str, Any]
 WIDTH, VOCABULARY, TYPES = 16, 31, 2

@@ -10,12 +10,12 @@ from flexit.ir.analysis.cost import count_parameters, position_limit
 from flexit.ir.io.load import check_tree
 from flexit.ir.language.written import Node
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
-from flexit.runtime.generate import generate
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
+from flexit.runtime.generation.generate import generate
 from flexit.runtime.proof.grid import cases, inputs_for
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 from tests.fuzz.legality import judge
 
 EMBED = {"kind": "embedding", "vocab_size": 31, "d_model": 8}

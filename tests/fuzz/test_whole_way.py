@@ -9,13 +9,13 @@ import torch
 from flexit.errors import ProofError
 from flexit.ir.analysis.cost import cost, position_limit
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
-from flexit.runtime.generate import generate
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
+from flexit.runtime.bundles.verify import verify
+from flexit.runtime.generation.generate import generate
 from flexit.runtime.proof.grid import Case, cases, id_limits, inputs_for
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.torch_session import TorchSession
-from flexit.runtime.verify import verify
+from flexit.runtime.sessions.torch_session import TorchSession
 from tests.fuzz.sample import MANY, accepted, checked, drawn, features, shown
 
 MODELS = 40

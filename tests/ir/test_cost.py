@@ -20,7 +20,7 @@ from flexit.ir.io.load import parse_spec
 from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 
 PRESETS = Path(__file__).parents[2] / "flexit" / "presets"
 SMALL = [*sorted(path.stem for path in PRESETS.glob("tiny-*.yaml")), "demo-decoder"]

@@ -5,7 +5,7 @@ import torch
 
 from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.export import export
+from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.stress import stress_weights
 
 LAYER = """{kind: transformer_layer, norm: layer_norm, norm_placement: pre,

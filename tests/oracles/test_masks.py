@@ -13,7 +13,7 @@ import pytest
 
 from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 from tests.sessions import ort_session
 
 LONGEST = 12

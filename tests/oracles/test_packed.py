@@ -12,7 +12,7 @@ from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 
 VOCAB, WIDTH, LENGTH = 29, 16, 14
 FEED = {"kind": "mlp", "d_ff": 24}

@@ -7,11 +7,11 @@ import pytest
 
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.compare import relative_error
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 
 MASK = np.array(
     [

@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 from tests.parity.test_decoders import batch
 from tests.parity.test_encoders import HEADS, built
 

@@ -9,10 +9,10 @@ import transformers
 
 from flexit.ir.analysis.cost import cost
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 from tests.parity.test_decoders import LAYERS, LLAMA_RULES, RMS, VOCAB, WIDTH, L, batch, mapped, perturbed, spec_of
 
 HEADS, RANK, NOPE, ROPE, VALUE, FF = 4, 16, 8, 6, 10, 40

@@ -5,12 +5,12 @@ import torch
 import transformers
 
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.classify import classify
-from flexit.runtime.embed import hidden_states
-from flexit.runtime.fill_mask import fill_mask
-from flexit.runtime.text_model import Reading, TextModel
+from flexit.runtime.sessions.torch_session import TorchSession
+from flexit.runtime.tasks.classify import classify
+from flexit.runtime.tasks.embed import hidden_states
+from flexit.runtime.tasks.fill_mask import fill_mask
+from flexit.runtime.tasks.text_model import Reading, TextModel
 from flexit.runtime.tokenizer import Tokenizer
-from flexit.runtime.torch_session import TorchSession
 from tests.parity.test_decoders import VOCAB, mapped, perturbed
 from tests.parity.test_encoders import bert_with_a_classifier
 from tests.parity.test_heads import bert_mlm, bert_tokens

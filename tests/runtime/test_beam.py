@@ -9,12 +9,12 @@ import torch
 from flexit.errors import TaskError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.beam import Beams, beam_search
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
-from flexit.runtime.generate import generate
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
+from flexit.runtime.generation.beam import Beams, beam_search
+from flexit.runtime.generation.generate import generate
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 from tests.parity.test_decoders import gpt2, mapped, perturbed
 from tests.parity.test_encoders import t5
 

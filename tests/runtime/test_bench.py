@@ -11,7 +11,7 @@ from flexit.errors import TaskError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.bench import Load, Times, measure
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 
 LOAD = Load(batch=2, prompt=7, new=3, repetitions=4)
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from flexit.errors import BundleError
-from flexit.runtime.bundle import open_bundle, read_bundle
-from flexit.runtime.manifest import MANIFEST
-from flexit.runtime.verify import verify
+from flexit.runtime.bundles.bundle import open_bundle, read_bundle
+from flexit.runtime.bundles.manifest import MANIFEST
+from flexit.runtime.bundles.verify import verify
 from tests.saved import spoilt
 
 

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 from flexit.errors import BundleError, ResourceError
-from flexit.runtime.bundle import open_bundle, read_bundle, sha256
-from flexit.runtime.export import export
+from flexit.runtime.bundles.bundle import open_bundle, read_bundle, sha256
+from flexit.runtime.bundles.export import export
 from tests.saved import write_checkpoint
 
 CALLS = ("open", "fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "write", "ftruncate", "chmod")
 
 EXPORTER = textwrap.dedent(f"""
     import os, signal, sys, time
-    from flexit.runtime.export import export
+    from flexit.runtime.bundles.export import export
 
     NAMES = {CALLS!r}
 
@@ -211,7 +211,7 @@ def test_files_that_may_not_grow(bundle: Path, newer: Path, tmp_path: Path, limi
     code = textwrap.dedent(f"""
         import resource, sys
         from flexit.cli import main
-        import flexit.runtime.export
+        import flexit.runtime.bundles.export
         resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
         main(sys.argv[1:])
     """)

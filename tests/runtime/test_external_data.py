@@ -17,9 +17,9 @@ from flexit.errors import BundleError
 from flexit.ir.io.load import load_spec
 from flexit.lower.onnx.model import to_onnx
 from flexit.lower.torch.module import to_torch
-from flexit.runtime import ort_session
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.external_data import MAX_DEPTH, PARTS, PLAIN, External, Malformed, external_data
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.external_data import MAX_DEPTH, PARTS, PLAIN, External, Malformed, external_data
+from flexit.runtime.sessions import ort_session
 from tests.saved import spoilt
 
 TINY = ("tiny-gpt2", "tiny-bert-classifier", "tiny-t5", "tiny-moe", "tiny-short-conv", "tiny-unet")

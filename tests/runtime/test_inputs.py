@@ -12,13 +12,13 @@ import torch
 from flexit.errors import BundleError, TaskError
 from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
-from flexit.runtime.generate import generate
-from flexit.runtime.ort_session import ModelFile, OrtSession
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
+from flexit.runtime.generation.generate import generate
+from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.sampling import Sampling
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
+from flexit.runtime.sessions.torch_session import TorchSession
 from tests.saved import spoilt
 
 SPEC = """

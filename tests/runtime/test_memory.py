@@ -20,7 +20,7 @@ from flexit.ir.io.load import load_spec
 from flexit.ir.spec import Spec
 from flexit.lower.torch import memory
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.export import export
+from flexit.runtime.bundles.export import export
 from flexit.runtime.train.run import train
 
 HUGE = """

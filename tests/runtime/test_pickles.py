@@ -13,7 +13,7 @@ import torch
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.proof.grid import Case, inputs_for
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 
 WAYS = {
     "pickle": lambda module: pickle.loads(pickle.dumps(module)),

@@ -8,8 +8,8 @@ from flexit.errors import CheckpointError, TaskError, UserError
 from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import load_spec, parse_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.export import export
-from flexit.runtime.sampling import Sampling
+from flexit.runtime.bundles.export import export
+from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.checkpoint import checkpoints
 from flexit.runtime.train.config import TrainingConfig

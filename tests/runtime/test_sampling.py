@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from flexit.errors import TaskError
-from flexit.runtime.sampling import Sampling, probabilities
+from flexit.runtime.generation.sampling import Sampling, probabilities
 
 VOCAB = 50
 ALL_STAY = [

@@ -7,13 +7,13 @@ from safetensors.numpy import load_file
 from flexit.errors import TaskError
 from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
-from flexit.runtime.generate import generate
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
+from flexit.runtime.bundles.verify import verify
+from flexit.runtime.generation.generate import generate
 from flexit.runtime.proof.compare import relative_error
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.torch_session import TorchSession
-from flexit.runtime.verify import verify
+from flexit.runtime.sessions.torch_session import TorchSession
 
 TYPED = """
 flexit: 1

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer as Inner
 from tokenizers import decoders, models, pre_tokenizers
 
 from flexit.errors import TaskError
-from flexit.runtime.text_stream import TextStream, text_of
+from flexit.runtime.generation.text_stream import TextStream, text_of
 from flexit.runtime.tokenizer import Tokenizer
 
 TEXTS = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flexit.runtime.export import export
+from flexit.runtime.bundles.export import export
 from tests.texts import MOODS, write_model
 
 ABSENT = textwrap.dedent("""

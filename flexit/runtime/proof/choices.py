@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from flexit.runtime.arrays import Array
-from flexit.runtime.beam import Beams, Search, searches_of, turns
-from flexit.runtime.generate import generate
-from flexit.runtime.interface import Interface
-from flexit.runtime.prompts import listed, padded, require_tokens_alone
+from flexit.runtime.generation.beam import Beams, Search, searches_of, turns
+from flexit.runtime.generation.generate import generate
+from flexit.runtime.generation.prompts import listed, padded, require_tokens_alone
+from flexit.runtime.generation.sampling import Sampling, penalised, probabilities
 from flexit.runtime.proof.compare import Tokens
-from flexit.runtime.sampling import Sampling, penalised, probabilities
-from flexit.runtime.session import Session
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.sessions.interface import Interface
+from flexit.runtime.sessions.session import Session
 
 
 def margins(scores: Array, sampling: Sampling, *, step: int, seen: Array | None = None) -> Array:
@@ -29,7 +29,7 @@ def margins(scores: Array, sampling: Sampling, *, step: int, seen: Array | None 
     Args:
         scores: of the next token, ``[batch, vocab]``.
         sampling: how it is chosen.
-        step: of the generation, as in :meth:`~flexit.runtime.sampling.Sampling.choose`.
+        step: of the generation, as in :meth:`~flexit.runtime.generation.sampling.Sampling.choose`.
         seen: tokens that each row has.
     """
     found = penalised(scores.astype(np.float64), seen, sampling.repetition_penalty)

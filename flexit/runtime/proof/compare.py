@@ -17,7 +17,7 @@ from flexit.ir.analysis.dependence import revises
 from flexit.ir.program import Program
 from flexit.ir.valid import Counted, Given, Groups, Joined, Part, Valid
 from flexit.runtime.proof.grid import Case
-from flexit.runtime.session import Array, Session
+from flexit.runtime.sessions.session import Array, Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 from flexit.ir.analysis.cost import position_limit
 from flexit.ir.analysis.limits import limits_of, positions_taken
 from flexit.ir.program import Input, Program
-from flexit.runtime.session import Array
+from flexit.runtime.sessions.session import Array
 
 BATCHES, LENGTHS, PASTS = (1, 2, 5), (1, 2, 17), (0, 1, 37)
 PLACED = ((1, 1), (2, 2), (5, 17))

@@ -14,11 +14,11 @@ from flexit.ir.passes.inline import inline
 from flexit.ir.program import Program
 from flexit.lower.onnx.model import Emitted, emit_probe, save
 from flexit.lower.torch.module import build, fill
-from flexit.runtime.interface import Interface
-from flexit.runtime.ort_session import ModelFile, OrtSession
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.session import Array
-from flexit.runtime.torch_session import TorchSession, interface_of
+from flexit.runtime.sessions.interface import Interface
+from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
+from flexit.runtime.sessions.session import Array
+from flexit.runtime.sessions.torch_session import TorchSession, interface_of
 
 
 @dataclass(frozen=True, slots=True)

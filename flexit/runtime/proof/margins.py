@@ -12,8 +12,8 @@ from flexit.ir.passes.inline import inline
 from flexit.ir.program import Node, Value
 from flexit.lower.torch.module import FlexitModule
 from flexit.runtime.proof.compare import validity
-from flexit.runtime.session import Array
-from flexit.runtime.torch_session import TorchSession, sharing
+from flexit.runtime.sessions.session import Array
+from flexit.runtime.sessions.torch_session import TorchSession, sharing
 
 Margins = Callable[[Mapping[str, Array]], Array]
 

@@ -14,7 +14,7 @@ from flexit.runtime.proof.compare import Decoded, Tokens, cached, errors_by_row,
 from flexit.runtime.proof.grid import Case, cases, inputs_for
 from flexit.runtime.proof.localise import first_difference
 from flexit.runtime.proof.margins import Margins
-from flexit.runtime.session import Array, Session
+from flexit.runtime.sessions.session import Array, Session
 
 TOLERANCE = {"fp32": 1e-4}
 """Largest relative error by precision."""

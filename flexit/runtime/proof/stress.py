@@ -11,7 +11,7 @@ import numpy as np
 
 from flexit.ir.ops.attention import Attention
 from flexit.ir.program import Node, Param, Program, Region, join, walk
-from flexit.runtime.session import Array
+from flexit.runtime.sessions.session import Array
 
 SMALL, SMALL_FIRST, SMALL_EVERY = 1e-3, 2, 3
 """Every third row of a table is this small: its variance is about the eps of norms."""

@@ -5,14 +5,14 @@ import pytest
 
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.beam import Beams, searches_of
-from flexit.runtime.bundle import open_bundle
-from flexit.runtime.export import export
+from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.bundles.export import export
+from flexit.runtime.generation.beam import Beams, searches_of
+from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.proof.choices import beam_margin, margins, sampled, searched
 from flexit.runtime.proof.prove import MOST_INCONCLUSIVE
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.sampling import Sampling
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 
 TOLERANCE = 5e-6
 """What fp32 keeps in models this small; a draw from many tokens has edges everywhere."""

@@ -7,11 +7,11 @@ import torch
 from flexit.errors import ProofError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.export import export
+from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.margins import margins_of
 from flexit.runtime.proof.prove import Subject, prove
 from flexit.runtime.proof.stress import stress_weights
-from flexit.runtime.torch_session import TorchSession
+from flexit.runtime.sessions.torch_session import TorchSession
 
 
 def test_margins_are_those_of_each_row_and_pads_do_not_count():

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.runtime.arrays import Array
+from flexit.runtime.sessions.arrays import Array
 
 COLDEST = 1e-6
 """Below, scores divided by the temperature overflow or say no more than the best token does."""

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from flexit.errors import TaskError, UserError
-from flexit.runtime.arrays import Array
-from flexit.runtime.text_model import Read, Reading, Text, TextModel, logits_of, softmax
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.tasks.text_model import Read, Reading, Text, TextModel, logits_of, softmax
 
 Scores = Literal["softmax", "sigmoid", "none"]
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.runtime.arrays import Array
-from flexit.runtime.generate import Ends
-from flexit.runtime.prompts import (
+from flexit.runtime.generation.generate import Ends
+from flexit.runtime.generation.prompts import (
     eos_ids,
     listed,
     padded,
@@ -20,8 +19,9 @@ from flexit.runtime.prompts import (
     require_tokens_alone,
     seen_tokens,
 )
-from flexit.runtime.sampling import number, out_of_range, penalised, require_penalty, whole
-from flexit.runtime.session import Session
+from flexit.runtime.generation.sampling import number, out_of_range, penalised, require_penalty, whole
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.sessions.session import Session
 
 STEEPEST = 20
 """A length to a higher power overflows."""
@@ -36,7 +36,7 @@ class Beams:
         length_penalty: a sequence's score is its log-probability over its length to this power; above 0 longer ones
             win more often.
         n_best: how many of the finished sequences are wanted.
-        repetition_penalty: as for :class:`~flexit.runtime.sampling.Sampling`, on log-probabilities.
+        repetition_penalty: as for :class:`~flexit.runtime.generation.sampling.Sampling`, on log-probabilities.
     """
 
     n_beams: int
@@ -166,7 +166,7 @@ def beam_search(
         For each row ``n_best`` sequences, best first; fewer where there are no more.
 
     Raises:
-        TaskError: as :func:`~flexit.runtime.generate.generate`.
+        TaskError: as :func:`~flexit.runtime.generation.generate.generate`.
     """
     rows = listed(prompts)
     ids, mask = require_tokens_alone(session)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flexit.errors import TaskError, UserError
-from flexit.runtime.beam import Beams
-from flexit.runtime.sampling import LIMITS, Sampling
+from flexit.runtime.generation.beam import Beams
+from flexit.runtime.generation.sampling import LIMITS, Sampling
 
 IDS = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
 PENALTY = "repetition_penalty"

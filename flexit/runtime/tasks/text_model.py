@@ -11,9 +11,9 @@ from typing import Any, cast
 import numpy as np
 
 from flexit.errors import TaskError, UserError
-from flexit.runtime.arrays import Array
-from flexit.runtime.interface import Entry, Interface
-from flexit.runtime.session import Session
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.sessions.interface import Entry, Interface
+from flexit.runtime.sessions.session import Session
 from flexit.runtime.tokenizer import Tokenizer
 
 LABELS = "labels.json"

@@ -25,18 +25,18 @@ from flexit.lower.onnx.model import Emitted, emit_models, save
 from flexit.lower.torch.arguments import natural
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
-from flexit.runtime.bundle import Bundle, read_bundle, sha256
+from flexit.runtime.bundles.bundle import Bundle, read_bundle, sha256
+from flexit.runtime.bundles.manifest import FORMAT, MANIFEST
 from flexit.runtime.folder import writing
-from flexit.runtime.manifest import FORMAT, MANIFEST
-from flexit.runtime.ort_session import ModelFile, OrtSession
 from flexit.runtime.proof.compare import validity
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.margins import margins_of
 from flexit.runtime.proof.prove import Evidence, Progress, Subject, prove
 from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.saved import read_spec, read_weights
-from flexit.runtime.session import Array
-from flexit.runtime.torch_session import TorchSession, interface_of, sharing
+from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
+from flexit.runtime.sessions.session import Array
+from flexit.runtime.sessions.torch_session import TorchSession, interface_of, sharing
 from flexit.runtime.train.checkpoint import require_whole
 
 CURE = "export a smaller model"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexit.runtime.external_data import External, Malformed, external_data
+from flexit.runtime.bundles.external_data import External, Malformed, external_data
+from flexit.runtime.bundles.manifest import MANIFEST, read_manifest, refused
 from flexit.runtime.folder import recover
-from flexit.runtime.interface import Entry, Interface
-from flexit.runtime.manifest import MANIFEST, read_manifest, refused
-from flexit.runtime.session import Session
+from flexit.runtime.sessions.interface import Entry, Interface
+from flexit.runtime.sessions.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def session_on(bundle: Bundle, *, optimise: bool = True, threads: int = 0) -> Se
     Raises:
         BundleError: FX1403 or FX1404, a model in it is unsafe or unusable.
     """
-    from flexit.runtime.ort_session import ModelFile, OrtSession
+    from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
 
     check_external_data(bundle)
     files = [

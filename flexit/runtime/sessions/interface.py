@@ -10,7 +10,7 @@ import numpy as np
 
 from flexit.errors import TaskError
 from flexit.ir.language.inputs import Companions
-from flexit.runtime.arrays import Array, flags, integers, lengths, numbers, refused
+from flexit.runtime.sessions.arrays import Array, flags, integers, lengths, numbers, refused
 
 FIXED = ("vector", "prefix_lengths")
 """Roles of inputs that have one entry for each row, whatever its length."""

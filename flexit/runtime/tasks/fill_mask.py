@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.runtime.text_model import Read, Reading, Text, TextModel, logits_of, require_texts, softmax, unreadable
+from flexit.runtime.tasks.text_model import (
+    Read,
+    Reading,
+    Text,
+    TextModel,
+    logits_of,
+    require_texts,
+    softmax,
+    unreadable,
+)
 
 MASKS = ("[MASK]", "<mask>", "<|mask|>")
 """What masks are called, by BERT, RoBERTa and ModernBERT-like tokenizers."""

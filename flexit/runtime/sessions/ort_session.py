@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime as ort
 
 from flexit.errors import BundleError, TaskError
-from flexit.runtime.arrays import Array
-from flexit.runtime.interface import Interface
-from flexit.runtime.session import Stepwise, position_ids
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.sessions.interface import Interface
+from flexit.runtime.sessions.session import Stepwise, position_ids
 
 QUIET = 4
 """ONNX Runtime's level that logs nothing but what ends the process: an error's text is part of ours."""

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.runtime.arrays import Array
-from flexit.runtime.text_model import Read, Reading, Text, TextModel, require_output
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.tasks.text_model import Read, Reading, Text, TextModel, require_output
 
 Pool = Literal["first", "last", "mean", "max"]
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flexit.runtime.arrays import Array
-from flexit.runtime.prompts import (
+from flexit.runtime.generation.prompts import (
     eos_ids,
     listed,
     padded,
@@ -17,8 +16,9 @@ from flexit.runtime.prompts import (
     require_tokens_alone,
     seen_tokens,
 )
-from flexit.runtime.sampling import Sampling
-from flexit.runtime.session import Session
+from flexit.runtime.generation.sampling import Sampling
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.sessions.session import Session
 
 OnTokens = Callable[[Array], None]
 Ends = Callable[[int, Sequence[int]], bool]

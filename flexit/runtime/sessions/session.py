@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.runtime.arrays import Array
-from flexit.runtime.interface import Interface
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.sessions.interface import Interface
 
 
 class Session(Protocol):

@@ -8,9 +8,9 @@ from typing import cast
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.runtime.arrays import Array, integers_of
-from flexit.runtime.interface import Entry
-from flexit.runtime.session import Session
+from flexit.runtime.sessions.arrays import Array, integers_of
+from flexit.runtime.sessions.interface import Entry
+from flexit.runtime.sessions.session import Session
 
 
 def listed(prompts: Sequence[Sequence[int]]) -> list[list[int]]:

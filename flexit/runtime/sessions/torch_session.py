@@ -15,9 +15,9 @@ from flexit.ir.analysis.limits import limits_of
 from flexit.ir.passes import cut
 from flexit.ir.program import Input, Program
 from flexit.lower.torch.module import FlexitModule, build
-from flexit.runtime.arrays import Array
-from flexit.runtime.interface import Entry, Interface
-from flexit.runtime.session import Stepwise
+from flexit.runtime.sessions.arrays import Array
+from flexit.runtime.sessions.interface import Entry, Interface
+from flexit.runtime.sessions.session import Stepwise
 
 
 def interface_of(program: Program) -> Interface:

@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from flexit.errors import BundleError, UserError
-from flexit.runtime.bundle import Bundle, read_bundle, session_on
-from flexit.runtime.manifest import refused
-from flexit.runtime.session import Array
+from flexit.runtime.bundles.bundle import Bundle, read_bundle, session_on
+from flexit.runtime.bundles.manifest import refused
+from flexit.runtime.sessions.session import Array
 
 PROBE = "probe.safetensors"
 
