@@ -13,13 +13,12 @@ from flexit.runtime.bundles.bundle import open_bundle
 from flexit.runtime.bundles.export import export
 from flexit.runtime.bundles.verify import verify
 from flexit.runtime.generation.generate import generate
-from flexit.runtime.proof.grid import Case, cases, id_limits, inputs_for
+from flexit.runtime.proof.grid import Case, id_limits, inputs_for
 from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
 from tests.fuzz.sample import MANY, accepted, checked, drawn, features, shown
 
 MODELS = 40
-TOLERANCE = 1e-4
 
 
 def varied():
@@ -71,7 +70,7 @@ def whole_way(spec, folder):
     except ProofError as error:
         refusal = str(error)
     if refusal:
-        assert "too close to call" in refusal or ill_conditioned(spec, module), refusal
+        assert "too close to call" in refusal or "amplifies rounding" in refusal, refusal
         return "inconclusive"
     assert verify(folder).holds
     return decodes(module, folder)
@@ -119,21 +118,6 @@ def decodes(module, folder):
     texts = [generate(session, [[0, 1], [1]], max_new_tokens=4, others=others) for session in sessions]
     assert texts[0] == texts[1]
     return "generated"
-
-
-def ill_conditioned(spec, module):
-    """Whether PyTorch in fp32 is itself further from fp64 than a tenth of the tolerance."""
-    exact = to_torch(spec, dict(module.named_parameters()), dtype=torch.float64).eval()
-    worst = 0.0
-    for case in cases(module.program):
-        arrays = inputs_for(module.program, case, np.random.default_rng(case.batch))
-        with torch.no_grad():
-            rounded, right = module(**tensors(arrays, torch.float32)), exact(**tensors(arrays, torch.float64))
-        for name, value in right.items():
-            for row in range(case.batch):
-                size = value[row].abs().max().clamp(min=1e-300)
-                worst = max(worst, float((rounded[name][row].double() - value[row]).abs().max() / size))
-    return worst > TOLERANCE / 10
 
 
 def tensors(arrays, dtype):

@@ -55,14 +55,18 @@ def margins(scores: Array, sampling: Sampling, *, step: int, seen: Array | None 
 
 def _between(scores: Array, kept: Array) -> Array:
     """Between the worst that is kept, and the best that is not."""
-    least = np.where(kept, scores, np.inf).min(axis=-1)
-    return least - np.where(kept, -np.inf, scores).max(axis=-1)
+    return _apart(np.where(kept, scores, np.inf).min(axis=-1), np.where(kept, -np.inf, scores).max(axis=-1))
 
 
 def _gap(scores: Array, kept: int) -> Array:
     """Between the last that is kept of the best, and the next."""
     ordered = np.sort(scores, axis=-1)[:, ::-1]
-    return ordered[:, kept - 1] - ordered[:, kept]
+    return _apart(ordered[:, kept - 1], ordered[:, kept])
+
+
+def _apart(better: Array, worse: Array) -> Array:
+    """The difference; infinite where the worse one is impossible, whatever the better one is."""
+    return np.where(np.isneginf(worse), np.inf, better - np.where(np.isneginf(worse), 0.0, worse))
 
 
 def _odds_margin(sums: Array, at: float) -> Array:

@@ -8,6 +8,7 @@ passes only in rows that are larger.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -97,11 +98,16 @@ def _mask(valid: Valid, inputs: Mapping[str, Array]) -> Array | None:
             return np.asarray(padded.reshape(len(members), -1, factor).any(axis=2))
 
 
-def whole(program: Program, sessions: tuple[Session, Session], inputs: Mapping[str, Array]) -> Array:
-    """Largest error of each row over all outputs, run without a cache: the session in question, and the reference."""
-    found, expected = (session.run(inputs) for session in sessions)
-    errors = [errors_by_row(found[name], array, validity(program, name, inputs)) for name, array in expected.items()]
-    return np.max(errors, axis=0)
+def whole(
+    program: Program, inputs: Mapping[str, Array], *, found: Mapping[str, Array], expected: Mapping[str, Array]
+) -> tuple[Array, Counter[str]]:  # fmt: skip
+    """Largest error of each row over all outputs of a run without a cache, and how many positions of each count."""
+    errors, counted = [], Counter[str]()
+    for name, array in expected.items():
+        valid = validity(program, name, inputs)
+        errors.append(errors_by_row(found[name], array, valid))
+        counted[name] = array.size if valid is None else int(valid.sum())
+    return np.max(errors, axis=0), counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +125,29 @@ class Decoded:
 
 
 def cached(
-    program: Program, sessions: tuple[Session, Session], inputs: Mapping[str, Array], *, case: Case
+    program: Program, sessions: tuple[Session, Session], inputs: Mapping[str, Array], *, case: Case, whole: Array
 ) -> Decoded:  # fmt: skip
-    """A cached run (prefill of the past, then the new tokens) of the first session beside a whole run of the second;
-    beside a cached one where later tokens change what a whole run says of earlier ones.
+    """A cached run (prefill of the past, then the new tokens) of a session beside a whole run of the reference.
+
+    Where later tokens change what a whole run says of earlier ones, only the last token of each row is held to that,
+    and those before it to a cached run of the reference.
+
+    Args:
+        program: of both.
+        sessions: the one in question, and the reference.
+        inputs: past and new tokens together.
+        case: how many of them are past.
+        whole: scores of the reference's whole run, ``[batch, length, vocab]``.
     """
     session, reference = sessions
     found, at = _stepped(session, inputs, case)
-    if revises(program):
-        expected, _ = _stepped(reference, inputs, case)
-    else:
-        expected = reference.run(inputs)["logits"][:, at]
     _, mask = session.interface.require_decoded()
-    return Decoded(found, expected, inputs[mask.name][:, at] != 0)
+    unpadded = inputs[mask.name] != 0
+    expected = whole[:, at]
+    if revises(program):
+        last = unpadded & (unpadded.cumsum(axis=1) == unpadded.sum(axis=1, keepdims=True))
+        expected = np.where(last[:, at, None], expected, _stepped(reference, inputs, case)[0])
+    return Decoded(found, expected, unpadded[:, at])
 
 
 def _stepped(session: Session, inputs: Mapping[str, Array], case: Case) -> tuple[Array, Array]:

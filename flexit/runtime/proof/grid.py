@@ -52,7 +52,7 @@ def cases(program: Program) -> Iterator[Case]:
 
 
 def inputs_for(program: Program, case: Case, rng: np.random.Generator) -> dict[str, Array]:
-    """Random inputs of a case, past and new tokens together; later rows are padded, in turn left and right.
+    """Random inputs of a case, past and new tokens together, padded as the module says.
 
     No sequence is longer than the tables of positions allow.
     """

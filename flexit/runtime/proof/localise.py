@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 
 from flexit.ir.passes.inline import inline
 from flexit.ir.program import Program
 from flexit.lower.onnx.model import Emitted, emit_probe, save
 from flexit.lower.torch.module import build, fill
-from flexit.runtime.proof.compare import relative_error
+from flexit.runtime.proof.compare import errors_by_row, relative_error, validity
 from flexit.runtime.sessions.interface import Interface
 from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
 from flexit.runtime.sessions.session import Array
@@ -23,44 +22,73 @@ from flexit.runtime.sessions.torch_session import TorchSession, interface_of
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first block whose result differs, and by how much."""
+    """The first block whose result differs.
+
+    Attributes:
+        path: of the block.
+        error: between the backends, relative.
+        rounding: between the reference in fp32 and in fp64, relative: large where the model amplifies rounding.
+    """
 
     path: str
     error: float
+    rounding: float
 
 
 def first_difference(
-    program: Program, weights: Mapping[str, Array], inputs: Mapping[str, Array], *, tolerance: float
+    program: Program, weights: Mapping[str, Array], inputs: Mapping[str, Array], *, rows: Array, tolerance: float
 ) -> Difference | None:
-    """The innermost block that is the first to exceed the tolerance on these inputs, run without a cache."""
+    """The innermost block that is the first to exceed the tolerance on these inputs, run without a cache.
+
+    Args:
+        program: the whole model.
+        weights: parameters by path.
+        inputs: of one case.
+        rows: ``bool[batch]``, those that are looked at.
+        tolerance: relative, as in :func:`~flexit.runtime.proof.compare.errors_by_row`.
+    """
     flat = inline(program)
     model, paths = emit_probe(program, weights, passed=inputs)
     probed = replace(flat, outputs={path: flat.root.marks[path] for path in paths}, decoded=None)
     probed = replace(probed, root=replace(probed.root, outputs=tuple(probed.outputs.values()), side={}))
-    module = build(probed)
-    fill(module, {n: weights[n] for n, _ in module.named_parameters()}, dtype=torch.float32, device=torch.device("cpu"))
-    expected = TorchSession(module).run(inputs)
+    expected = _reference(probed, weights, inputs, dtype=torch.float32)
     with TemporaryDirectory() as folder:
         path = save(Emitted("probe.onnx", model, ()), Path(folder))
         session = OrtSession([ModelFile(path, ())], _plain(interface_of(probed)), optimise=False)
         found = session.run(inputs)
-    worst = {path: _error(found[path], expected[path], inputs) for path in paths}
+    check = _Check(probed, inputs, rows)
+    worst = {path: check.error(path, found, expected) for path in paths}
     wrong = [path for path in paths if worst[path] > tolerance]
     if not wrong:
         return None
     first = wrong[0]
     inner = [path for path in wrong if path.startswith(f"{first}.")]
     chosen = inner[0] if inner else first
-    return Difference(chosen, worst[chosen])
+    exact = _reference(probed, weights, inputs, dtype=torch.float64)
+    return Difference(chosen, worst[chosen], check.error(chosen, expected, exact))
+
+
+def _reference(
+    program: Program, weights: Mapping[str, Array], inputs: Mapping[str, Array], *, dtype: torch.dtype
+) -> dict[str, Array]:
+    module = build(program)
+    fill(module, {n: weights[n] for n, _ in module.named_parameters()}, dtype=dtype, device=torch.device("cpu"))
+    return TorchSession(module).run(inputs)
 
 
 def _plain(interface: Interface) -> Interface:
     return replace(interface, decoded=None)
 
 
-def _error(found: Array, expected: Array, inputs: Mapping[str, Array]) -> float:
-    """Error over the positions that some mask of that length says are no padding."""
-    masks = [array for name, array in inputs.items() if name.endswith("attention_mask")]
-    fits = [mask for mask in masks if expected.ndim == 3 and mask.shape == expected.shape[:2]]
-    valid = np.logical_and.reduce([mask != 0 for mask in fits]) if fits else None
-    return relative_error(found, expected, valid)
+@dataclass(frozen=True, slots=True)
+class _Check:
+    program: Program
+    inputs: Mapping[str, Array]
+    rows: Array
+
+    def error(self, path: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
+        """The largest error of a row; of all together where a result is one for all rows, such as a score bias."""
+        if len(expected[path]) != len(self.rows):
+            return relative_error(found[path], expected[path])
+        errors = errors_by_row(found[path], expected[path], validity(self.program, path, self.inputs))
+        return float(errors[self.rows].max(initial=0.0))

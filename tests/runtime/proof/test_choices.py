@@ -162,3 +162,12 @@ def test_the_last_that_stays_and_the_next_may_change_places(limit):
         assert margins(first, sampling, step=step)[0] <= 1.01e-6
         chosen |= {(sampling.choose(first, step=step)[0], sampling.choose(second, step=step)[0])}
     assert chosen == {(0, 0), (1, 2)}
+
+
+def test_a_token_that_is_left_out_for_good_is_no_edge():
+    """Scores of -inf beside each other are no margin of not-a-number."""
+    scores = np.array([[3.0, 1.0, -np.inf, -np.inf]])
+    for sampling in (Sampling(temperature=1.0, top_k=2), Sampling(temperature=1.0, top_k=3, seed=1)):
+        found = margins(scores, sampling, step=0)
+        assert found[0] > 0
+        assert not np.isnan(found).any()

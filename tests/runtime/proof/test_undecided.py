@@ -66,9 +66,10 @@ def test_where_both_agree_no_closeness_is_an_excuse(tmp_path):
 class Disturbed(TorchSession):
     """Gives other scores for rows whose first token is among some."""
 
-    def __init__(self, module, tokens):
+    def __init__(self, module, tokens, by=0.1):
         super().__init__(module)
         self.tokens = tokens
+        self.by = by
 
     def run(self, inputs):
         return {name: self._disturbed(array, inputs) for name, array in super().run(inputs).items()}
@@ -82,16 +83,16 @@ class Disturbed(TorchSession):
 
     def _disturbed(self, scores, inputs):
         hit = np.isin(inputs["input_ids"][:, 0], self.tokens)
-        return scores + hit.reshape(-1, *(1,) * (scores.ndim - 1)) * 0.1 * np.abs(scores).max()
+        return scores + np.where(hit, self.by, 0.0).reshape(-1, *(1,) * (scores.ndim - 1)) * np.abs(scores).max()
 
 
-def proven(differ, close):
+def proven(differ, close, by=0.1):
     """The evidence where rows that begin with some tokens differ, and those that begin with others are close."""
     spec = load_spec("tiny-llama", sets=["blocks.decoder.n_layers=1"])
     module = to_torch(spec, stress_weights(to_torch(spec).program)).eval()
     subject = Subject(
         name="stress", weights={name: value.detach().numpy() for name, value in module.named_parameters()},
-        reference=TorchSession(module), session=lambda optimised: Disturbed(module, differ),
+        reference=TorchSession(module), session=lambda optimised: Disturbed(module, differ, by),
         margins=lambda inputs: np.where(np.isin(inputs["input_ids"][:, :1], close), 0.0, [[1.0] * 200]),
     )  # fmt: skip
     return prove(module.program, [subject])
@@ -136,3 +137,19 @@ def test_some_that_always_differ_fail(lenient, monkeypatch):
 def test_one_that_differs_and_is_not_close_fails():
     with pytest.raises(ProofError, match="ONNX Runtime differs from PyTorch by"):
         proven(differ=range(15), close=[])
+
+
+@pytest.mark.ort
+@pytest.mark.parametrize("by", [np.inf, np.nan])
+def test_what_is_not_finite_is_never_excused(lenient, by):
+    with pytest.raises(ProofError, match="ONNX Runtime differs from PyTorch by"):
+        proven(differ=range(4), close=range(VOCABULARY), by=by)
+
+
+def test_an_agreement_on_nothing_fails(monkeypatch):
+    monkeypatch.setattr(
+        "flexit.runtime.proof.compare.validity",
+        lambda program, name, inputs: np.zeros_like(inputs["attention_mask"], np.bool_),
+    )
+    with pytest.raises(ProofError, match="no case has a position of output logits that is no padding"):
+        proven(differ=[], close=[])
