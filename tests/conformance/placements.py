@@ -5,7 +5,7 @@ documents are made from its ports and traits, and those that the checker refuses
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from flexit.ir import registry
@@ -236,3 +237,14 @@ def _in_slots(cls: type[Block], example: Data) -> Iterator[tuple[str, Data]]:
     for field, over in fields.items():
         wired = {"x": "embed", "memory": "context"} if field == "cross_attention" else "embed"
         yield field, _model({"stack": {"kind": "stack", "n_layers": 2, "from": wired, "layer": {**LAYER, **over}}})
+
+
+def in_tiers(every: Sequence[Placed]) -> list[Any]:
+    """As parameters of a test: one of each kind is quick, the first; the others are slow."""
+    first: dict[str, Placed] = {}
+    for placed in every:
+        first.setdefault(placed.kind, placed)
+    return [
+        pytest.param(placed, id=str(placed), marks=() if placed is first[placed.kind] else pytest.mark.slow)
+        for placed in every
+    ]

@@ -12,7 +12,7 @@ import pytest
 from flexit.ir import registry
 from flexit.ir.block import Block
 from tests.conformance import checks
-from tests.conformance.placements import Placed, placements
+from tests.conformance.placements import Placed, in_tiers, placements
 
 KINDS = registry.names(Block)
 PLACED = [placed for kind in KINDS for placed in placements(kind)]
@@ -28,14 +28,14 @@ def test_placed(kind: str) -> None:
     checks.check_placed(kind)
 
 
-@pytest.mark.parametrize("placed", PLACED, ids=str)
+@pytest.mark.parametrize("placed", in_tiers(PLACED))
 @pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
 def test_block(placed: Placed, check: checks.Check) -> None:
     check(placed)
 
 
 @pytest.mark.ort
-@pytest.mark.parametrize("placed", PLACED, ids=str)
+@pytest.mark.parametrize("placed", in_tiers(PLACED))
 @pytest.mark.parametrize("check", checks.ORT_CHECKS, ids=lambda check: check.__name__)
 def test_block_in_onnx_runtime(placed: Placed, check: checks.Check) -> None:
     check(placed)

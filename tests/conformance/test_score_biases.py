@@ -12,7 +12,7 @@ from flexit.ir.score_bias.base import Bias
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.stress import stress_weights
 from tests.conformance import checks
-from tests.conformance.placements import EMBED, HEAD, Placed
+from tests.conformance.placements import EMBED, HEAD, Placed, in_tiers
 
 KINDS = registry.names(Bias)
 HEADS = {"kind": "multi_head", "n_heads": 6, "n_kv_heads": 3, "head_dim": 5, "v_head_dim": 4, "bias": True}
@@ -51,14 +51,14 @@ def test_has_examples(kind):
     assert examples(kind)
 
 
-@pytest.mark.parametrize("placed", PLACED, ids=str)
+@pytest.mark.parametrize("placed", in_tiers(PLACED))
 @pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
 def test_bias(placed, check):
     check(placed)
 
 
 @pytest.mark.ort
-@pytest.mark.parametrize("placed", PLACED, ids=str)
+@pytest.mark.parametrize("placed", in_tiers(PLACED))
 @pytest.mark.parametrize("check", checks.ORT_CHECKS, ids=lambda check: check.__name__)
 def test_bias_in_onnx_runtime(placed, check):
     check(placed)

@@ -50,6 +50,7 @@ def test_where_the_gain_multiplies(fp32_gain):
     assert agreement(found, late if fp32_gain else early) > 0.995
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_models_keep_their_precision(case):
     """Tables, masks and sums in fp32 do not lift what they meet; ``ours`` checks the dtype of every output."""
