@@ -20,6 +20,7 @@ from flexit.runtime.bundles.export import export
 from flexit.runtime.folder import write_file
 from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.run import train
+from flexit.runtime.train.signals import interruptible
 
 STEPS = 300
 CHANGED = "FX1202"
@@ -126,6 +127,7 @@ def _config(steps: int) -> str:
     return CONFIG.format(first=FIRST, files=files, steps=steps, every=max(10, steps // 6), warmup=steps // 10)
 
 
+@interruptible()
 def _trained(config: Path) -> None:
     try:
         result = train(config)
@@ -142,6 +144,7 @@ def _trained(config: Path) -> None:
     say(f"step {result.step}, {result.tokens:,} tokens{held_out}")
 
 
+@interruptible()
 def _curve(folder: Path) -> Path:
     """The loss curve in the terminal and as a picture."""
     lines = read_lines(folder / "run" / "metrics.jsonl")
@@ -153,6 +156,7 @@ def _curve(folder: Path) -> Path:
     return pictured(curves, folder / "loss.png")
 
 
+@interruptible()
 def _bundle(folder: Path) -> dict[str, Any]:
     """The manifest of the bundle, exported anew unless it is of the newest checkpoint."""
     checkpoint = checkpoint_at(str(folder / "run"))
@@ -166,6 +170,7 @@ def _bundle(folder: Path) -> dict[str, Any]:
     return dict(read_bundle(folder / "bundle").manifest)
 
 
+@interruptible()
 def _compared(folder: Path) -> None:
     """The same greedy text from ONNX Runtime and from PyTorch."""
     request = Request(prompts=[PROMPT], source=None, max_new_tokens=60, choosing=Choosing(temperature=0.0))

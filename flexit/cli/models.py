@@ -9,6 +9,7 @@ import typer
 
 from flexit.cli.console import answering, emit, near, say, table, working
 from flexit.cli.specs import Json, Plugins, Sets, StateForm, load_plugins, named
+from flexit.runtime.train.signals import interruptible
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
 Source = Annotated[
@@ -33,9 +34,10 @@ def train(
 
     Example: flexit train run.yaml --set steps=200
     """
-    from flexit.runtime.train.run import train as carry_out
+    with interruptible():
+        from flexit.runtime.train.run import train as carry_out
 
-    load_plugins(plugins)
+        load_plugins(plugins)
     result = carry_out(config, resume=not new, allow_changed=allow_changed, allow_memory=allow_memory, sets=sets or ())
     held_out = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.3f}"
     loss = "" if result.loss is None else f", loss of the last update {result.loss:.3f}"
@@ -168,7 +170,8 @@ def demo(
 
     Example: flexit demo --folder my-demo
     """
-    from flexit.cli.demo import run
+    with interruptible():
+        from flexit.cli.demo import run
 
     run(Path(folder), steps=steps)
 

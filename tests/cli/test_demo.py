@@ -11,13 +11,20 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flexit.cli.app import run
 from flexit.cli.demo import FIRST
+from flexit.cli.generating import speaker_at
 from flexit.errors import CheckpointError
+from flexit.runtime.bundles.export import export
+from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.read import read_config
+from flexit.runtime.train.trainer import Result
+from tests.interrupts import dropped, first_losing
+from tests.saved import write_checkpoint
 
 interrupting = pytest.mark.skipif(os.name == "nt", reason="forks, and sends signals")
 
@@ -173,6 +180,34 @@ def test_interrupted_before_it_begins(
     assert run(["demo", "--folder", "d", "--steps", "20"]) == 130
     assert read_config("d/run.yaml")[0].steps == 40
     assert "d/run.yaml is there already and is carried out as it is" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.ort
+@pytest.mark.parametrize("stage", ["train", "read_lines", "export", "speaker_at"])
+def test_a_signal_that_python_loses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    """Nothing comes after the stage in which it was lost, as inside of imports."""
+    lost = dropped(monkeypatch)
+    write_checkpoint(tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
+    done = Result(step=2, tokens=9, loss=1.0, validation_loss=None, stopped_by=None, checkpoint=tmp_path / "run")
+    called: list[str] = []
+    steps: dict[str, Callable[..., Any]] = {
+        "train": lambda *_: done, "read_lines": read_lines, "export": export, "speaker_at": speaker_at,
+    }  # fmt: skip
+    for name, step in steps.items():
+
+        def call(*given: Any, name: str = name, step: Callable[..., Any] = step, **named: Any) -> Any:
+            called.append(name)
+            return (first_losing(step) if name == stage else step)(*given, **named)
+
+        monkeypatch.setattr(f"flexit.cli.demo.{name}", call)
+    assert run(["demo", "--folder", str(tmp_path)]) == 130
+    assert list(dict.fromkeys(called)) == list(steps)[: list(steps).index(stage) + 1]
+    assert set(lost) == {KeyboardInterrupt}
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted; the same command goes on"
 
 
 def test_on_another_machine_it_goes_on_and_says_what_has_changed(

@@ -36,6 +36,7 @@ from flexit.runtime.train.loss import CausalLoss
 from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.read import fault, read_config
+from flexit.runtime.train.signals import interruptible
 from flexit.runtime.train.trainer import Result, Trainer
 
 
@@ -80,10 +81,12 @@ def train(
 
     Raises:
         UserError: anything in the table of ``docs/run-config.md``.
+        KeyboardInterrupt: SIGINT came before the first step; later it ends the run as :meth:`Trainer.fit` says.
     """
-    plan = make_plan(config_path, sets=sets, allow_memory=allow_memory)
+    with interruptible():
+        plan = make_plan(config_path, sets=sets, allow_memory=allow_memory)
     with _threads(plan.config.threads):
-        with locked(plan.out), _shown(progress) as on_progress:
+        with interruptible(), locked(plan.out), _shown(progress) as on_progress:
             _claim(plan, resume=resume)
             finished = _finished(plan)
             if finished is not None:
@@ -91,9 +94,10 @@ def train(
                     _examined(plan, on_progress=on_progress)
                 return _said(finished, plan, progress=progress)
             corpus = prepare(plan, allow_changed=allow_changed, on_progress=on_progress)
-        trainer = make_trainer(plan, corpus, callbacks=callbacks, progress=progress)
-        for passed_over in trainer.resume(allow_changed=True):  # what is compared above has all of it
-            Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
+        with interruptible():
+            trainer = make_trainer(plan, corpus, callbacks=callbacks, progress=progress)
+            for passed_over in trainer.resume(allow_changed=True):  # what is compared above has all of it
+                Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
         return trainer.fit(steps=plan.config.steps)
 
 
