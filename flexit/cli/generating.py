@@ -16,7 +16,7 @@ from flexit.errors import UserError, printable
 from flexit.runtime.generation.beam import Beams, beam_search
 from flexit.runtime.generation.generate import generate
 from flexit.runtime.generation.generation_config import GenerationConfig
-from flexit.runtime.generation.text_stream import TextStream, stops, text_of
+from flexit.runtime.generation.text_stream import Stops, TextStream, text_of
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.session import Session
 
@@ -88,7 +88,7 @@ class Speaker:
         found = beam_search(
             self.session, rows, max_new_tokens=request.max_new_tokens, beams=beams, eos_id=self.config.eos,
             pad_id=self.config.pad, others=self._others(request, rows),
-            ends=(lambda row, tokens: stops(self.tokenizer, rows[row], tokens, stop=stop)) if stop else None,
+            ends=Stops(self.tokenizer, rows, stop=stop) if stop else None,
         )  # fmt: skip
         return [
             [(text_of(self.tokenizer, row, each.tokens, stop=stop), each.score) for each in best]

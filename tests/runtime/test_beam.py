@@ -11,7 +11,7 @@ from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundles.bundle import open_bundle
 from flexit.runtime.bundles.export import export
-from flexit.runtime.generation.beam import Beams, beam_search
+from flexit.runtime.generation.beam import Beams, beam_search, largest
 from flexit.runtime.generation.generate import generate
 from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
@@ -192,6 +192,14 @@ def test_more_beams_find_better_sequences(pair):
         found = beam_search(session, prompts, max_new_tokens=8, beams=beams, others=others)
         scores.append([row[0].score for row in found])
     assert any(wide > narrow for narrow, wide in zip(*scores, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 30, 31, 99])
+def test_the_largest_of_many(count):
+    """In the order of a stable sort, equal ones and tokens that cannot be among them."""
+    draw = np.random.default_rng(0)
+    for values in (draw.integers(0, 5, 30) / 4, draw.standard_normal(30), np.where(np.arange(30) % 3, -np.inf, 1.0)):
+        assert largest(values, count).tolist() == np.argsort(-values, kind="stable")[:count].tolist()
 
 
 def test_what_ends_a_sequence_by_its_tokens():

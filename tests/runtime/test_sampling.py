@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from flexit.errors import TaskError
-from flexit.runtime.generation.sampling import Sampling, probabilities
+from flexit.runtime.generation.sampling import Sampling
+from flexit.runtime.probabilities import log_probabilities, probabilities
 
 VOCAB = 50
 ALL_STAY = [
@@ -105,6 +106,22 @@ def test_the_best_token_too_is_penalised_for_being_there():
 def test_equal_scores_at_the_edge_all_stay():
     left = Sampling(temperature=1.0, top_k=2).left(np.array([[1.0, 0.0, 1.0, 1.0]]))
     assert np.isfinite(left).tolist() == [[True, False, True, True]]
+
+
+def test_a_draw_is_the_same_in_every_row():
+    """It depends on seed and step alone, and is computed once for them."""
+    raw, sampling = np.repeat(scores(rows=1), 40, axis=0), Sampling(temperature=1.0, seed=5)
+    drawn = {step: sampling.choose(raw, step=step) for step in range(20)}
+    assert all(len(set(tokens)) == 1 for tokens in drawn.values())
+    assert len({int(tokens[0]) for tokens in drawn.values()}) > 3
+
+
+def test_probabilities_of_scores_that_overflow():
+    raw = np.array([[1e4, 1e4 - 1, -1e4], [0.0, -np.inf, 0.0]], np.float32)
+    expected = [[1 / (1 + np.exp(-1)), 1 / (1 + np.e), 0], [0.5, 0, 0.5]]
+    assert np.allclose(probabilities(raw), expected, rtol=1e-12)
+    assert probabilities(raw).dtype == log_probabilities(raw).dtype == np.float64
+    assert np.allclose(log_probabilities(raw)[0], [*np.log(expected[0][:2]), np.log(expected[0][0]) - 2e4], rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer as Inner
 from tokenizers import decoders, models, pre_tokenizers
 
 from flexit.errors import TaskError
-from flexit.runtime.generation.text_stream import TextStream, text_of
+from flexit.runtime.generation.text_stream import Stops, TextStream, text_of
 from flexit.runtime.tokenizer import Tokenizer
 
 TEXTS = [
@@ -111,3 +111,39 @@ def test_stop_strings_that_are_none(tokenizer, stop):
     with pytest.raises(TaskError, match="stop is no list of texts") as caught:
         TextStream(tokenizer, stop=stop)
     assert caught.value.code == "FX2003"
+
+
+class Counted(Tokenizer):
+    """A tokenizer that counts the tokens it has decoded."""
+
+    decoded = 0
+
+    def decode(self, ids):
+        self.decoded += len(ids)
+        return super().decode(ids)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stop_strings_of_sequences_that_fork(tokenizer, seed):
+    """Sequences that go on from one another by any token, as in a beam search, and what each is by itself."""
+    draw, stop = random.Random(seed), ("ba", "aab", "c")
+    letters = [tokenizer.encode(letter)[0] for letter in "aab"] + tokenizer.encode("日")
+    prompts = [tokenizer.encode("ab"), []]
+    stops, running, stopped = Stops(tokenizer, prompts, stop=stop), [[()], [()]], 0
+    for _ in range(8):
+        for row, prompt in enumerate(prompts):
+            asked = [(*draw.choice(running[row]), draw.choice(letters)) for _ in range(12)]
+            ended = [stops(row, tokens) for tokens in asked]
+            assert ended == [grown(tokenizer, tokens, prompt=prompt, stop=stop)[1].stopped for tokens in asked]
+            running[row] = [tokens for tokens, end in zip(asked, ended, strict=True) if not end]
+            stopped += sum(ended)
+    assert stopped > 5
+
+
+def test_a_longer_sequence_is_not_decoded_anew():
+    counted = Counted.train(["some plain words to learn"], vocab_size=262)
+    stops = Stops(counted, [[]], stop=["zz"])
+    tokens = counted.encode("ab" * 100)
+    for count in range(1, len(tokens) + 1):
+        assert not stops(0, tokens[:count])
+    assert counted.decoded < 5 * len(tokens)

@@ -10,16 +10,9 @@ import numpy as np
 
 from flexit.errors import TaskError
 from flexit.runtime.generation.generate import Ends
-from flexit.runtime.generation.prompts import (
-    eos_ids,
-    listed,
-    padded,
-    require_count,
-    require_finite,
-    require_tokens_alone,
-    seen_tokens,
-)
+from flexit.runtime.generation.prompts import beginning, eos_ids, require_finite, seen_tokens
 from flexit.runtime.generation.sampling import number, out_of_range, penalised, require_penalty, whole
+from flexit.runtime.probabilities import log_probabilities
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.session import Session
 
@@ -104,12 +97,12 @@ class Search:
 
     def candidates(self, scores: Array, *, more: int = 0) -> list[Running]:
         """The best continuations by the scores of the running sequences' next tokens, ``[running, vocab]``."""
-        found = log_softmax(scores.astype(np.float64))
+        found = log_probabilities(scores)
         if self.beams.repetition_penalty != 1:
             seen = seen_tokens([(*self.prompt, *each.tokens) for each in self.running], found.shape[1])
             found = penalised(found, seen, self.beams.repetition_penalty)
         totals = (found + np.array([each.log_probability for each in self.running])[:, None]).ravel()
-        best = np.argsort(-totals, kind="stable")[: self.spare * self.beams.n_beams + more]
+        best = largest(totals, self.spare * self.beams.n_beams + more)
         return [
             Running(
                 tokens=(*self.running[at // found.shape[1]].tokens, int(at % found.shape[1])),
@@ -168,12 +161,8 @@ def beam_search(
     Raises:
         TaskError: as :func:`~flexit.runtime.generation.generate.generate`.
     """
-    rows = listed(prompts)
-    ids, mask = require_tokens_alone(session)
-    require_count(session, max(map(len, rows)), max_new_tokens)
+    rows, inputs = beginning(session, prompts, max_new_tokens=max_new_tokens, pad_id=pad_id, others=others)
     searches = searches_of(rows, beams, eos_id=eos_id, ends=ends)
-    tokens, valid = padded(rows, pad_id)
-    inputs = {ids.name: tokens, mask.name: valid, **(others or {})}
     for turn in turns(session, searches, inputs=inputs, max_new_tokens=max_new_tokens):
         turn.search.advance(turn.scores, last=turn.last)
     return [search.finished[: beams.n_best] for search in searches]
@@ -230,7 +219,11 @@ def searches_of(
     return [Search(beams=beams, prompt=row, ended=ended(at), spare=spare) for at, row in enumerate(rows)]
 
 
-def log_softmax(scores: Array) -> Array:
-    """Logarithms of probabilities, over the last axis."""
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+def largest(values: Array, count: int) -> Array:
+    """Where the largest of the values are, the largest first, and of equal ones the first."""
+    if count < len(values):
+        least = np.partition(values, -count)[-count]
+        among = np.flatnonzero(values >= least)
+    else:
+        among = np.arange(len(values))
+    return among[np.argsort(-values[among], kind="stable")[:count]]

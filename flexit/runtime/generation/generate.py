@@ -7,15 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flexit.runtime.generation.prompts import (
-    eos_ids,
-    listed,
-    padded,
-    require_count,
-    require_finite,
-    require_tokens_alone,
-    seen_tokens,
-)
+from flexit.runtime.generation.prompts import beginning, eos_ids, require_finite, seen_tokens
 from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.session import Session
@@ -50,12 +42,9 @@ def generate(
         TaskError: the model cannot be decoded (FX0801); a prompt is empty, or there is no room or no number of new
             tokens (FX2003); an id or another input is not one of the model (FX2001); scores are not finite (FX2005).
     """
-    rows = listed(prompts)
-    ids, mask = require_tokens_alone(session)
-    require_count(session, max(map(len, rows)), max_new_tokens)
+    rows, inputs = beginning(session, prompts, max_new_tokens=max_new_tokens, pad_id=pad_id, others=others)
     sampling, last_ids = sampling or Sampling(), eos_ids(eos_id)
-    tokens, valid = padded(rows, pad_id)
-    scores = session.start({ids.name: tokens, mask.name: valid, **(others or {})})
+    scores = session.start(inputs)
     seen = None if sampling.repetition_penalty == 1 else seen_tokens(rows, scores.shape[-1])
     made: list[list[int]] = [[] for _ in rows]
     done = np.zeros(len(rows), np.bool_)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -11,6 +11,29 @@ from flexit.errors import TaskError
 from flexit.runtime.sessions.arrays import Array, integers_of
 from flexit.runtime.sessions.interface import Entry
 from flexit.runtime.sessions.session import Session
+
+
+def beginning(
+    session: Session, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, pad_id: int,
+    others: Mapping[str, Any] | None,
+) -> tuple[list[list[int]], dict[str, Any]]:  # fmt: skip
+    """The prompts as lists, and the inputs that a session is started with for them.
+
+    Args:
+        session: any session.
+        prompts: token ids per row.
+        max_new_tokens: most tokens per row.
+        pad_id: token written where a row is padded.
+        others: further graph inputs by name.
+
+    Raises:
+        TaskError: FX2003, prompts or number cannot be used; FX0801, the model decodes something else, or nothing.
+    """
+    rows = listed(prompts)
+    ids, mask = require_tokens_alone(session)
+    require_count(session, max(map(len, rows)), max_new_tokens)
+    tokens, valid = padded(rows, pad_id)
+    return rows, {ids.name: tokens, mask.name: valid, **(others or {})}
 
 
 def listed(prompts: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from flexit.errors import TaskError
+from flexit.runtime.probabilities import probabilities
 from flexit.runtime.sessions.arrays import Array
 
 COLDEST = 1e-6
@@ -72,7 +73,8 @@ class Sampling:
         left = self.left(scores, seen=seen)
         if self.temperature == 0:
             return left.argmax(axis=-1)
-        return np.array([_drawn(row, self.drawn_at(step)) for row in left], np.int64)
+        at = self.drawn_at(step)
+        return np.array([_drawn(row, at) for row in left], np.int64)
 
     def left(self, scores: Array, *, seen: Array | None = None) -> Array:
         """Scores as they are drawn from, ``float64[batch, vocab]``: -inf for tokens that are left out."""
@@ -81,7 +83,8 @@ class Sampling:
             return found
         found = found / self.temperature
         if self.top_k is not None and self.top_k < found.shape[-1]:
-            found = np.where(found < np.sort(found, axis=-1)[:, -self.top_k, None], -np.inf, found)
+            least = np.partition(found, -self.top_k, axis=-1)[:, -self.top_k, None]
+            found = np.where(found < least, -np.inf, found)
         if self.top_p is not None and self.top_p < 1:
             found = np.array([_nucleus(row, self.top_p) for row in found])
         if self.min_p is not None:
@@ -99,12 +102,6 @@ def penalised(scores: Array, seen: Array | None, penalty: float) -> Array:
     if seen is None or penalty == 1:
         return scores
     return np.where(seen, np.where(scores < 0, scores * penalty, scores / penalty), scores)
-
-
-def probabilities(scores: Array) -> Array:
-    """Softmax over the last axis."""
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def _nucleus(scores: Array, top_p: float) -> Array:

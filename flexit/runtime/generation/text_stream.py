@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from flexit.errors import TaskError
@@ -10,6 +11,8 @@ from flexit.errors import TaskError
 if TYPE_CHECKING:
     from flexit.runtime.tokenizer import Tokenizer
 
+Streams = dict[tuple[int, ...], "TextStream"]
+"""By the tokens that were added."""
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a decoder puts for bytes that are no character, or not yet."""
 
@@ -47,7 +50,7 @@ class TextStream:
         """The text that one more token releases."""
         if self.stopped:
             return ""
-        self._window.append(int(token))
+        self._window = [*self._window, int(token)]  # which a copy may have too
         before, text = self._tokenizer.decode(self._known), self._tokenizer.decode(self._window)
         if text.endswith(UNFINISHED) or len(text) <= len(before):
             return ""
@@ -91,12 +94,33 @@ def beginning_of_stop(text: str, stop: Sequence[str]) -> int:
     return next((size for size in range(longest, 0, -1) if any(each.startswith(text[-size:]) for each in stop)), 0)
 
 
-def stops(tokenizer: Tokenizer, prompt: Sequence[int], tokens: Sequence[int], *, stop: Sequence[str]) -> bool:
-    """Whether new tokens hold a stop string."""
-    stream = TextStream(tokenizer, prompt, stop=stop)
-    for token in tokens:
-        stream.add(token)
-    return stream.stopped
+class Stops:
+    """Tells of a row and the new tokens of one of its sequences whether they hold a stop string.
+
+    A sequence is asked for after the one that it goes on from, as a search does, and no more of it is decoded than its
+    last token.
+
+    Args:
+        tokenizer: of the model.
+        prompts: tokens that each row goes on from.
+        stop: strings that end a text.
+
+    Raises:
+        TaskError: FX2003, a stop string is empty, or they are no texts.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], *, stop: Sequence[str]) -> None:
+        self._before: list[Streams] = [{} for _ in prompts]
+        self._latest: list[Streams] = [{(): TextStream(tokenizer, prompt, stop=stop)} for prompt in prompts]
+
+    def __call__(self, row: int, tokens: Sequence[int]) -> bool:
+        *before, last = tokens
+        if tuple(before) in self._latest[row]:  # the first that is one longer
+            self._before[row], self._latest[row] = self._latest[row], {}
+        stream = copy(self._before[row][tuple(before)])
+        stream.add(last)
+        self._latest[row][tuple(tokens)] = stream
+        return stream.stopped
 
 
 def text_of(tokenizer: Tokenizer, prompt: Sequence[int], tokens: Sequence[int], *, stop: Sequence[str] = ()) -> str:

@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from flexit.errors import TaskError, UserError
+from flexit.runtime.probabilities import probabilities
 from flexit.runtime.sessions.arrays import Array
-from flexit.runtime.tasks.text_model import Read, Reading, Text, TextModel, logits_of, softmax
+from flexit.runtime.tasks.text_model import Read, Reading, Text, TextModel, logits_of
 
 Scores = Literal["softmax", "sigmoid", "none"]
 
@@ -119,6 +120,6 @@ def _place(encoding: Any, slot: int, parts: Sequence[str]) -> Place:
 
 def _made(values: Array, how: Scores) -> Array:
     if how == "softmax":
-        return softmax(values)
+        return probabilities(values)
     wide = values.astype(np.float64)
     return 0.5 + 0.5 * np.tanh(wide / 2) if how == "sigmoid" else wide

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flexit.errors import TaskError
+from flexit.runtime.probabilities import probabilities
 from flexit.runtime.tasks.text_model import (
     Read,
     Reading,
@@ -15,7 +16,6 @@ from flexit.runtime.tasks.text_model import (
     TextModel,
     logits_of,
     require_texts,
-    softmax,
     unreadable,
 )
 
@@ -126,7 +126,7 @@ def _best(model: TextModel, read: Read, name: str, *, slot: int, top: int) -> li
             expected=f"{model.tokenizer.vocab_size} scores or more, the tokenizer's vocabulary", found=str(len(scores)),
             cure="name the output of a head of masked tokens: --output NAME (in Python: output=...)",
         )  # fmt: skip
-    likely = softmax(scores)[: model.tokenizer.vocab_size]
+    likely = probabilities(scores)[: model.tokenizer.vocab_size]
     order = np.argsort(-likely, kind="stable")[:top]
     return [
         Filled(model.tokenizer.decode([int(index)]) or model.tokenizer.token_of(int(index)), int(index),

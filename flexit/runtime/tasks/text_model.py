@@ -204,12 +204,6 @@ def read_labels(file: Path) -> tuple[str, ...] | None:
     return names
 
 
-def softmax(scores: Array) -> Array:
-    """Probabilities over the last axis, in float64."""
-    shifted = np.exp(scores.astype(np.float64) - scores.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
 def require_output(interface: Interface, name: str) -> None:
     """Refuse an output that the model has not.
 
