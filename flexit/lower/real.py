@@ -1,4 +1,4 @@
-"""Weights as both backends take them: real numbers of a kind that fp32 holds, in whatever form they came."""
+"""Numbers in whatever form they came, and weights as both backends take them: real, of a kind that fp32 holds."""
 
 from __future__ import annotations
 
@@ -22,18 +22,23 @@ def real_array(path: str, value: Any) -> Array:
         UserError: FX2002, they are no real numbers.
     """
     try:
-        array = np.asarray(_on_cpu(value))
+        array = np.asarray(on_cpu(value))
     except (ValueError, TypeError) as error:  # rows of several lengths, or nothing that numpy knows
         raise _no_numbers(path, str(error)) from error
-    if array.dtype.kind == "V" and array.dtype.names is None and np.can_cast(array.dtype, np.float32):
+    if is_narrow(array):
         return array.astype(np.float32)
     if array.dtype.kind not in "iuf":
         raise _no_numbers(path, str(array.dtype))
     return np.asarray(array, array.dtype.newbyteorder("="), order="C")
 
 
-def _on_cpu(value: Any) -> Any:
-    """A tensor as an array, without asking for PyTorch, which need not be installed."""
+def is_narrow(array: Array) -> bool:
+    """Whether the numbers are of a kind that numpy was taught (bf16, fp8) and fp32 holds."""
+    return array.dtype.kind == "V" and array.dtype.names is None and np.can_cast(array.dtype, np.float32)
+
+
+def on_cpu(value: Any) -> Any:
+    """A tensor as an array, bf16 and the like as fp32, and all else as it is; PyTorch need not be installed for it."""
     if not hasattr(value, "detach"):
         return value
     tensor = value.detach().cpu()

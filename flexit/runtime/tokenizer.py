@@ -63,10 +63,11 @@ class Tokenizer:
         """Read a ``tokenizer.json``.
 
         Raises:
-            UserError: FX1604, it is none, or lacks the separator.
+            UserError: FX1604, it cannot be read, is none, or lacks the separator.
         """
+        text = _content(Path(path))
         try:
-            inner = _Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+            inner = _Tokenizer.from_str(text)
         except Exception as error:  # the library raises bare Exception
             raise UserError.of(
                 "FX1604", f"{path} is no tokenizer", expected="a tokenizer.json", found=str(error),
@@ -160,6 +161,27 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """sha256 of :meth:`dumps`, hexadecimal."""
         return hashlib.sha256(self.dumps().encode()).hexdigest()
+
+
+def _content(path: Path) -> str:
+    """The text of a ``tokenizer.json``.
+
+    Raises:
+        UserError: FX1604, there is no such file, the system refused, or it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError.of(
+            "FX1604", f"{path} cannot be read", expected="a tokenizer.json", found=error.strerror or str(error),
+            cure="check the path and its permissions",
+        ) from error  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise UserError.of(
+            "FX1604", f"{path} is not UTF-8 text", expected="a tokenizer.json",
+            found=f"byte 0x{error.object[error.start]:02x} at offset {error.start}",
+            cure="give a file that the tokenizers library saved",
+        ) from error  # fmt: skip
 
 
 def _require_utf8(text: str) -> None:

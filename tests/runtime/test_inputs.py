@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from flexit.runtime.bundles.export import export
 from flexit.runtime.generation.generate import generate
 from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.proof.stress import stress_weights
+from flexit.runtime.sessions import arrays, ort_session
 from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
 from flexit.runtime.sessions.torch_session import TorchSession
 from tests.saved import spoilt
@@ -121,6 +123,7 @@ WRONG = {
     "an id below 0": ({"input_ids": [[3, -1]]}, "input_ids", "0 to 49; found -1 in row 0, slot 1"),
     "an id too large": ({"input_ids": [[3, 4], [50, 1]]}, "input_ids", "0 to 49; found 50 in row 1, slot 0"),
     "a huge id": ({"input_ids": np.array([[2**63]], np.uint64)}, "input_ids", "found 9223372036854775808"),
+    "a tensor of floats": ({"input_ids": torch.ones(1, 2).double()}, "input_ids", "integers; found float64"),
     "ids of floats": ({"input_ids": [[1.0, 2.0]]}, "input_ids", "expected integers; found float64"),
     "text": ({"input_ids": [["a", "b"]]}, "input_ids", "expected integers"),
     "rows of several lengths": ({"input_ids": [[1, 2], [3]]}, "input_ids", "rows of several lengths"),
@@ -154,6 +157,20 @@ def test_refused_with_the_same_words(session, case, call):
     assert (caught.value.code, caught.value.problems[0].path) == ("FX2001", path)
 
 
+@pytest.mark.parametrize("given", [[[2**63]], np.array([[0, 2**64 - 1]], np.uint64), [[0, -1]]], ids=str)
+def test_numbers_that_no_table_bounds(given):
+    """They are refused, not turned into others; the largest that int64 holds is taken."""
+    assert arrays.integers("positions", [[2**63 - 1]], limit=None).tolist() == [[2**63 - 1]]
+    assert arrays.lengths("prefix", np.array([2**63 - 1], np.uint64)).tolist() == [2**63 - 1]
+    strange = next(int(number) for number in np.ravel(given) if not 0 <= number < 2**63)
+    for call in (
+        lambda: arrays.integers("name", given, limit=None), lambda: arrays.lengths("name", np.ravel(given))
+    ):  # fmt: skip
+        with pytest.raises(TaskError, match=rf"0 or more.*, below 2\*\*63; found {strange}") as caught:
+            call()
+        assert (caught.value.code, caught.value.problems[0].path) == ("FX2001", "name")
+
+
 STEPS = {
     "an id below 0": (([[-1], [2]],), "input_ids", "0 to 49; found -1"),
     "an id too large": (([[1], [50]],), "input_ids", "0 to 49; found 50"),
@@ -177,7 +194,7 @@ def test_steps_are_refused_and_change_nothing(session, case):
     assert np.array_equal(session.step([[9], [10]]), expected)
 
 
-def failing(*arguments):
+def failing(*arguments, **named):
     raise MemoryError
 
 
@@ -301,7 +318,7 @@ def test_a_number_of_new_tokens(session, count):
     assert caught.value.code == "FX2003"
 
 
-@pytest.mark.parametrize("prompts", ["text", ["a"], [1, 2], [[1.5]], [[[1]]], 5, [None]])
+@pytest.mark.parametrize("prompts", ["text", ["a"], [1, 2], [[1.5]], [[[1]]], 5, [None], [[2**63]], [[2**64]]])
 def test_prompts_are_rows_of_ids(session, prompts):
     with pytest.raises(TaskError, match="a list of ids for each row") as caught:
         generate(session, prompts, max_new_tokens=1)
@@ -372,3 +389,16 @@ def test_a_file_of_a_model_that_is_none(tmp_path, decoders):
     file.write_bytes(b"no model")
     with pytest.raises(BundleError, match="FX1404"):
         OrtSession([ModelFile(file, ())], decoders["torch"].interface)
+
+
+@pytest.mark.ort
+def test_no_memory_is_not_said_to_be_an_input_or_a_file(decoders, monkeypatch):
+    session = decoders["onnx"]
+    model = SimpleNamespace(get_inputs=session._decoder.get_inputs, get_outputs=session._decoder.get_outputs)
+    monkeypatch.setattr(session, "_models", [model])
+    model.run = failing
+    with pytest.raises(MemoryError):
+        session.run({"input_ids": IDS})
+    monkeypatch.setattr(ort_session.ort, "InferenceSession", failing)
+    with pytest.raises(MemoryError):
+        OrtSession(session._files, session.interface)

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from flexit.errors import TaskError
+from flexit.lower.real import is_narrow, on_cpu
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+LARGEST = np.iinfo(np.int64).max
 
 
 def refused(name: str, message: str, *, expected: str, found: str, cure: str) -> TaskError:
@@ -28,11 +31,11 @@ def integers(name: str, given: object, *, limit: int | None) -> Array:
         TaskError: FX2001, it is something else.
     """
     array = _whole(name, given, shape="[batch, length]", rank=2)
-    wrong = array < 0 if limit is None else (array < 0) | (array >= limit)
+    wrong = (array < 0) | (array > (LARGEST if limit is None else limit - 1))
     if wrong.any():
         row, slot = np.argwhere(wrong)[0]
         raise refused(
-            name, "is out of range", expected="0 or more" if limit is None else f"0 to {limit - 1}",
+            name, "is out of range", expected="0 or more, below 2**63" if limit is None else f"0 to {limit - 1}",
             found=f"{array[row, slot]} in row {row}, slot {slot}",
             cure="compare the tokenizer with the model; padding has any id of the model, and a mask of 0",
         )  # fmt: skip
@@ -46,9 +49,10 @@ def lengths(name: str, given: object) -> Array:
         TaskError: FX2001, it is something else.
     """
     array = _whole(name, given, shape="[batch]", rank=1)
-    if array.min() < 0:
+    wrong = (array < 0) | (array > LARGEST)
+    if wrong.any():
         raise refused(
-            name, "is out of range", expected="0 or more tokens for each row", found=str(array.min()),
+            name, "is out of range", expected="0 or more tokens for each row, below 2**63", found=str(array[wrong][0]),
             cure="give the number of tokens that see each other, 0 for none",
         )  # fmt: skip
     return np.ascontiguousarray(array, np.int64)
@@ -88,7 +92,7 @@ def numbers(name: str, given: object, *, shape: str, width: int | None) -> Array
             name, "has another width", expected=f"{width} numbers a slot", found=str(list(array.shape)),
             cure="give what the model was built for",
         )  # fmt: skip
-    if array.dtype.kind not in "iuf" and not _narrow(array):
+    if array.dtype.kind not in "iuf" and not is_narrow(array):
         raise refused(name, "holds no numbers", expected="numbers", found=str(array.dtype), cure="convert it before")
     found = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(found).all():
@@ -100,12 +104,12 @@ def numbers(name: str, given: object, *, shape: str, width: int | None) -> Array
 
 
 def integers_of(given: object) -> list[int] | None:
-    """A flat sequence of integers in any form as a list; None of anything else."""
+    """A flat sequence of integers that int64 holds, in any form, as a list; None of anything else."""
     try:
-        array = np.asarray(_on_cpu(given))
+        array = np.asarray(on_cpu(given))
     except (ValueError, TypeError, OverflowError):
         return None
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+    if array.ndim != 1 or (array.size and (array.dtype.kind not in "iu" or array.max() > LARGEST)):
         return None
     return [int(number) for number in array]
 
@@ -117,14 +121,9 @@ def _whole(name: str, given: object, *, shape: str, rank: int) -> Array:
     return array
 
 
-def _narrow(array: Array) -> bool:
-    """Whether the numbers are of a kind that numpy was taught (bf16, fp8) and fp32 holds."""
-    return array.dtype.kind == "V" and array.dtype.names is None and np.can_cast(array.dtype, np.float32)
-
-
 def _shaped(name: str, given: object, *, shape: str, rank: int) -> Array:
     try:
-        array = np.asarray(_on_cpu(given))
+        array = np.asarray(on_cpu(given))
     except (ValueError, TypeError, OverflowError):  # rows of several lengths, or nothing that numpy knows
         raise refused(
             name, "is no array", expected=f"an array {shape}", found="rows of several lengths, or no numbers",
@@ -137,11 +136,3 @@ def _shaped(name: str, given: object, *, shape: str, rank: int) -> Array:
             cure=f"give an array of {rank} axes",
         )  # fmt: skip
     return array
-
-
-def _on_cpu(given: Any) -> Any:
-    """A tensor as an array, without asking for PyTorch, which need not be installed."""
-    if not hasattr(given, "detach"):
-        return given
-    tensor = given.detach().cpu()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

@@ -126,6 +126,8 @@ def _loaded(file: ModelFile, options: Any) -> Any:
     """
     try:
         model = ort.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"])
+    except MemoryError:
+        raise
     except Exception as error:  # the library's errors derive from nothing narrower
         raise _unusable(file, "a model that ONNX Runtime takes", str(error)) from error
     own = {entry.name for entry in (*model.get_inputs(), *model.get_outputs())}
@@ -148,9 +150,11 @@ def _ran(model: Any, feeds: Mapping[str, Array]) -> list[Array]:
     Raises:
         TaskError: FX2001, ONNX Runtime refuses them.
     """
+    own = {each.name: feeds[each.name] for each in model.get_inputs() if each.name in feeds}
     try:
-        own = {each.name: feeds[each.name] for each in model.get_inputs() if each.name in feeds}
         return model.run(None, own, _quietly())
+    except MemoryError:
+        raise
     except Exception as error:  # the library's errors derive from nothing narrower
         raise TaskError.of(
             "FX2001", "ONNX Runtime refuses these inputs", expected="inputs that the model can be run on",

@@ -79,6 +79,13 @@ def test_a_file_that_is_no_tokenizer(tmp_path: Path, tokenizer: Tokenizer):
     with pytest.raises(UserError, match="is no tokenizer") as caught:
         Tokenizer.load(tmp_path / "a.json")
     assert caught.value.code == "FX1604"
+    with pytest.raises(UserError, match=r"none.json cannot be read") as caught:
+        Tokenizer.load(tmp_path / "none.json")
+    assert (caught.value.code, caught.value.problems[0].found) == ("FX1604", "No such file or directory")
+    (tmp_path / "c.json").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(UserError, match=r"c.json is not UTF-8 text") as caught:
+        Tokenizer.load(tmp_path / "c.json")
+    assert (caught.value.code, caught.value.problems[0].found) == ("FX1604", "byte 0xff at offset 7")
     (tmp_path / "b.json").write_text(tokenizer.dumps())
     with pytest.raises(UserError, match="has no token <end>"):
         Tokenizer.load(tmp_path / "b.json", separator="<end>")
