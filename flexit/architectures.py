@@ -72,25 +72,28 @@ def _graph(name: str, config: ModelConfig) -> Graph:
 
 
 def _embedding(graph: Graph, config: ModelConfig, side: Literal["src", "tgt"], *edges: Ref, name: str) -> Ref:
-    position: Part | None = None
-    if config.pe_type == "absolute":
-        position = blocks.Sinusoidal()
-    elif config.pe_type == "learned":
-        position = blocks.Learned(max_len=config.max_seq_len)
+    position = _table(config)
     return graph.embedding(
         *edges, name=name, vocab_size=config.vocabulary(side), d_model=config.d_model, multiplier="sqrt_d_model",
         position=position, dropout=config.dropout if position is not None else 0.0,
     )  # fmt: skip
 
 
+def _table(config: ModelConfig) -> Part | None:
+    """Positions that are added to rows."""
+    if config.pe_type == "absolute":
+        return blocks.Sinusoidal()
+    return blocks.Learned(max_len=config.max_seq_len) if config.pe_type == "learned" else None
+
+
 def _stack(
     graph: Graph, x: Ref, *, config: ModelConfig, side: Literal["src", "tgt"], causal: bool, memory: Ref | None = None
 ) -> Ref:
-    cross = None if memory is None else blocks.MultiHead(**_attention(config))
+    cross = None if memory is None else blocks.MultiHead(**attention_fields(config))
     layer = blocks.TransformerLayer(
         norm=_norm(config), norm_placement="pre" if config.pre_norm else "post", dropout=config.dropout,
         attention=blocks.MultiHead(
-            **_attention(config), **_positions(config), mask=blocks.Causal() if causal else blocks.Full()
+            **attention_fields(config), **position_fields(config), mask=blocks.Causal() if causal else blocks.Full()
         ),
         cross_attention=cross, feed_forward=_feed_forward(config),
     )  # fmt: skip
@@ -113,12 +116,43 @@ def _norm(config: ModelConfig) -> Part:
     return make(eps=config.norm_eps)
 
 
-def _attention(config: ModelConfig) -> dict[str, Any]:
+def attention_spec(config: ModelConfig, *, memory: bool = False) -> Spec:
+    """The spec of one attention over given rows: ``hidden_states [batch, seq, d_model]`` among themselves, under a mask
+    that is full, causal or between the two by ``prefix_lengths``; or, with positions of neither, over ``memory``.
+
+    Raises:
+        SpecError: the numbers of the config do not fit together.
+    """
+    graph = _graph("attention", config)
+    rows = graph.input("hidden_states", "sequence", width=config.d_model)
+    fields = attention_fields(config)
+    if memory:
+        other = graph.input("memory", "sequence", width=config.d_model)
+        graph.multi_head(rows, memory=other, name="attention", **fields)
+    else:
+        graph.multi_head(rows, name="attention", **fields, **position_fields(config), mask=blocks.Prefix())
+    return graph.spec()
+
+
+def position_spec(config: ModelConfig) -> Spec:
+    """The spec of adding the positions of a config to given rows ``hidden_states [batch, seq, d_model]``.
+
+    Raises:
+        SpecError: the width does not fit.
+    """
+    graph = _graph("positions", config)
+    rows = graph.input("hidden_states", "sequence", width=config.d_model)
+    graph.add_position(rows, name="positions", position=_table(config))
+    return graph.spec()
+
+
+def attention_fields(config: ModelConfig) -> dict[str, Any]:
+    """What every attention of a model says."""
     dropped = config.dropout if config.attention_dropout is None else config.attention_dropout
     return {"n_heads": config.n_heads, "bias": config.attention_bias, "dropout": dropped}
 
 
-def _positions(config: ModelConfig) -> dict[str, Any]:
+def position_fields(config: ModelConfig) -> dict[str, Any]:
     """What self-attention knows of positions."""
     furthest = max(1, config.max_seq_len - 1)
     if config.pe_type == "rotary":

@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flexit.architectures import spec_of
+from flexit.class_style import agree, lowered, says_more, visible
 from flexit.configs import ModelConfig, ModelType
 from flexit.errors import UserError
-from flexit.lower.torch.module import FlexitModule, to_torch
+from flexit.lower.torch.module import FlexitModule
+from flexit.runtime.sessions.torch_session import within_tables
 
 __all__ = [
     "BaseModel",
@@ -91,8 +93,7 @@ class BaseModel(FlexitModule, metaclass=Constructor):
         Raises:
             UserError: the config lacks something, or its numbers do not fit together.
         """
-        drawn = int(torch.randint(2**31, ()).item()) if seed is None else seed
-        model = to_torch(spec_of(config), seed=drawn, base=cls)
+        model = lowered(spec_of(config), seed=seed, base=cls)
         assert isinstance(model, BaseModel)
         model.config = config
         return model
@@ -124,13 +125,15 @@ class BaseModel(FlexitModule, metaclass=Constructor):
         mapping of outputs.
 
         Raises:
-            UserError: an input is missing or unknown, or a mask says what the model does not compute.
+            UserError: an input is missing, unknown or no tensor of ids; a mask says what the model does not compute;
+                an id or a position lies beyond its table.
         """
         if not args and not any(name in CLASS_STYLE for name in inputs):
             return super().forward(**inputs)
         hidden = inputs.pop("return_hidden", False)
         given: dict[str, Any] = _graph_inputs(self.model_type, args, inputs)
-        outputs = super().forward(**given)
+        with within_tables():
+            outputs = super().forward(**given)
         result = outputs.get("logits", outputs["last_hidden_state"])
         return (result, outputs["last_hidden_state"]) if hidden else result
 
@@ -260,6 +263,8 @@ def _graph_inputs(topology: ModelType, args: tuple[Any, ...], named: dict[str, A
             "FX2001", "these are not the inputs of the model", expected=", ".join(order),
             found=", ".join(given) or "nothing", cure="pass ids, then masks, in this order",
         )  # fmt: skip
+    for name in ids:
+        _require_ids(given[name], name)
     names = {"src": "input_ids", "tgt": "decoder_input_ids" if "src" in order else "input_ids"}
     inputs: dict[str, Tensor] = {names[name]: given[name] for name in ids}
     for name in ids:
@@ -270,26 +275,22 @@ def _graph_inputs(topology: ModelType, args: tuple[Any, ...], named: dict[str, A
     return inputs
 
 
+def _require_ids(ids: object, name: str) -> None:
+    if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
+        found = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else f"a {type(ids).__name__}"
+        raise UserError.of(
+            "FX2001", f"{name} cannot be read", path=name, expected="a tensor of ids, int64 [batch, seq]", found=found,
+            cure="make it a tensor of token ids, one row for each text",
+        )  # fmt: skip
+
+
 def _padding(mask: Tensor, ids: Tensor, name: str, *, causal: bool) -> Tensor:
     """``int64 [batch, seq]``: the padding that a mask says; what else it says must be what the model does anyway."""
     batch, length = ids.shape
-    visible = mask != 0
-    while visible.dim() > 2 and visible.shape[1] == 1:
-        visible = visible.squeeze(1)
-    if visible.dim() == 2 and tuple(visible.shape) == (batch, length):
-        return visible.long()
-    if visible.dim() == 3 and tuple(visible.shape[1:]) == (length, length) and visible.shape[0] in (1, batch):
-        keys = visible[:, -1]
-        whole = keys[:, None, :].expand_as(visible)
-        seen = whole.tril() if causal else whole
-        if torch.equal(seen, visible):
-            return keys.expand(batch, length).long()
+    shown = visible(mask, name, batch=batch, queries=length, keys=length)
+    keys = shown.any(1)
+    seen = keys[:, None, :].expand(-1, length, -1)
+    if shown.shape[1] > 1 and not agree(shown, seen.tril() if causal else seen, keys):
         sort = "padding and causality" if causal else "padding"
-        raise UserError.of(
-            "FX2001", f"{name} says more than {sort}", path=name, expected=f"a mask of {sort} alone",
-            found="other hidden pairs", cure="say windows and the like in the spec, as the mask of the attention",
-        )  # fmt: skip
-    raise UserError.of(
-        "FX2001", f"{name} does not fit", path=name, found=str(list(mask.shape)), cure="correct the mask's shape",
-        expected=f"[{batch}, {length}], [{batch}, 1, 1, {length}] or [{batch}, 1, {length}, {length}]",
-    )  # fmt: skip
+        raise says_more(name, sort, "say windows and the like in the spec, as the mask of the attention")
+    return keys.long()

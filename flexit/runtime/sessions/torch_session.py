@@ -125,8 +125,21 @@ def _inference(module: FlexitModule) -> Iterator[None]:
     training = module.training
     module.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), within_tables():
             yield
+    finally:
+        module.train(training)
+
+
+@contextmanager
+def within_tables() -> Iterator[None]:
+    """Around a run of a module: what PyTorch says of rows that a table does not have, as an error of the user's.
+
+    Raises:
+        TaskError: FX2001, an id or a position lies beyond its table.
+    """
+    try:
+        yield
     except (IndexError, RuntimeError) as error:
         if not isinstance(error, IndexError) and "out of bounds" not in str(error):  # which is how gather says it
             raise
@@ -134,5 +147,3 @@ def _inference(module: FlexitModule) -> Iterator[None]:
             "FX2001", "the model cannot be run on these inputs", expected="ids and positions that its tables have",
             found=str(error), cure="compare the tokenizer with the model, or make the text shorter",
         ) from error  # fmt: skip
-    finally:
-        module.train(training)
