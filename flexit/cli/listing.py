@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -130,6 +131,10 @@ def explained(kind: str) -> Iterator[str]:
         if index:
             yield ""
         yield f"{kind} ({cls.family}): {plain_text(inspect.cleandoc(cls.__doc__ or ''))}"
+        if cls.formula:
+            yield from textwrap.wrap(cls.formula, 110, initial_indent="  ", subsequent_indent="    ")
+        if cls.source:
+            yield f"  source: {cls.source}"
         if issubclass(cls, Block):
             yield f"  reads {', '.join(_port(name, port) for name, port in cls.inputs.items())}"
         yield ""

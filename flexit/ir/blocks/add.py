@@ -14,6 +14,8 @@ from flexit.ir.expansion.expander import Expander
 class Add(Block, kind="add"):
     """Sum of sequences of one width and length, or of vectors of one width."""
 
+    formula = "y = x_1 + ... + x_n"
+    source = "its definition"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"), variadic=True, chains=False)}
     examples = ({"kind": "add"},)
 

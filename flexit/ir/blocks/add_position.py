@@ -16,6 +16,8 @@ from flexit.ir.positions.base import Position
 class AddPosition(Block, kind="add_position"):
     """x + the rows of a position table."""
 
+    formula = "y_t = x_t + P[p_t]"
+    source = "Vaswani et al. 2017, arXiv 1706.03762, section 3.5"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence",))}
     output: ClassVar[EdgeName | Literal["same"]] = "sequence"
     examples = (

@@ -14,6 +14,8 @@ from flexit.ir.expansion.expander import Expander
 class Concat(Block, kind="concat"):
     """The channels of all edges; or sequences of one width one after the other, with their masks, counted anew."""
 
+    formula = "channels: y_t = [x_1,t, ..., x_n,t];  length: y = x_1, then x_2, ..., then x_n"
+    source = "its definition"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"), variadic=True, chains=False)}
     examples = ({"kind": "concat"}, {"kind": "concat", "axis": "length"})
 

@@ -14,6 +14,8 @@ from flexit.ir.expansion.expander import Expander
 class DotProduct(Block, kind="dot_product"):
     """Scalar product of exactly two vectors, one score per row."""
 
+    formula = "s = sum_c a_c b_c"
+    source = "its definition; two towers as in Karpukhin et al. 2020 (DPR), arXiv 2004.04906"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("vector",), variadic=True, chains=False)}
     output: ClassVar[EdgeName | Literal["same"]] = "logits"
     examples = ({"kind": "dot_product"},)

@@ -15,6 +15,8 @@ from flexit.ir.ops.downsample import Downsample as DownsampleOp
 class Downsample(Block, kind="downsample"):
     """Length n to ceil(n / factor), over the unpadded members of each group; positions count anew."""
 
+    formula = "y_g = mean, max or first of the unpadded x_t with floor(t / factor) = g"
+    source = "Dai et al. 2020 (Funnel-Transformer), arXiv 2006.03236, section 2"
     examples = ({"kind": "downsample", "factor": 2}, {"kind": "downsample", "factor": 3, "method": "max"})
 
     factor: Annotated[int, Field(ge=2)]

@@ -15,6 +15,8 @@ from flexit.ir.expansion.expander import Expander
 class Dropout(Block, kind="dropout"):
     """Zeroes each channel with probability p in training and scales the rest by 1 / (1 - p)."""
 
+    formula = "training: y = x b / (1 - p), b ~ Bernoulli(1 - p);  evaluation: y = x"
+    source = "Srivastava et al. 2014, JMLR 15"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"))}
     examples = ({"kind": "dropout", "p": 0.1},)
 

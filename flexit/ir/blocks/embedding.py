@@ -19,6 +19,11 @@ from flexit.ir.program import Value
 class Embedding(Block, kind="embedding"):
     """Rows of a table x multiplier, + positions, + token types; then norm, dropout and projection."""
 
+    formula = "y_t = dropout(norm(multiplier E[token_t] + P[p_t] + S[type_t]))"
+    source = (
+        "Vaswani et al. 2017, arXiv 1706.03762; factorised: Lan et al. 2020 (ALBERT), arXiv 1909.11942; token "
+        "dropout: Hugging Face's EsmEmbeddings"
+    )
     inputs: ClassVar[Mapping[str, Port]] = {
         "tokens": Port(("tokens",)),
         "token_types": Port(("tokens",), optional=True, chains=False),

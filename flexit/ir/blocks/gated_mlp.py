@@ -30,6 +30,8 @@ class Clamp(Group):
 class GatedMlp(FeedForward, kind="gated_mlp"):
     """down(act(gate(x)) * up(x))."""
 
+    formula = "y = W_down (act(W_gate x) * (W_up x))"
+    source = "Shazeer 2020, arXiv 2002.05202; limits as in gpt-oss"
     examples = (
         {"kind": "gated_mlp", "d_ff": 24},
         {"kind": "gated_mlp", "d_ff": 24, "activation": "gelu", "bias": {"in": True}, "norm": "rms_norm"},

@@ -14,6 +14,8 @@ from flexit.ir.expansion.wiring import expand_scope
 class Graph(Block, kind="graph"):
     """A graph of blocks as one block; its output is the main port of the last one."""
 
+    formula = "y = what its last block gives"
+    source = "its definition"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "tokens", "vector"))}
     output: ClassVar[EdgeName | Literal["same"]] = "same"
     takes_extra_ports: ClassVar[bool] = True

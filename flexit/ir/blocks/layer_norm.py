@@ -15,6 +15,8 @@ from flexit.ir.program import Value
 class LayerNorm(Norm, kind="layer_norm"):
     """(x - mean) / sqrt(var + eps) * gain + bias, over the channels."""
 
+    formula = "y = (x - mean(x)) / sqrt(var(x) + eps) * gain + bias, over the channels, var biased"
+    source = "Ba, Kiros and Hinton 2016, arXiv 1607.06450"
     examples = ({"kind": "layer_norm"}, {"kind": "layer_norm", "eps": 1e-3, "gain": False, "bias": False})
 
     eps: PositiveFloat = 1e-5

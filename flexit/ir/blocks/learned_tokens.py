@@ -14,6 +14,11 @@ from flexit.ir.language.kinds import PositiveInt
 class LearnedTokens(Block, kind="learned_tokens"):
     """``n_tokens`` trained vectors per row, of the width of ``like``, with positions of their own."""
 
+    formula = "y_t = M[t] for t < n_tokens, in every row"
+    source = (
+        "Burtsev et al. 2020 (Memory Transformer), arXiv 2006.11527; latents: Jaegle et al. 2021 (Perceiver), arXiv "
+        "2103.03206"
+    )
     inputs: ClassVar[Mapping[str, Port]] = {"like": Port(("sequence",), chains=False)}
     output: ClassVar[EdgeName | Literal["same"]] = "sequence"
     examples = ({"kind": "learned_tokens", "n_tokens": 3},)

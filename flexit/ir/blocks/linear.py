@@ -15,6 +15,8 @@ from flexit.ir.language.kinds import PositiveInt
 class Linear(Block, kind="linear"):
     """activation(x W^T + b), per position."""
 
+    formula = "y = activation(W x + b)"
+    source = "its definition; torch.nn.Linear"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"))}
     examples = ({"kind": "linear", "d_out": 24}, {"kind": "linear", "d_out": 8, "bias": True, "activation": "tanh"})
 

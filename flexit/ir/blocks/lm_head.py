@@ -23,6 +23,8 @@ class HeadProjection(Group):
 class LmHead(TableHead, kind="lm_head"):
     """softcap(multiplier * (table . (input_multiplier * x) + bias))."""
 
+    formula = "z = cap(multiplier (E (input_multiplier x) + b)),  cap(z) = c tanh(z / c) or z"
+    source = "tied: Press and Wolf 2017, arXiv 1608.05859; softcap: Gemma Team 2024, arXiv 2408.00118"
     examples = (
         {"kind": "lm_head", "vocab_size": 31},
         {"kind": "lm_head", "vocab_size": 31, "bias": True, "multiplier": 0.5, "softcap": 4.0},

@@ -33,6 +33,11 @@ class Mla(Mixer, kind="mla"):
     turned channels alone: then queries are mapped into the latent, which is key and value at once.
     """
 
+    formula = (
+        "c = norm(W_dkv x),  [k, v] = W_ukv c per head,  k^R = rot(W_kr x) for all heads;  [q, q^R] = W_uq norm(W_dq "
+        "x);  y = W_o softmax(s ([q, rot(q^R)] . [k, k^R])) v"
+    )
+    source = "DeepSeek-AI 2024 (DeepSeek-V2), arXiv 2405.04434, section 2.1"
     examples = (
         {
             "kind": "mla", "n_heads": 2, "kv_lora_rank": 6, "qk_nope_head_dim": 4, "qk_rope_head_dim": 4,

@@ -36,6 +36,8 @@ class MlmDense(Dense):
 class MlmHead(TableHead, kind="mlm_head"):
     """Dense, activation, norm, then the table."""
 
+    formula = "z = E norm(act(W x + a)) + b"
+    source = "Devlin et al. 2019 (BERT), arXiv 1810.04805; Hugging Face's BertLMPredictionHead"
     examples = (
         {"kind": "mlm_head", "vocab_size": 31},
         {"kind": "mlm_head", "vocab_size": 31, "dense": None, "bias": False},

@@ -13,6 +13,8 @@ from flexit.ir.language.kinds import PositiveInt, Probability
 class Mlp(FeedForward, kind="mlp"):
     """down(act(up(x)))."""
 
+    formula = "y = W_down act(W_up x + a) + b"
+    source = "Vaswani et al. 2017, arXiv 1706.03762, section 3.3"
     examples = (
         {"kind": "mlp", "d_ff": 24},
         {"kind": "mlp", "d_ff": 24, "activation": "relu2", "bias": True, "norm": "layer_norm", "dropout": 0.1},

@@ -17,6 +17,11 @@ from flexit.ir.language.kinds import PositiveInt
 class Moe(FeedForward, kind="moe"):
     """Sum over the chosen experts of weight * expert(x), + shared(x)."""
 
+    formula = "y = sum over the top_k experts e of w_e(x) f_e(x), + shared(x)"
+    source = (
+        "Shazeer et al. 2017, arXiv 1701.06538; Jiang et al. 2024 (Mixtral), arXiv 2401.04088; groups and bias: "
+        "DeepSeek-AI 2024 (V3), arXiv 2412.19437"
+    )
     later: ClassVar[tuple[str, ...]] = ("capacity",)
     examples = (
         {"kind": "moe", "n_experts": 4, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": 16}},

@@ -28,6 +28,8 @@ from flexit.ir.score_bias.shared import read
 class MultiHead(Mixer, kind="multi_head"):
     """softmax(scale * q k^T + bias) v; keys and values from memory where it is wired (Vaswani et al. 2017)."""
 
+    formula = "y = W_o concat_h(softmax(scale Q_h K_g(h)^T + bias + mask) V_g(h))"
+    source = "Vaswani et al. 2017, arXiv 1706.03762; grouped heads: Ainslie et al. 2023, arXiv 2305.13245"
     inputs: ClassVar[Mapping[str, Port]] = {
         "x": Port(("sequence",)),
         "memory": Port(("sequence",), optional=True, chains=False),

@@ -15,6 +15,8 @@ from flexit.ir.program import Value
 class Multiply(Block, kind="multiply"):
     """Product of edges of one width; a vector is broadcast over the positions of the sequences."""
 
+    formula = "y = x_1 * ... * x_n, channel by channel"
+    source = "its definition"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"), variadic=True, chains=False)}
     examples = ({"kind": "multiply"},)
 

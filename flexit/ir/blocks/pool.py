@@ -14,6 +14,8 @@ from flexit.ir.expansion.expander import Expander
 class Pool(Block, kind="pool"):
     """A vector from a sequence, over its unpadded positions."""
 
+    formula = "first, last, mean or max of the unpadded x_t; then dense; then v / |v|"
+    source = "Devlin et al. 2019, arXiv 1810.04805; Reimers and Gurevych 2019 (Sentence-BERT), arXiv 1908.10084"
     output: ClassVar[EdgeName | Literal["same"]] = "vector"
     examples = (
         {"kind": "pool", "method": "mean"},

@@ -8,6 +8,8 @@ from flexit.ir.blocks._row_head import RowHead
 class Regression(RowHead, kind="regression"):
     """Pool, dense, dropout, linear: a number per target."""
 
+    formula = "y = W act(D pool(x)) + b"
+    source = "Devlin et al. 2019, arXiv 1810.04805, section 4.1 (STS-B)"
     examples = (
         {"kind": "regression", "n_labels": 3, "pool": "mean", "dense": {}, "dropout": 0.1},
         {

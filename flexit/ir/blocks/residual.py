@@ -15,6 +15,8 @@ from flexit.ir.language.kinds import PositiveFloat, Probability
 class Residual(Block, kind="residual"):
     """x = residual_norm(skip * x + multiplier * output_norm(body(input_norm(x))))."""
 
+    formula = "y = norm_r(skip x + multiplier norm_o(f(norm_i(x))))"
+    source = "He et al. 2016, arXiv 1512.03385; placements: Xiong et al. 2020, arXiv 2002.04745"
     takes_extra_ports: ClassVar[bool] = True
     region: ClassVar[bool] = True
     examples = (

@@ -15,6 +15,8 @@ from flexit.ir.program import Value
 class RmsNorm(Norm, kind="rms_norm"):
     """x / sqrt(mean(x^2) + eps) * gain, over the channels."""
 
+    formula = "y = x / sqrt(mean(x^2) + eps) * (gain_offset + gain), over the channels"
+    source = "Zhang and Sennrich 2019, arXiv 1910.07467"
     examples = ({"kind": "rms_norm"}, {"kind": "rms_norm", "gain_offset": 1.0}, {"kind": "rms_norm", "gain": "scalar"})
 
     eps: PositiveFloat = 1e-6

@@ -8,6 +8,8 @@ from flexit.ir.blocks._row_head import RowHead
 class SequenceClassifier(RowHead, kind="sequence_classifier"):
     """Pool, dense, dropout, linear: a score per class."""
 
+    formula = "z = W act(D pool(x)) + b"
+    source = "Devlin et al. 2019, arXiv 1810.04805, section 4.1"
     examples = (
         {"kind": "sequence_classifier", "n_labels": 3, "pool": "mean", "dense": {}, "dropout": 0.1},
         {

@@ -11,6 +11,8 @@ from flexit.ir.expansion.expander import Expander
 class Slice(Block, kind="slice"):
     """Slots from start to stop, as Python slices, of the row as it arrived; mask and positions are kept."""
 
+    formula = "y = x[start:stop], as Python counts"
+    source = "its definition"
     examples = ({"kind": "slice", "start": 1}, {"kind": "slice", "start": -4, "stop": -1}, {"kind": "slice", "stop": 3})
 
     start: int = 0

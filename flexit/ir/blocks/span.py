@@ -13,6 +13,8 @@ from flexit.ir.language.kinds import Probability
 class Span(Block, kind="span"):
     """One linear map to two scores per position: of the answer's first token, and of its last."""
 
+    formula = "[start_t, end_t] = W x_t + b"
+    source = "Devlin et al. 2019, arXiv 1810.04805, section 4.2 (SQuAD)"
     output: ClassVar[EdgeName | Literal["same"]] = "logits"
     main_output: ClassVar[str] = "start_logits"
     more_outputs: ClassVar[tuple[str, ...]] = ("end_logits",)

@@ -33,6 +33,11 @@ class Share(Group):
 class Stack(Block, kind="stack"):
     """``layer`` repeated ``n_layers`` times; the port ``layers`` is every layer's output, before ``final_norm``."""
 
+    formula = "x_(i+1) = layer_i(x_i), i < n_layers;  y = final_norm(x_n)"
+    source = (
+        "Vaswani et al. 2017, arXiv 1706.03762; layers shared: Dehghani et al. 2019, arXiv 1807.03819, and Lan et al."
+        " 2020, arXiv 1909.11942"
+    )
     more_outputs: ClassVar[tuple[str, ...]] = ("layers",)
     layer_outputs: ClassVar[tuple[str, ...]] = ("layers",)
     takes_extra_ports: ClassVar[bool] = True

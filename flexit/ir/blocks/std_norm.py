@@ -16,6 +16,8 @@ class StdNorm(Norm, kind="std_norm"):
     It is the layer norm of FlexiTransformers; that of everyone else is another kind.
     """
 
+    formula = "y = (x - mean(x)) / (std(x) + eps) * gain + bias, over the channels, std unbiased"
+    source = "FlexiTransformers' LayerNorm, after The Annotated Transformer (Rush 2018)"
     examples = ({"kind": "std_norm"}, {"kind": "std_norm", "eps": 0.01})
 
     eps: PositiveFloat = 1e-6

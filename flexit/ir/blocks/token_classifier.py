@@ -14,6 +14,8 @@ from flexit.ir.language.kinds import PositiveInt, Probability
 class TokenClassifier(Block, kind="token_classifier"):
     """Dense, dropout, linear, per position."""
 
+    formula = "z_t = W act(D x_t) + b"
+    source = "Devlin et al. 2019, arXiv 1810.04805, section 5.3 (CoNLL-2003)"
     output: ClassVar[EdgeName | Literal["same"]] = "logits"
     examples = (
         {"kind": "token_classifier", "n_labels": 3, "dropout": 0.1},

@@ -22,6 +22,11 @@ NAMES: tuple[Name, ...] = ("attention", "cross_attention", "feed_forward")
 class TransformerLayer(Block, kind="transformer_layer"):
     """Sub-layers f, in turn or side by side: x = residual_norm(skip * x + mult * output_norm(f(input_norm(x))))."""
 
+    formula = "for f in attention, cross-attention, feed-forward: x = norm_r(skip x + multiplier norm_o(f(norm_i(x))))"
+    source = (
+        "Vaswani et al. 2017, arXiv 1706.03762; pre-norm: Xiong et al. 2020, arXiv 2002.04745; parallel: Wang and "
+        "Komatsuzaki 2021 (GPT-J)"
+    )
     inputs: ClassVar[Mapping[str, Port]] = {
         "x": Port(("sequence",)),
         "memory": Port(("sequence",), optional=True, chains=False),

@@ -14,6 +14,8 @@ from flexit.ir.language.kinds import PositiveInt
 class Unpool(Block, kind="unpool"):
     """One linear map to n_tokens * width, cut into ``n_tokens`` vectors of the width of x."""
 
+    formula = "y_t = W_t v + b_t for t < n_tokens"
+    source = "prefixes from a vector as in Mokady et al. 2021 (ClipCap), arXiv 2111.09734"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("vector",))}
     output: ClassVar[EdgeName | Literal["same"]] = "sequence"
     examples = ({"kind": "unpool", "n_tokens": 3}, {"kind": "unpool", "n_tokens": 1, "bias": True})

@@ -17,6 +17,8 @@ from flexit.ir.ops.upsample import Upsample as UpsampleOp
 class Upsample(Block, kind="upsample"):
     """Each vector repeated ``factor`` times, cut to the length, mask and positions of ``like``."""
 
+    formula = "y_t = x_floor(t / factor), for the t of like"
+    source = "Nawrot et al. 2022 (Hourglass), arXiv 2110.13711; Dai et al. 2020, arXiv 2006.03236"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence",)), "like": Port(("sequence",), chains=False)}
     examples = ({"kind": "upsample", "factor": 2},)
 

@@ -1,12 +1,15 @@
-"""The page of all kinds, made from their fields and docstrings; ``docs/kinds.md`` is it, and a test fails on drift."""
+"""The pages of all kinds, made from their fields and docstrings: ``docs/kinds.md`` and those that it leads to."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from flexit.ir import registry
 from flexit.ir.block import Block, Port
+from flexit.ir.io.flow import flow
 from flexit.ir.language.annotations import Entry, FieldType, GroupOf, KindOf, Option, as_slot
 from flexit.ir.language.describe import describe_option, family_name
 from flexit.ir.language.kinds import Group, Kind, families, field_docs
@@ -16,44 +19,87 @@ from flexit.ir.wording import either
 HEAD = """\
 # Kinds
 
-Every kind and group of fields that this version has, by family, made from the code with
-`pytest tests/docs/test_kinds.py --update-golden`. `language.md` says how they work together; `flexit kinds KIND` prints
-one of them. A *trait* is a narrower family: `attention` takes a Mixer, which is a Block.
+Every kind that this version has, by family, and the groups of fields that kinds share; made from the code with
+`pytest tests/docs/test_kinds.py --update-golden`. Each kind has a page with its formula, fields and source, and a spec
+that runs: save it as a file and try `flexit check`, `show` and `cost` on it. `language.md` says how they work together,
+`flexit kinds KIND` prints one of them. A *trait* is a narrower family: `attention` takes a Mixer, a kind of Block.
 
 A default of *required* means that there is none, *inferred* that the value follows from elsewhere when it is left out.
 Beside its own fields a block has `init`, and in an entry of a `blocks` map `from` and `shares`.
 """
+TO_INDEX = "../../kinds.md"
 
 
-def page() -> str:
-    """The page as Markdown."""
-    registry.names(Block)
+def index() -> str:
+    """The page of all kinds as Markdown: ``docs/kinds.md``."""
     sections = [HEAD]
     groups: dict[str, type[Group]] = {}
-    for family in sorted(families(), key=lambda family: (family is not Block, family.family)):
-        if family.__module__.startswith("flexit.ir."):
-            sections += _family(family)
-            groups |= {group.__name__: group for kind in _kinds(family) for group in _groups(kind)}
+    for family in own_families():
+        sections.append(_family(family))
+        groups |= {group.__name__: group for cls in kinds_of(family) for group in _groups(cls)}
     sections.append("## Groups\n\nMappings without a `kind`.\n")
-    sections += [_section(group.__name__, group) for _, group in sorted(groups.items())]
+    sections += [
+        "\n".join([f"### {name}", "", _doc(group), *_fields(group, page="")]) + "\n"
+        for name, group in sorted(groups.items())
+    ]
     return "\n".join(sections)
 
 
-def _family(family: type[Kind]) -> Iterator[str]:
+def kind_page(cls: type[Kind], document: Mapping[str, Any]) -> str:
+    """The page of one kind as Markdown: ``docs/`` and what :func:`page_of` says.
+
+    Args:
+        cls: the kind.
+        document: a whole spec that has it.
+    """
+    family = f"[{cls.family}]({TO_INDEX}#{cls.family.lower()})"
+    lines = [f"# {cls.kind}", "", f"{_doc(cls)} A kind of {family}.", ""]
+    lines += ["```", *textwrap.wrap(cls.formula, 110), "```", "", f"Source: {_inline(cls.source)}.", ""]
+    if issubclass(cls, Block):
+        lines += [f"Reads {', '.join(_port(port, of) for port, of in cls.inputs.items())}{_result(cls)}", ""]
+    fields = list(_fields(cls, page=TO_INDEX))
+    lines += ["## Fields", *(fields or ["", "None."]), "", "## Example", "", "```yaml", *_yaml(document), "```", ""]
+    return "\n".join(lines)
+
+
+def page_of(cls: type[Kind]) -> str:
+    """Where the page of a kind is, below ``docs``."""
+    return f"kinds/{cls.family.lower()}/{cls.kind}.md"
+
+
+def own_families() -> list[type[Kind]]:
+    """The families of flexit itself, blocks first."""
+    registry.names(Block)  # imports every block, and with them the other families
+    found = [family for family in families() if family.__module__.startswith("flexit.ir.")]
+    return sorted(found, key=lambda family: (family is not Block, family.family))
+
+
+def kinds_of(family: type[Kind]) -> list[type[Kind]]:
+    """The kinds of a family that are not a plugin's."""
+    found = (registry.find(family, kind) for kind in registry.names(family) if ":" not in kind)
+    return [cls for cls in found if cls is not None]
+
+
+def _yaml(document: Mapping[str, Any]) -> Iterator[str]:
+    """A document with one line for each entry of its maps."""
+    for key, value in document.items():
+        if key in ("blocks", "inputs", "outputs", "init"):
+            yield f"{key}:"
+            yield from (f"  {name}: {flow(entry)}" for name, entry in value.items())
+        else:
+            yield f"{key}: {flow(value)}"
+
+
+def _family(family: type[Kind]) -> str:
     planned = registry.later(family)
-    later = f"\nNot yet: {_code(planned)}.\n" if planned else ""
-    yield f"## {family.family}\n\n{_doc(family)}\n{''.join(_traits(family))}{later}"
-    yield from (_section(cls.kind, cls) for cls in _kinds(family))
+    lines = [f"## {family.family}", "", _doc(family), *_traits(family), "", "| kind | |", "|---|---|"]
+    lines += [f"| [{cls.kind}]({page_of(cls)}) | {_doc(cls)} |" for cls in kinds_of(family)]
+    return "\n".join([*lines, *(["", f"Not yet: {_code(planned)}."] if planned else [])]) + "\n"
 
 
 def _traits(family: type[Kind]) -> Iterator[str]:
     for trait in sorted((cls for cls in family.__subclasses__() if not cls.kind), key=lambda cls: cls.__name__):
-        yield f"\n{trait.__name__}: {_doc(trait)} Kinds: {_code(registry.names(trait))}.\n"
-
-
-def _kinds(family: type[Kind]) -> list[type[Kind]]:
-    found = (registry.find(family, kind) for kind in registry.names(family) if ":" not in kind)
-    return [cls for cls in found if cls is not None]
+        yield f"\n{trait.__name__}: {_doc(trait)} Kinds: {_code(registry.names(trait))}."
 
 
 def _groups(cls: type[Group]) -> Iterator[type[Group]]:
@@ -64,21 +110,18 @@ def _groups(cls: type[Group]) -> Iterator[type[Group]]:
                 yield from _groups(option.cls)
 
 
-def _section(name: str, cls: type[Group]) -> str:
-    lines = [f"### {name}", "", _doc(cls)]
-    if issubclass(cls, Block):
-        lines += ["", f"Reads {', '.join(_port(port, of) for port, of in cls.inputs.items())}{_result(cls)}"]
+def _fields(cls: type[Group], *, page: str) -> Iterator[str]:
+    """The table of its fields, links leading to ``page``, and what it has not yet."""
     docs = field_docs(cls)
     rows = [
-        f"| `{name}` | {_type(entry.type)} | {_default(entry)} | {_inline(docs[entry.attribute])} |"
+        f"| `{name}` | {_type(entry.type, page)} | {_default(entry)} | {_inline(docs[entry.attribute])} |"
         for name, entry in as_slot(cls).items()
         if not (issubclass(cls, Block) and name == "init")
     ]
     if rows:
-        lines += ["", "| field | type | default | meaning |", "|---|---|---|---|", *rows]
+        yield from ("", "| field | type | default | meaning |", "|---|---|---|---|", *rows)
     if cls.later:
-        lines += ["", f"Not yet: {_code(cls.later)}."]
-    return "\n".join(lines) + "\n"
+        yield from ("", f"Not yet: {_code(cls.later)}.")
 
 
 def _port(name: str, port: Port) -> str:
@@ -95,23 +138,19 @@ def _result(cls: type[Block]) -> str:
     return f"; gives {main}{f' and {more}' if more else ''}."
 
 
-def _type(type_: FieldType) -> str:
-    words = [_option(option) for option in type_.options]
+def _type(type_: FieldType, page: str) -> str:
+    words = [_option(option, page) for option in type_.options]
     return either([*words, *(["null"] if type_.nullable else [])]).replace("|", "\\|")
 
 
-def _option(option: Option) -> str:
+def _option(option: Option, page: str) -> str:
     match option:
         case GroupOf(cls=cls):
-            return _link(cls.__name__)
+            return f"[{cls.__name__}]({page}#{cls.__name__.lower()})"
         case KindOf(trait=trait):
-            return _link(family_name(trait), trait.family)
+            return f"[{family_name(trait)}]({page}#{trait.family.lower()})"
         case _:
             return describe_option(option)
-
-
-def _link(name: str, target: str = "") -> str:
-    return f"[{name}](#{(target or name).lower()})"
 
 
 def _default(entry: Entry) -> str:

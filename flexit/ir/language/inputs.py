@@ -21,12 +21,18 @@ class Input(Kind, family="Input"):
 class Tokens(Input, kind="tokens"):
     """int64 ``[batch, n]`` ids."""
 
+    formula = "int64 [batch, n], with optional attention_mask and position_ids of that shape"
+    source = "Hugging Face's input_ids"
+
     like: Annotated[str | None, INFERRED] = None
     """Has the length, mask and positions of that input, and brings no companions."""
 
 
 class Sequence(Input, kind="sequence"):
     """float ``[batch, n, width]`` values."""
+
+    formula = "float [batch, n, width], with an optional attention_mask"
+    source = "Hugging Face's inputs_embeds"
 
     width: PositiveInt
     """Channels."""
@@ -36,6 +42,9 @@ class Sequence(Input, kind="sequence"):
 
 class Vector(Input, kind="vector"):
     """float ``[batch, width]`` values."""
+
+    formula = "float [batch, width]"
+    source = "its definition"
 
     width: PositiveInt
     """Channels."""

@@ -38,6 +38,8 @@ class Kind(Group):
     family: ClassVar[str] = ""
     package: ClassVar[str] = ""
     kind: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    source: ClassVar[str] = ""
 
     @property
     def node(self) -> Node | None:

@@ -58,6 +58,12 @@ class Mask(Kind, family="Mask"):
 class Full(Mask, kind="full"):
     """Every unpadded key."""
 
+    formula = (
+        "query i sees every unpadded key j where |i - j| <= window, i // chunk = j // chunk; the first keep_first "
+        "always"
+    )
+    source = "Devlin et al. 2019, arXiv 1810.04805; window: Beltagy et al. 2020, arXiv 2004.05150"
+
     window: PositiveInt | None = None
     """Only keys with |q - k| <= window, in ranks."""
     chunk: PositiveInt | None = None
@@ -75,6 +81,14 @@ class Full(Mask, kind="full"):
 class Causal(Mask, kind="causal"):
     """Keys whose slot is not after the query's."""
 
+    formula = (
+        "query i sees key j where j <= i, i - j < window, i // chunk = j // chunk; of those before, the first "
+        "keep_first always"
+    )
+    source = (
+        "Vaswani et al. 2017, arXiv 1706.03762; window: Beltagy et al. 2020, arXiv 2004.05150, and Jiang et al. 2023 "
+        "(Mistral), arXiv 2310.06825; kept keys: Xiao et al. 2023, arXiv 2309.17453"
+    )
     is_causal: ClassVar[bool] = True
     is_cached: ClassVar[bool] = True
 
@@ -96,6 +110,11 @@ class Causal(Mask, kind="causal"):
 class Prefix(Mask, kind="prefix"):
     """Causal, or both among the row's first ``prefix_lengths`` unpadded tokens (prefix language models)."""
 
+    formula = (
+        "query i sees key j where j <= i, i - j < window, or where both are among the first prefix_lengths unpadded "
+        "tokens"
+    )
+    source = "Raffel et al. 2020, arXiv 1910.10683, section 3.2.1"
     is_cached: ClassVar[bool] = True
     reads_prefix: ClassVar[bool] = True
 

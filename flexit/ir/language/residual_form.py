@@ -72,6 +72,9 @@ class ResidualForm(Kind, family="Residual"):
 class Sequential(ResidualForm, kind="sequential"):
     """One sub-layer after the other."""
 
+    formula = "x = skip x + multiplier f(x), one sub-layer f after the other"
+    source = "He et al. 2016, arXiv 1512.03385; skip as in DeepNorm: Wang et al. 2022, arXiv 2203.00555"
+
     multiplier: PositiveFloat | dict[str, PositiveFloat] = 1.0
     """On the branch (Granite, MiniCPM); per sub-layer: {feed_forward: 0.5}."""
     skip_multiplier: PositiveFloat = 1.0
@@ -113,6 +116,8 @@ class Sequential(ResidualForm, kind="sequential"):
 class Parallel(ResidualForm, kind="parallel"):
     """Attention and feed-forward side by side: skip * x + multiplier * (attention(norm(x)) + feed_forward(norm(x)))."""
 
+    formula = "y = skip x + multiplier (attention(norm(x)) + feed_forward(norm(x)))"
+    source = "Wang and Komatsuzaki 2021 (GPT-J); Black et al. 2022 (GPT-NeoX), arXiv 2204.06745"
     ordered: ClassVar[bool] = False
 
     norms: Literal["shared", "separate"] = "shared"

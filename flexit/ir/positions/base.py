@@ -35,6 +35,9 @@ class Ids(Kind, family="Ids"):
 class Rank(Ids, kind="rank"):
     """Unpadded tokens before this one, from ``attention_mask`` (also OPT)."""
 
+    formula = "p_t = number of unpadded tokens before t"
+    source = "Hugging Face's generate: cumsum(attention_mask) - 1"
+
     def of(self, e: Expander, axis: Axis, tokens: Tokens | None = None) -> Value:
         del e, tokens
         return axis.position_ids
@@ -42,6 +45,9 @@ class Rank(Ids, kind="rank"):
 
 class Slot(Ids, kind="slot"):
     """Order of arrival in the row, pads counted (BERT, ELECTRA, ALBERT, BART)."""
+
+    formula = "p_t = t"
+    source = "Devlin et al. 2019, arXiv 1810.04805"
 
     def of(self, e: Expander, axis: Axis, tokens: Tokens | None = None) -> Value:
         del tokens
@@ -51,6 +57,8 @@ class Slot(Ids, kind="slot"):
 class NonPadCumsum(Ids, kind="non_pad_cumsum"):
     """Running count of tokens that are not ``pad_id``, + ``pad_id`` (RoBERTa, MPNet, M2M, ESM)."""
 
+    formula = "p_t = pad_id + number of tokens other than pad_id up to t, pad_id itself at such a token"
+    source = "fairseq's make_positions; Hugging Face's create_position_ids_from_input_ids"
     reads_tokens: ClassVar[bool] = True
 
     pad_id: Annotated[int, Field(ge=0)]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Learned(Position, kind="learned"):
     """Trained table of ``max_len + offset`` rows, and ``pad_id + 1`` more with ``non_pad_cumsum``."""
 
+    formula = "y_t = x_t + P[p_t + offset]"
+    source = "Gehring et al. 2017, arXiv 1705.03122; Devlin et al. 2019, arXiv 1810.04805"
+
     max_len: PositiveInt
     """Longest sequence."""
     offset: Annotated[int, Field(ge=0)] = 0

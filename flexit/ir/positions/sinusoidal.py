@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 class Sinusoidal(Position, kind="sinusoidal"):
     """sin and cos of p * theta^(-2i/d); no parameters, no length limit."""
 
+    formula = (
+        "interleaved: P[p, 2i] = sin(p f_i), P[p, 2i+1] = cos(p f_i); else all sines, then all cosines; f_i = "
+        "theta^(-2i/d), fairseq: theta^(-i/(d/2 - 1))"
+    )
+    source = "Vaswani et al. 2017, arXiv 1706.03762, section 3.5; fairseq's SinusoidalPositionalEmbedding"
+
     style: Literal["interleaved", "concat", "fairseq"] = "interleaved"
     """sin, cos in turn (Vaswani); all sin then all cos (Marian); the same with exponent -i/(d/2-1) (M2M, XGLM)."""
     theta: PositiveFloat = 10000.0

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 class Dynamic(Scaling, kind="dynamic"):
     """theta * (factor * max(n, L) / L - factor + 1)^(dim / (dim - 2)), n the row's length, L the original one."""
 
+    formula = (
+        "theta' = theta (factor n / L - factor + 1)^(d / (d - 2)),  n the row's length, at least L = original_max_len"
+    )
+    source = "dynamic NTK scaling (emozilla 2023); Hugging Face's rope type dynamic"
     by_length: ClassVar[bool] = True
     examples = ({"kind": "dynamic", "factor": 2.0, "original_max_len": 16},)
 

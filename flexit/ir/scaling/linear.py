@@ -9,6 +9,8 @@ from flexit.ir.scaling.base import Scaling, plain
 class Linear(Scaling, kind="linear"):
     """Every frequency / factor."""
 
+    formula = "f_i' = f_i / factor"
+    source = "Chen et al. 2023 (position interpolation), arXiv 2306.15595"
     examples = ({"kind": "linear", "factor": 4.0},)
 
     factor: PositiveFloat

@@ -13,6 +13,11 @@ from flexit.ir.scaling.base import Scaling, plain
 class Llama3(Scaling, kind="llama3"):
     """Long wavelengths / factor, short ones unchanged, blended between."""
 
+    formula = (
+        "f' = f where L / wavelength > high, f / factor where it is < low, between: (1 - s) f / factor + s f,  s = (L"
+        " / wavelength - low) / (high - low)"
+    )
+    source = "Meta 2024 (Llama 3.1), arXiv 2407.21783; Hugging Face's rope type llama3"
     examples = (
         {"kind": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_len": 32},
     )

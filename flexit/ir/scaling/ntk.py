@@ -12,6 +12,8 @@ from flexit.ir.scaling.base import Scaling, plain, too_narrow
 class Ntk(Scaling, kind="ntk"):
     """theta * alpha^(dim / (dim - 2)) in place of theta."""
 
+    formula = "theta' = theta alpha^(d / (d - 2))"
+    source = "NTK-aware scaling (bloc97 2023); Hugging Face's HunYuan models"
     examples = ({"kind": "ntk", "alpha": 50.0},)
 
     alpha: PositiveFloat

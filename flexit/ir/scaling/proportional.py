@@ -12,6 +12,8 @@ from flexit.ir.scaling.base import Scaling
 class Proportional(Scaling, kind="proportional"):
     """theta^(-2i / head_dim) / factor for the first dim / 2 pairs (i, i + head_dim / 2) of the head."""
 
+    formula = "f_i = theta^(-2i / head_dim) / factor, i < dim / 2; the other pairs do not turn"
+    source = "Hugging Face's rope type proportional (Gemma 4)"
     examples = ({"kind": "proportional", "factor": 2.0},)
 
     factor: PositiveFloat = 1.0

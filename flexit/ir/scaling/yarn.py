@@ -16,6 +16,11 @@ from flexit.ir.scaling.base import Scaling, plain
 class Yarn(Scaling, kind="yarn"):
     """Pairs that turn often within the original length keep their frequency, slow ones are divided by factor."""
 
+    formula = (
+        "f' = f (1 - r) + f r / factor, r a ramp from 0 to 1 over the pairs between beta_fast and beta_slow turns in "
+        "L; cos and sin times 0.1 ln(factor) + 1"
+    )
+    source = "Peng et al. 2023, arXiv 2309.00071; Hugging Face's rope type yarn"
     examples = (
         {"kind": "yarn", "factor": 4.0, "original_max_len": 4096},
         {

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Alibi(Bias, kind="alibi"):
     """-slope_h * |d|."""
 
+    formula = "b[h, i, j] = -m_h |i - j|,  m_h = 2^(-bias_max h / n) for h = 1..n, n heads a power of two"
+    source = "Press, Smith and Lewis 2022, arXiv 2108.12409; other head counts as in its reference code"
     examples = ({"kind": "alibi", "bias_max": 4.0}, {"kind": "alibi", "scaled": True, "round": "bf16"})
 
     bias_max: PositiveFloat = 8.0

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Distance(Bias, kind="distance"):
     """Learned scalar per d, clipped to ``max_distance``."""
 
+    formula = "b[h, i, j] = w[h, clip(j - i, -max_distance, max_distance)]"
+    source = "FlexiTransformers' relative_bias; the scalar form of Shaw et al. 2018, arXiv 1803.02155"
     examples = ({"kind": "distance", "max_distance": 3}, {"kind": "distance", "max_distance": 4, "per_head": False})
 
     max_distance: PositiveInt

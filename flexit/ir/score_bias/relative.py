@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 class Relative(Bias, kind="relative"):
     """q . r_d, one vector of ``head_dim`` per d, clipped to ``max_distance``."""
 
+    formula = (
+        "s[i, j] = q_i . (k_j + a[c]),  y_i = sum_j p[i, j] (v_j + b[c]),  c = clip(j - i, -max_distance, max_distance)"
+    )
+    source = "Shaw, Uszkoreit and Vaswani 2018, arXiv 1803.02155"
     examples = (
         {"kind": "relative", "max_distance": 3, "values": True},
         {"kind": "relative", "max_distance": 2, "per_head": True, "values": True},

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class RelativeGlobal(Bias, kind="relative_global"):
     """q . e_d, one vector of ``head_dim`` per d up to ``max_len``; longer input is refused."""
 
+    formula = "s[i, j] = q_i . k_j + q_i . e[j - i],  one row for every distance below max_len"
+    source = "Huang et al. 2019 (Music Transformer), arXiv 1809.04281"
     examples = (
         {"kind": "relative_global", "max_len": 40},
         {"kind": "relative_global", "max_len": 12, "per_head": False, "two_sided": True},

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 class T5(Bias, kind="t5"):
     """Table ``[n_buckets, heads]`` over log-spaced buckets of the distance."""
 
+    formula = (
+        "b[h, i, j] = w[bucket(j - i), h]; half of the buckets hold one distance each, the others are log-spaced up "
+        "to max_distance"
+    )
+    source = "Raffel et al. 2020, arXiv 1910.10683; buckets as in Hugging Face's T5Attention"
     examples = ({"kind": "t5", "n_buckets": 8, "max_distance": 16},)
 
     n_buckets: Annotated[int, Field(ge=2)] = 32
