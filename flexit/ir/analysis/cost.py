@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flexit.errors import UserError
+from flexit.ir.analysis.limits import longest_within
 from flexit.ir.analysis.measure import NOTHING, Amount, Measures, distinct
 from flexit.ir.compile import States, compile_spec, unusable_states
-from flexit.ir.dims import Size, evaluate, symbols
 from flexit.ir.ops.binary import Binary
 from flexit.ir.ops.bucket import Bucket
 from flexit.ir.ops.embedding import Embedding
@@ -151,23 +151,9 @@ def _position_limits(region: Region) -> Iterator[int]:
         if isinstance(node.op, Embedding) and (node.params["weight"] in lent or _is_position(node.params["weight"])):
             ids = node.inputs[0]
             assert ids is not None
-            yield from _longest(ids.dims[1], node.op.rows - added.get(ids, 0))
+            yield from longest_within(ids.dims[1], node.op.rows - added.get(ids, 0))
         if isinstance(node.op, Bucket) and node.op.kind == "exact":
-            yield from _longest(node.output.dims[-1], node.op.max_distance + 1)
-
-
-def _longest(length: Size, limit: int) -> Iterator[int]:
-    """The longest inputs, up to ``limit``, of which a length is within it; half of it where two are joined, and nothing
-    for a length that no input changes.
-    """
-    if not symbols(length):
-        return
-    low, high = 0, limit + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        fits = evaluate(length, dict.fromkeys(symbols(length), middle)) <= limit
-        low, high = (middle, high) if fits else (low, middle)
-    yield low
+            yield from longest_within(node.output.dims[-1], node.op.max_distance + 1)
 
 
 def _is_position(weight: Param | Value) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from flexit.ir.dims import Size, evaluate, symbols
 from flexit.ir.ops.binary import Binary
+from flexit.ir.ops.bucket import Bucket
 from flexit.ir.ops.embedding import Embedding
 from flexit.ir.ops.given import Given
 from flexit.ir.passes.inline import inline
@@ -19,7 +22,8 @@ class Limits:
         ids: token ids and token types.
         positions: position ids, whatever they are where none are passed.
         slots: those that count slots where none are passed, so that pads count too.
-        tokens: the longest row, where the count of its tokens does not begin with 0.
+        tokens: the longest row, pads not counted: by position ids, where their count does not begin with 0, and by the
+            mask, where a table of distances has to reach over the row.
     """
 
     ids: dict[str, int] = field(default_factory=dict[str, int])
@@ -31,32 +35,76 @@ class Limits:
 def limits_of(program: Program) -> Limits:
     """The limits of every graph input of a program."""
     flat = inline(program)
-    names = {entry.value: entry.name for entry in flat.inputs}
-    passed: dict[Value, tuple[str, Given]] = {}
-    added: dict[Value, tuple[Value, int]] = {}
     found = Limits()
+    walk = _Walk({entry.value: entry.name for entry in flat.inputs}, found)
     for node in flat.root.nodes:
-        if not isinstance(node, Node) or node.inputs[:1] in ((), (None,)):
-            continue
-        source = node.inputs[0]
-        assert source is not None
-        if isinstance(node.op, Given) and source in names:
-            passed[node.output] = names[source], node.op
-        elif isinstance(node.op, Binary) and node.op.fn == "add" and node.op.scalar is not None:
-            added[node.output] = source, int(node.op.scalar)
-        elif isinstance(node.op, Embedding):
-            source, more = added.get(source, (source, 0))
-            rows = node.op.rows - more
-            if source in names:
-                _lower(found.ids, names[source], rows)
-            if source in passed:
-                name, op = passed[source]
-                _lower(found.positions, name, rows)
-                if op.fallback == "slot":
-                    _lower(found.slots, name, rows)
-                if op.first:
-                    _lower(found.tokens, name, rows - op.first)
+        if isinstance(node, Node) and node.inputs[:1] not in ((), (None,)):
+            walk.see(node)
+        if isinstance(node, Node) and isinstance(node.op, Bucket) and node.op.kind == "exact":
+            for name, most in _reached(node, node.op.max_distance + 1, program):
+                _lower(found.tokens, name, most)
     return found
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Inputs followed to the tables that they are looked up in.
+
+    Attributes:
+        names: of the inputs.
+        passed: position ids of an input, or what stands for them.
+        added: values that are another one and a number.
+    """
+
+    names: dict[Value, str]
+    found: Limits
+    passed: dict[Value, tuple[str, Given]] = field(default_factory=dict[Value, tuple[str, Given]])
+    added: dict[Value, tuple[Value, int]] = field(default_factory=dict[Value, tuple[Value, int]])
+
+    def see(self, node: Node) -> None:
+        """Take the next node into account."""
+        source, op = node.inputs[0], node.op
+        assert source is not None
+        if isinstance(op, Given) and source in self.names:
+            self.passed[node.output] = self.names[source], op
+        elif isinstance(op, Binary) and op.fn == "add" and op.scalar is not None:
+            self.added[node.output] = source, int(op.scalar)
+        elif isinstance(op, Embedding):
+            self._looked_up(*self.added.get(source, (source, 0)), rows=op.rows)
+
+    def _looked_up(self, source: Value, more: int, *, rows: int) -> None:
+        if source in self.names:
+            _lower(self.found.ids, self.names[source], rows - more)
+        if source in self.passed:
+            name, op = self.passed[source]
+            _lower(self.found.positions, name, rows - more)
+            if op.fallback == "slot":
+                _lower(self.found.slots, name, rows - more)
+            if op.first:
+                _lower(self.found.tokens, name, rows - more - op.first)
+
+
+def _reached(node: Node, rows: int, program: Program) -> Iterator[tuple[str, int]]:
+    """The masks of rows that a table of distances has to reach over, and how many tokens they may have."""
+    masks = {entry.group: entry.name for entry in program.inputs if entry.role == "mask"}
+    for length in node.output.dims[1:]:
+        for group in program.groups:
+            if group.name in masks and {group.seq, group.total} & symbols(length):
+                yield from ((masks[group.name], most) for most in longest_within(length, rows))
+
+
+def longest_within(length: Size, limit: int) -> Iterator[int]:
+    """The longest inputs, up to ``limit``, of which a length is within it; half of it where two are joined, and nothing
+    for a length that no input changes.
+    """
+    if not symbols(length):
+        return
+    low, high = 0, limit + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = evaluate(length, dict.fromkeys(symbols(length), middle)) <= limit
+        low, high = (middle, high) if fits else (low, middle)
+    yield low
 
 
 def positions_taken(program: Program) -> tuple[str, ...]:

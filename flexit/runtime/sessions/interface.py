@@ -23,7 +23,8 @@ class Entry:
     Attributes:
         limit: one more than the largest id or position; None where no table bounds it.
         slots: the longest row, pads counted, where a table of positions counts them.
-        tokens: the longest row, pads not counted, where that is less than ``limit``.
+        tokens: the longest row, pads not counted, where that is less than ``limit``; of a mask, where a table of
+            distances has to reach over the row.
         width: numbers of each slot, of values and vectors.
     """
 
@@ -90,7 +91,7 @@ class Interface:
                 ids = next(full[e.name] for e in self.inputs if e.group == entry.group and e.role in ("ids", "values"))
                 full[entry.name] = np.ones(ids.shape[:2], np.int64)
         for entry in self.inputs:
-            if entry.role == "position_ids" and entry.name not in full:
+            if entry.role == "mask" or (entry.role == "position_ids" and entry.name not in full):
                 self._require_room(entry, full)
             if entry.role == "prefix_lengths":
                 mask = next(full[e.name] for e in self.inputs if e.group == entry.group and e.role == "mask")
@@ -124,7 +125,7 @@ class Interface:
         self._require_agreeing(full, rows=len(past))
         valid = full.pop(mask_entry.name, np.ones(full[ids.name].shape[:2], np.int64))
         for entry in self.of_decoded:
-            if entry.role == "position_ids":
+            if entry.role in ("mask", "position_ids"):
                 self._require_room(entry, {**full, mask_entry.name: np.concatenate([past, valid], axis=1)})
         return full.pop(ids.name), valid, full
 
@@ -177,14 +178,14 @@ class Interface:
                     cure="give one entry for each slot of this call; what was read before is kept by the session",
                 )  # fmt: skip
 
-    def _require_room(self, positions: Entry, full: Mapping[str, Array]) -> None:
-        """No row may be longer than the tables that its tokens are counted for."""
-        mine = [entry for entry in self.inputs if entry.group == positions.group and entry.name in full]
+    def _require_room(self, counted: Entry, full: Mapping[str, Array]) -> None:
+        """No row may be longer than the tables that its tokens are counted for (positions) or reach over (the mask)."""
+        mine = [entry for entry in self.inputs if entry.group == counted.group and entry.name in full]
         mask = next((full[entry.name] for entry in mine if entry.role == "mask"), None)
         if mask is None:
             return
         tokens, slots = int(mask.sum(axis=1).max()), mask.shape[1]
-        self._require_positions(positions, tokens=tokens, slots=slots, path=mine[0].name)
+        self._require_positions(counted, tokens=tokens, slots=slots, path=mine[0].name)
 
     @property
     def position_limit(self) -> int | None:
@@ -193,14 +194,14 @@ class Interface:
 
     def longest(self, group: str) -> int | None:
         """The longest row of a group of inputs, where tables of positions bound it."""
-        places = [entry for entry in self.inputs if entry.group == group and entry.role == "position_ids"]
-        limits = [limit for entry in places for limit in (entry.limit, entry.slots, entry.tokens)]
+        counted = [e for e in self.inputs if e.group == group and e.role in ("mask", "position_ids")]
+        limits = [limit for entry in counted for limit in (entry.limit, entry.slots, entry.tokens)]
         return min((limit for limit in limits if limit is not None), default=None)
 
     @staticmethod
-    def _require_positions(positions: Entry, *, tokens: int, slots: int, path: str) -> None:
-        most = positions.limit if positions.tokens is None else positions.tokens
-        for limit, length, what in ((positions.slots, slots, "slots"), (most, tokens, "tokens")):
+    def _require_positions(counted: Entry, *, tokens: int, slots: int, path: str) -> None:
+        most = counted.limit if counted.tokens is None else counted.tokens
+        for limit, length, what in ((counted.slots, slots, "slots"), (most, tokens, "tokens")):
             if limit is not None and length > limit:
                 raise refused(
                     path, "is longer than the model has positions", expected=f"at most {limit} {what} in all",
