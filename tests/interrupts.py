@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 class Thing:
     """Something to refer to weakly."""
 
@@ -20,12 +24,12 @@ class Ending:
     """What sends the signal as it is destroyed."""
 
     def __del__(self) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt()
 
 
 def in_a_weak_callback() -> None:
     thing = Thing()
-    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    reference = weakref.ref(thing, lambda _: interrupt())
     del thing
     assert reference() is None
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flexit.cli.choosing import Choosing
 from flexit.cli.console import say, typed, working
+from flexit.cli.sessions import session_at
 from flexit.errors import UserError, printable
 from flexit.runtime.generation.beam import Beams, beam_search
 from flexit.runtime.generation.generate import generate
@@ -161,21 +161,9 @@ def speaker_at(path: str) -> Speaker:
     Raises:
         UserError: there is no model, or it has no tokenizer.
     """
-    from flexit.runtime.bundles.bundle import open_bundle
-    from flexit.runtime.bundles.manifest import MANIFEST
-    from flexit.runtime.folder import recover
     from flexit.runtime.tokenizer import Tokenizer
 
-    recover(path)
-    session: Session
-    if (Path(path) / MANIFEST).is_file():
-        session, folder = open_bundle(path), Path(path)
-    else:
-        from flexit.cli.opening import module_at
-        from flexit.runtime.sessions.torch_session import TorchSession
-
-        module, folder = module_at(path)
-        session = TorchSession(module)
+    session, folder = session_at(path)
     if not (folder / "tokenizer.json").is_file():
         raise UserError.of(
             "FX1106", f"{folder} has no tokenizer", expected="the tokenizer.json of a trained model", found="none",

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from flexit.cli.sessions import session_at
 from flexit.errors import UserError
-from flexit.runtime.bundles.manifest import MANIFEST
-from flexit.runtime.folder import recover, write_file
+from flexit.runtime.folder import write_file
 
 if TYPE_CHECKING:
     from flexit.runtime.sessions.arrays import Array
-    from flexit.runtime.sessions.session import Session
     from flexit.runtime.tasks.text_model import Text, TextModel
 
 
@@ -29,19 +28,7 @@ def text_model_at(path: str) -> TextModel:
     """
     from flexit.runtime.tasks.text_model import TextModel
 
-    recover(path)
-    session: Session
-    if (Path(path) / MANIFEST).is_file():
-        from flexit.runtime.bundles.bundle import open_bundle
-
-        session, folder = open_bundle(path), Path(path)
-    else:
-        from flexit.cli.opening import module_at
-        from flexit.runtime.sessions.torch_session import TorchSession
-
-        module, folder = module_at(path)
-        session = TorchSession(module)
-    return TextModel.of(session, folder)
+    return TextModel.of(*session_at(path))
 
 
 def texts_of(arguments: Sequence[str], file: str | None, *, jsonl: bool) -> list[Text]:

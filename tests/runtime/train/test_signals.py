@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 from flexit.runtime.train import run as train_run
 from flexit.runtime.train.run import train
 from flexit.runtime.train.signals import interruptible
-from tests.interrupts import dropped, first_losing, in_a_destructor, in_a_weak_callback
+from tests.interrupts import dropped, first_losing, in_a_destructor, in_a_weak_callback, interrupt
 
 
 @pytest.fixture
@@ -38,10 +37,6 @@ def after(action: Callable[[], None], lines: list[str]) -> None:
     lines.append("goes on")
 
 
-def in_itself() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
-
-
 @pytest.mark.parametrize("lose", [in_a_weak_callback, in_a_destructor])
 def test_a_lost_signal_ends_the_block(lost: list[type[BaseException]], lose: Callable[[], None]):
     lines: list[str] = []
@@ -60,7 +55,7 @@ def test_without_a_block_it_is_lost(lost: list[type[BaseException]]):
 def test_a_signal_that_is_not_lost_ends_it_at_once():
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        after(in_itself, lines)
+        after(interrupt, lines)
     assert lines == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -95,7 +90,7 @@ def test_blocks_inside_of_blocks(lost: list[type[BaseException]]):
 def test_a_handler_of_the_users(noted: list[int]):
     handler = signal.getsignal(signal.SIGINT)
     with interruptible():
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt()
         assert signal.getsignal(signal.SIGINT) is handler
     assert noted == [signal.SIGINT]
 
