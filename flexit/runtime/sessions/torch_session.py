@@ -15,6 +15,7 @@ from flexit.ir.analysis.limits import limits_of
 from flexit.ir.passes import cut
 from flexit.ir.program import Input, Program
 from flexit.lower.torch.module import FlexitModule, build
+from flexit.runtime.modes import evaluating
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.interface import Entry, Interface
 from flexit.runtime.sessions.session import Stepwise
@@ -117,18 +118,13 @@ def sharing(module: FlexitModule, program: Program) -> FlexitModule:
 
 @contextmanager
 def _inference(module: FlexitModule) -> Iterator[None]:
-    """Evaluation mode without gradients, restored afterwards.
+    """Evaluation mode without gradients; afterwards the mode that it was in.
 
     Raises:
         TaskError: FX2001, an id or a position lies beyond its table.
     """
-    training = module.training
-    module.eval()
-    try:
-        with torch.inference_mode(), within_tables():
-            yield
-    finally:
-        module.train(training)
+    with evaluating(module), torch.inference_mode(), within_tables():
+        yield
 
 
 @contextmanager

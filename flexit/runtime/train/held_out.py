@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from flexit.errors import UserError
+from flexit.runtime.modes import evaluating
 from flexit.runtime.train.batch import prepared
 from flexit.runtime.train.loss import IGNORED, labelled
 from flexit.runtime.train.step import LossFn, forward
@@ -20,10 +21,10 @@ def means(
     model: nn.Module, loss_fn: LossFn, batches: Iterable[Any], *,
     device: torch.device, autocast: Callable[[], AbstractContextManager[Any]], after: int,
 ) -> dict[str, float]:  # fmt: skip
-    """The mean of each loss term over the labels of all batches. The model is left in training mode.
+    """The mean of each loss term over the labels of all batches.
 
     Args:
-        model: which is put in evaluation mode for it.
+        model: which is in evaluation mode for it, and then in the mode that it was in.
         loss_fn: a mean over each batch.
         batches: as a loader gives them.
         device: where they go.
@@ -35,8 +36,7 @@ def means(
     """
     sums: dict[str, float] = {}
     total = seen = 0
-    model.eval()
-    try:
+    with evaluating(model):
         for given in batches:
             seen += 1
             place = f"batch {seen} of the evaluation after step {after}"
@@ -47,8 +47,6 @@ def means(
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term) * count
             total += count
-    finally:
-        model.train()
     if total == 0:
         raise UserError.of(
             "FX1605", f"the evaluation after step {after} has no label to judge by", path="val_dataloader",

@@ -21,7 +21,8 @@ class Mark:
         position: of the loader.
         start: random states that its pass began with.
         random: random states.
-        buffers: values that forward writes, such as running means.
+        buffers: values that forward may write, such as running means; which of them it will cannot be known before.
+            Copies of all are small: lowered modules have constants of some bytes alone, norms a few numbers a channel.
     """
 
     position: Mapping[str, Any]

@@ -58,9 +58,9 @@ def forward(model: nn.Module, loss_fn: LossFn, batch: Batch, *, place: str = "a 
         inputs["aux"] = True
     try:
         outputs = model(**inputs)
-    except TypeError as error:
+    except TypeError:
         _require_names(model, inputs, place)
-        raise error
+        raise
     try:
         terms = loss_fn(outputs, batch)
     except KeyError as error:
