@@ -32,6 +32,7 @@ from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error, whole
 from flexit.runtime.sessions.session import Session
 from tests.conformance.placements import Placed, class_of, placements
+from tests.docs.test_language import unexplained
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "spec.schema.json"
 SIZES = ((2, 5), (3, 8))
@@ -122,8 +123,9 @@ def check_cost(placed: Placed) -> None:
 
 
 def check_names(placed: Placed) -> None:
-    """One name everywhere: program, ``state_dict`` and ONNX initializers."""
+    """One name everywhere: program, ``state_dict``, ONNX initializers and the page of the language."""
     paths = [param.path for param in placed.program.params()]
+    assert ":" in placed.kind or unexplained(paths, placed.spec) == set()
     assert set(placed.module.state_dict()) == set(paths)
     stored = {name for one in placed.emitted for name in one.model.graph.initializers}
     assert {name for name in stored if not name.startswith("constant_")} == set(paths)

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from flexit.errors import UserError
 from flexit.ir.analysis.cost import cost, position_limit
 from flexit.ir.compile import compile_spec
-from flexit.ir.io.load import parse_spec
-from flexit.ir.language.written import Node
-from flexit.ir.spec import Spec
+from flexit.ir.io.load import load_spec, parse_spec, presets
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.sessions.torch_session import TorchSession
 
-PRESETS = Path(__file__).parents[2] / "flexit" / "presets"
-SMALL = [*sorted(path.stem for path in PRESETS.glob("tiny-*.yaml")), "demo-decoder"]
-ALL = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+ALL = presets()
+SMALL = [*(name for name in ALL if name.startswith("tiny-")), "demo-decoder"]
 BATCH, SEQ = 2, 12
-
-
-def preset(name: str) -> Spec:
-    data = YAML(typ="safe").load((PRESETS / f"{name}.yaml").read_text())
-    return Spec.model_validate(Node.of(data).plain())
 
 
 def inputs_of(module: FlexitModule) -> dict[str, torch.Tensor]:
@@ -52,7 +42,7 @@ class AttentionFlops(TorchFunctionMode):
 
 @pytest.mark.parametrize("name", ALL)
 def test_parameters_are_those_of_the_program_and_of_the_blocks(name: str) -> None:
-    program = compile_spec(preset(name))
+    program = compile_spec(load_spec(name))
     needs = cost(program)
     assert needs.parameters == sum(param.size for param in program.params())
     assert needs.parameters == sum(block.parameters for block in needs.blocks)
@@ -61,7 +51,7 @@ def test_parameters_are_those_of_the_program_and_of_the_blocks(name: str) -> Non
 
 @pytest.mark.parametrize("name", SMALL)
 def test_parameters_are_those_of_the_module(name: str) -> None:
-    module = to_torch(preset(name))
+    module = to_torch(load_spec(name))
     needs = cost(module.program)
     assert needs.parameters == sum(param.numel() for param in module.parameters())
     assert needs.weights["fp32"] == sum(param.numel() * param.element_size() for param in module.parameters())
@@ -69,7 +59,7 @@ def test_parameters_are_those_of_the_module(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_flops_are_those_that_pytorch_counts(name: str) -> None:
-    module = to_torch(preset(name)).eval()
+    module = to_torch(load_spec(name)).eval()
     with torch.no_grad(), AttentionFlops() as attention, FlopCounterMode(display=False) as counter:
         module(**inputs_of(module))
     assert cost(module.program, batch=BATCH, seq=SEQ).flops == counter.get_total_flops() + attention.total
@@ -77,7 +67,7 @@ def test_flops_are_those_that_pytorch_counts(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SMALL if name not in ("tiny-bert-classifier", "tiny-hourglass")])
 def test_cache_is_what_a_decoder_returns(name: str) -> None:
-    module = to_torch(preset(name))
+    module = to_torch(load_spec(name))
     session = TorchSession(module)
     session.start({name: value.numpy() for name, value in inputs_of(module).items()})
     kept = [*session._cache, *(value for value in session._fixed.values() if value.is_floating_point())]
@@ -85,34 +75,34 @@ def test_cache_is_what_a_decoder_returns(name: str) -> None:
 
 
 def test_cache_grows_by_keys_and_values() -> None:
-    needs = cost(preset("gpt2"), seq=10)
+    needs = cost(load_spec("gpt2"), seq=10)
     assert needs.cache_per_token == 12 * 2 * 768 * 4
     assert needs.cache == 10 * needs.cache_per_token
 
 
 def test_active_parameters_of_a_mixture() -> None:
-    needs = cost(preset("mixtral-8x7b"))
+    needs = cost(load_spec("mixtral-8x7b"))
     assert needs.parameters - needs.active == 32 * 6 * 3 * 4096 * 14336
 
 
 def test_shared_parameters_count_once() -> None:
     layer = 4 * (512 * 512 + 512) + 2 * (2 * 512 * 2048 + 2048 + 512) + 3 * 2 * 512
-    assert cost(preset("universal-macaron")).parameters == 32000 * 512 + layer + 2 * 512
+    assert cost(load_spec("universal-macaron")).parameters == 32000 * 512 + layer + 2 * 512
 
 
 def test_lengths_by_name() -> None:
-    needs = cost(preset("t5-small"), seq={"seq": 7, "decoder_seq": 3})
+    needs = cost(load_spec("t5-small"), seq={"seq": 7, "decoder_seq": 3})
     assert needs.lengths == {"batch": 1, "seq": 7, "decoder_seq": 3, "decoder_total": 3}
 
 
 def test_default_length_is_within_the_position_table() -> None:
-    assert cost(preset("tiny-gpt2")).lengths["seq"] == 64
+    assert cost(load_spec("tiny-gpt2")).lengths["seq"] == 64
 
 
 @pytest.mark.parametrize(("arguments", "code"), [({"seq": {"sequence": 3}}, "FX1101"), ({"batch": 0}, "FX1102")])
 def test_lengths_that_do_not_exist(arguments: dict[str, Any], code: str) -> None:
     with pytest.raises(UserError) as refused:
-        cost(preset("gpt2"), **arguments)
+        cost(load_spec("gpt2"), **arguments)
     assert refused.value.code == code
 
 

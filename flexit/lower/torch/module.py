@@ -140,7 +140,7 @@ def to_torch(
             drawn as the spec's ``init`` says.
         seed: of the draw; each parameter depends on it and on its own path alone.
         dtype: of the parameters, fp32 by default.
-        device: where they live, the CPU by default.
+        device: where they live, the CPU by default; on ``meta`` nothing is drawn or allocated.
         allow_memory: build although the memory for it is not there.
         states: what decoding keeps; ``compact`` is less per token and more work at each step, for the same result, in
             models that have such a form (latent attention).
@@ -155,11 +155,13 @@ def to_torch(
     program = compile_spec(spec, states=states)
     kept, place, seed = floating(dtype), placed(device), whole(seed)
     require_mapping(weights)
-    _require_room(program, kept, place, drawn=weights is None, allow=allow_memory)
+    drawn = weights is None and place.type != "meta"
+    _require_room(program, kept, place, drawn=drawn, allow=allow_memory)
     module = build(program, base)
     module.spec = spec
-    values = initial_values(spec, program, seed=seed) if weights is None else weights
-    fill(module, values, dtype=kept, device=place)
+    if drawn:
+        weights = initial_values(spec, program, seed=seed)
+    fill(module, dict(module.named_parameters()) if weights is None else weights, dtype=kept, device=place)
     return module
 
 
