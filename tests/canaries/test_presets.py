@@ -1,37 +1,21 @@
 """Every preset in miniature goes the whole way: trained, exported, proven, verified, decoded in both runtimes."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
-from flexit.ir.io.load import load_spec, parse_spec, presets
-from flexit.ir.shrink import shrink
-from flexit.ir.spec import Spec
+from flexit.ir.io.load import presets
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.stress import stress_weights
 from tests.fuzz.test_whole_way import tensors, whole_way
-
-WINDOW = 5
-"""Below the lengths that proofs run, so that windows are seen."""
-
-
-def miniature(name: str) -> Spec:
-    spec = shrink(load_spec(name))
-    assert spec.node is not None
-    return parse_spec(json.dumps(narrowed(spec.node.plain())))
-
-
-def narrowed(data):
-    if isinstance(data, dict):
-        return {key: WINDOW if key == "window" else narrowed(value) for key, value in data.items()}
-    return [narrowed(value) for value in data] if isinstance(data, list) else data
+from tests.miniature import miniature
 
 
 def test_windows_are_short():
-    assert "'window': 5" in str(miniature("gemma3-1b").node.plain())
+    spec = miniature("gemma3-1b")
+    assert spec.node is not None
+    assert "'window': 5" in str(spec.node.plain())
 
 
 @pytest.mark.slow

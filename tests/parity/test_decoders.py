@@ -80,6 +80,23 @@ def attention(**more):
 RMS = {"norm": {"kind": "rms_norm", "eps": 1e-6}, "norm_placement": "pre"}
 
 
+GPT2_RULES = [
+    (r"embed\.tokens\.weight", "transformer.wte.weight", None),
+    (r"embed\.positions\.weight", "transformer.wpe.weight", None),
+    (r"decoder\.final_norm\.(\w+)", r"transformer.ln_f.\1", None),
+    (L + r"attention_input_norm\.(\w+)", r"transformer.h.\1.ln_1.\2", None),
+    (L + r"feed_forward_input_norm\.(\w+)", r"transformer.h.\1.ln_2.\2", None),
+    *[
+        (L + rf"attention\.{p}_proj\.(\w+)", r"transformer.h.\1.attn.c_attn.\2",
+         lambda w, part=part: transposed(w).chunk(3)[part])
+        for part, p in enumerate("qkv")
+    ],
+    (L + r"attention\.o_proj\.(\w+)", r"transformer.h.\1.attn.c_proj.\2", transposed),
+    (L + r"feed_forward\.up_proj\.(\w+)", r"transformer.h.\1.mlp.c_fc.\2", transposed),
+    (L + r"feed_forward\.down_proj\.(\w+)", r"transformer.h.\1.mlp.c_proj.\2", transposed),
+]  # fmt: skip
+
+
 def gpt2(scores=None, **options):
     config = transformers.GPT2Config(
         vocab_size=VOCAB, n_embd=WIDTH, n_layer=LAYERS, n_head=4, n_positions=64, attn_implementation="eager", **options
@@ -89,23 +106,8 @@ def gpt2(scores=None, **options):
         "attention": {"kind": "multi_head", "n_heads": 4, "bias": True, "mask": "causal", "scores": scores or {}},
         "feed_forward": {"kind": "mlp", "d_ff": 4 * WIDTH, "activation": "gelu_tanh", "bias": True},
     }  # fmt: skip
-    rules = [
-        (r"embed\.tokens\.weight", "transformer.wte.weight", None),
-        (r"embed\.positions\.weight", "transformer.wpe.weight", None),
-        (r"decoder\.final_norm\.(\w+)", r"transformer.ln_f.\1", None),
-        (L + r"attention_input_norm\.(\w+)", r"transformer.h.\1.ln_1.\2", None),
-        (L + r"feed_forward_input_norm\.(\w+)", r"transformer.h.\1.ln_2.\2", None),
-        *[
-            (L + rf"attention\.{p}_proj\.(\w+)", r"transformer.h.\1.attn.c_attn.\2",
-             lambda w, part=part: transposed(w).chunk(3)[part])
-            for part, p in enumerate("qkv")
-        ],
-        (L + r"attention\.o_proj\.(\w+)", r"transformer.h.\1.attn.c_proj.\2", transposed),
-        (L + r"feed_forward\.up_proj\.(\w+)", r"transformer.h.\1.mlp.c_fc.\2", transposed),
-        (L + r"feed_forward\.down_proj\.(\w+)", r"transformer.h.\1.mlp.c_proj.\2", transposed),
-    ]  # fmt: skip
     embed = {"position": {"kind": "learned", "max_len": 64}}
-    return transformers.GPT2LMHeadModel(config), spec_of(layer, embed=embed, head={"tied_to": "embed"}), rules
+    return transformers.GPT2LMHeadModel(config), spec_of(layer, embed=embed, head={"tied_to": "embed"}), GPT2_RULES
 
 
 def gpt2_by_layer():

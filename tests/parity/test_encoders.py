@@ -78,6 +78,32 @@ def test_bert_with_a_classifier(padding):
         assert relative_error(found["logits"].numpy(), logits.numpy()) < 1e-5
 
 
+def t5_rules():
+    """Our names -> theirs."""
+    at, there = r"(encoder|decoder)\.layers\.(\d+)\.", r"\1.block.\2.layer."
+    bias = r"\1.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    rules = [
+        (r"source\.tokens\.weight", "shared.weight", None),
+        (r"(encoder|decoder)\.score_bias\.weight", bias, None),
+        (r"(encoder|decoder)\.final_norm\.weight", r"\1.final_layer_norm.weight", None),
+        (at + r"attention\.(\w)_proj\.weight", there + r"0.SelfAttention.\3.weight", None),
+        (at + r"attention_input_norm\.weight", there + r"0.layer_norm.weight", None),
+        (at + r"cross_attention\.(\w)_proj\.weight", there + r"1.EncDecAttention.\3.weight", None),
+        (at + r"cross_attention_input_norm\.weight", there + r"1.layer_norm.weight", None),
+    ]
+    for side, place in (("encoder", 1), ("decoder", 2)):
+        at, there = rf"{side}\.layers\.(\d+)\.feed_forward", rf"{side}.block.\1.layer.{place}."
+        rules += [
+            (at + r"\.up_proj\.weight", there + "DenseReluDense.wi.weight", None),
+            (at + r"\.down_proj\.weight", there + "DenseReluDense.wo.weight", None),
+            (at + r"_input_norm\.weight", there + "layer_norm.weight", None),
+        ]
+    return rules
+
+
+T5_RULES = t5_rules()
+
+
 def t5():
     """A random T5 of theirs and ours on its weights."""
     config = transformers.T5Config(
@@ -105,25 +131,7 @@ def t5():
             "head": {"kind": "lm_head", "tied_to": "source", "input_multiplier": "rsqrt_d_model"},
         },
     }  # fmt: skip
-    at, there = r"(encoder|decoder)\.layers\.(\d+)\.", r"\1.block.\2.layer."
-    bias = r"\1.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-    rules = [
-        (r"source\.tokens\.weight", "shared.weight", None),
-        (r"(encoder|decoder)\.score_bias\.weight", bias, None),
-        (r"(encoder|decoder)\.final_norm\.weight", r"\1.final_layer_norm.weight", None),
-        (at + r"attention\.(\w)_proj\.weight", there + r"0.SelfAttention.\3.weight", None),
-        (at + r"attention_input_norm\.weight", there + r"0.layer_norm.weight", None),
-        (at + r"cross_attention\.(\w)_proj\.weight", there + r"1.EncDecAttention.\3.weight", None),
-        (at + r"cross_attention_input_norm\.weight", there + r"1.layer_norm.weight", None),
-    ]
-    for side, place in (("encoder", 1), ("decoder", 2)):
-        at, there = rf"{side}\.layers\.(\d+)\.feed_forward", rf"{side}.block.\1.layer.{place}."
-        rules += [
-            (at + r"\.up_proj\.weight", there + "DenseReluDense.wi.weight", None),
-            (at + r"\.down_proj\.weight", there + "DenseReluDense.wo.weight", None),
-            (at + r"_input_norm\.weight", there + "layer_norm.weight", None),
-        ]
-    return theirs, built(theirs, data, rules)
+    return theirs, built(theirs, data, T5_RULES)
 
 
 @pytest.mark.parametrize("padding", ["none", "right"])

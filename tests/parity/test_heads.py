@@ -85,25 +85,27 @@ def roberta_mlm():
     )
 
 
+AT_ALBERT, IN_ALBERT = r"encoder\.layers\.0\.", "albert.encoder.albert_layer_groups.0.albert_layers.0."
+ALBERT_RULES = [
+    (AT_ALBERT + r"attention\.q_proj\.(\w+)", IN_ALBERT + r"attention.query.\1", None),
+    (AT_ALBERT + r"attention\.k_proj\.(\w+)", IN_ALBERT + r"attention.key.\1", None),
+    (AT_ALBERT + r"attention\.v_proj\.(\w+)", IN_ALBERT + r"attention.value.\1", None),
+    (AT_ALBERT + r"attention\.o_proj\.(\w+)", IN_ALBERT + r"attention.dense.\1", None),
+    (AT_ALBERT + r"attention_residual_norm\.(\w+)", IN_ALBERT + r"attention.LayerNorm.\1", None),
+    (AT_ALBERT + r"feed_forward\.up_proj\.(\w+)", IN_ALBERT + r"ffn.\1", None),
+    (AT_ALBERT + r"feed_forward\.down_proj\.(\w+)", IN_ALBERT + r"ffn_output.\1", None),
+    (AT_ALBERT + r"feed_forward_residual_norm\.(\w+)", IN_ALBERT + r"full_layer_layer_norm.\1", None),
+    (r"embed\.projection\.(\w+)", r"albert.encoder.embedding_hidden_mapping_in.\1", None),
+    *bert_rules(
+        "albert",
+        (r"head\.dense\.(\w+)", r"predictions.dense.\1", None),
+        (r"head\.dense_norm\.(\w+)", r"predictions.LayerNorm.\1", None),
+        (r"head\.bias", "predictions.bias", None),
+    ),
+]
+
+
 def albert_mlm():
-    at, theirs = r"encoder\.layers\.0\.", "albert.encoder.albert_layer_groups.0.albert_layers.0."
-    rules = [
-        (at + r"attention\.q_proj\.(\w+)", theirs + r"attention.query.\1", None),
-        (at + r"attention\.k_proj\.(\w+)", theirs + r"attention.key.\1", None),
-        (at + r"attention\.v_proj\.(\w+)", theirs + r"attention.value.\1", None),
-        (at + r"attention\.o_proj\.(\w+)", theirs + r"attention.dense.\1", None),
-        (at + r"attention_residual_norm\.(\w+)", theirs + r"attention.LayerNorm.\1", None),
-        (at + r"feed_forward\.up_proj\.(\w+)", theirs + r"ffn.\1", None),
-        (at + r"feed_forward\.down_proj\.(\w+)", theirs + r"ffn_output.\1", None),
-        (at + r"feed_forward_residual_norm\.(\w+)", theirs + r"full_layer_layer_norm.\1", None),
-        (r"embed\.projection\.(\w+)", r"albert.encoder.embedding_hidden_mapping_in.\1", None),
-        *bert_rules(
-            "albert",
-            (r"head\.dense\.(\w+)", r"predictions.dense.\1", None),
-            (r"head\.dense_norm\.(\w+)", r"predictions.LayerNorm.\1", None),
-            (r"head\.bias", "predictions.bias", None),
-        ),
-    ]
     config = transformers.AlbertConfig(**BERT_LIKE, embedding_size=INNER, hidden_act="gelu_new")
     embed = {"projection": {"dim": INNER, "bias": True}}
     layer = {"feed_forward": {"kind": "mlp", "d_ff": FF, "bias": True, "activation": "gelu_tanh"}}
@@ -111,7 +113,7 @@ def albert_mlm():
     return (
         transformers.AlbertForMaskedLM(config),
         encoder(head, embed=embed, layer=layer, share={"groups": 1}),
-        rules,
+        ALBERT_RULES,
     )
 
 

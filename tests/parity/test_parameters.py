@@ -11,6 +11,7 @@ import transformers
 from torch import nn
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
+from tests.parity import test_preset_decoders, test_preset_encoders, test_preset_pairs
 from tests.published import PUBLISHED
 
 
@@ -127,3 +128,9 @@ def test_as_many_as_in_the_library(name):
     assert type(model).__name__ in PUBLISHED[name].source
     counted = sum(parameter.numel() for parameter in model.parameters())
     assert PUBLISHED[name].parameters == counted + UNLIKE.get(name, 0)
+
+
+def test_each_is_compared_too():
+    files = (test_preset_decoders, test_preset_encoders, test_preset_pairs)
+    compared = {name for file in files for name in file.FAMILIES}
+    assert compared | {"vaswani-base", "whisper-tiny-decoder"} == set(PUBLISHED)
