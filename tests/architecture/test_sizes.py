@@ -14,6 +14,7 @@ from tests.architecture.sources import files, functions, name, tree
 MAX_FILE, MAX_FUNCTION, MAX_POSITIONAL = 400, 60, 3
 KNOWN = {
     "flexit/runtime/train/trainer.py:__init__",
+    "flexit/train.py:__init__",
     "flexit/attention.py:__init__",
     "flexit/attention.py:forward",
 }

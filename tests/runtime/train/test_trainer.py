@@ -156,6 +156,16 @@ def test_evaluation_is_the_mean_over_all_tokens_without_dropout(spec: Spec):
     assert trainer.model.training
 
 
+def test_an_evaluation_between_runs_writes_nothing(spec: Spec, tmp_path: Path):
+    trainer = make(spec, tmp_path / "run", evaluate=Evaluate(every=2))
+    before = trainer.evaluate()
+    trainer.fit(steps=2)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    after = trainer.evaluate()
+    assert before["validation_loss"] != after["validation_loss"]
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == lines
+
+
 def test_what_is_kept(spec: Spec, tmp_path: Path):
     make(spec, tmp_path / "run", checkpoint=Checkpoint(every=2, keep_last=2)).fit(steps=9)
     names = [path.name for path in checkpoints(tmp_path / "run" / "checkpoints")]

@@ -59,6 +59,8 @@ class Metrics(Callback):
         self._sums, self._tokens, self._timed_tokens, self._since = {}, 0, 0, now
 
     def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        if not self._files:  # between two runs, whose lines are of their own evaluations
+            return
         self._write(self.metrics, {"step": trainer.step, **metrics})
         self._since = time.perf_counter()
         self._timed_tokens = 0

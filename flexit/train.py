@@ -1,0 +1,317 @@
+"""Training by class, as FlexiTransformers had it: a trainer that counts in epochs, and batches of sources and targets.
+
+It is ``flexit.Trainer`` that runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flexit.callbacks import Callback, CheckpointCallback, EarlyStoppingCallback
+from flexit.class_style import refuse_unknown, refused
+from flexit.configs import ModelType
+from flexit.errors import CheckpointError, UserError
+from flexit.runtime.train.arguments import require_callbacks, require_passes, settings_of
+from flexit.runtime.train.callbacks.callback import Callback as RunCallback
+from flexit.runtime.train.config import Checkpoint, Evaluate, TrainingConfig
+from flexit.runtime.train.loss import IGNORED
+from flexit.runtime.train.step import LossFn, Step
+from flexit.runtime.train.trainer import Loader, Result
+from flexit.runtime.train.trainer import Trainer as RunTrainer
+
+__all__ = ["Batch", "Trainer", "TrainerMetrics"]
+
+
+class Batch(Mapping[str, Tensor]):
+    """Sources and targets as a model here reads them, with the labels that it learns from.
+
+    It is the mapping that trainers take: ``input_ids``, ``attention_mask``, ``decoder_input_ids``,
+    ``decoder_attention_mask`` and ``labels``, as far as there are any.
+
+    Attributes:
+        src: ``int64 [batch, seq]``, or None.
+        tgt: what a decoder reads, ``int64 [batch, seq - 1]``: all but the last token of each row, or None.
+        tgt_y: what it learns to write there: all but the first token, or None.
+        src_mask: true where ``src`` is no padding, ``bool [batch, 1, seq]``, or None.
+        tgt_mask: the same and causal, ``bool [batch, seq - 1, seq - 1]``, or None.
+        ntokens: labels that count.
+    """
+
+    def __init__(
+        self, src: Tensor | None = None, tgt: Tensor | None = None, labels: Tensor | None = None, *,
+        pad: int = 0, model_type: ModelType | None = None, **unknown: Any,
+    ) -> None:  # fmt: skip
+        """A batch.
+
+        Args:
+            src: what an encoder reads.
+            tgt: what a decoder writes, from the token that begins it to the one that ends it.
+            labels: of an encoder's classes, ``int64 [batch]``.
+            pad: the token that pads, in both; where it is a label it does not count.
+            model_type: of the model; by default what is given says it.
+            unknown: other keywords, which are refused.
+
+        Raises:
+            UserError: FX2001, what is given does not fit together; FX0201, a keyword is unknown.
+        """
+        refuse_unknown(unknown, ("src", "tgt", "labels", "pad", "model_type"))
+        kind: ModelType = "encoder-only" if tgt is None else "decoder-only" if src is None else "encoder-decoder"
+        if (model_type or kind) != kind or (src is None and tgt is None) or (labels is not None and tgt is not None):
+            given = [name for name, value in (("src", src), ("tgt", tgt), ("labels", labels)) if value is not None]
+            raise refused(
+                "batch", "the batch does not fit together", found=" and ".join(given) or "nothing",
+                expected="src and tgt for an encoder-decoder, tgt alone for a decoder, or src and labels for an encoder"
+                + (f"; the model is {model_type}" if model_type else ""),
+                cure="give what the model reads",
+            )  # fmt: skip
+        self.src, self.tgt, self.tgt_y = src, None, None
+        self.src_mask = None if src is None else (src != pad)[:, None]
+        self.tgt_mask = None
+        entries: dict[str, Tensor] = {}
+        if src is not None:
+            entries |= {"input_ids": src, "attention_mask": (src != pad).long()}
+        if tgt is not None:
+            self.tgt, self.tgt_y = _shifted(tgt)
+            seen = self.tgt != pad
+            self.tgt_mask = seen[:, None].expand(-1, self.tgt.shape[1], -1).tril()
+            names = (
+                ("decoder_input_ids", "decoder_attention_mask") if src is not None else ("input_ids", "attention_mask")
+            )
+            entries |= dict(zip(names, (self.tgt, seen.long()), strict=True))
+            labels = self.tgt_y.masked_fill(self.tgt_y == pad, IGNORED)
+        if labels is not None:
+            entries["labels"] = labels
+        self.ntokens = 0 if labels is None else int((labels != IGNORED).sum())
+        self._entries = entries
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on a device, in place."""
+        self._entries = {name: value.to(device) for name, value in self._entries.items()}
+        for name in ("src", "tgt", "tgt_y", "src_mask", "tgt_mask"):
+            value: Tensor | None = getattr(self, name)
+            setattr(self, name, None if value is None else value.to(device))
+        return self
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _shifted(tgt: Tensor) -> tuple[Tensor, Tensor]:
+    if tgt.dim() != 2 or tgt.shape[1] < 2:
+        raise refused(
+            "tgt", "tgt is too short", expected="[batch, at least 2]: a token to read and one to write",
+            found=str(list(tgt.shape)), cure="begin each target with the token that begins texts",
+        )  # fmt: skip
+    return tgt[:, :-1], tgt[:, 1:]
+
+
+@dataclass
+class TrainerMetrics:
+    """What came of each epoch.
+
+    Attributes:
+        epochs: their numbers, from 1.
+        train_losses: mean over the labels that were learned from.
+        val_losses: mean over the held-out labels; empty without any.
+        train_times: seconds, evaluation included.
+        learning_rates: of the first parameter group, at the end.
+    """
+
+    epochs: list[int] = field(default_factory=list[int])
+    train_losses: list[float] = field(default_factory=list[float])
+    val_losses: list[float] = field(default_factory=list[float])
+    train_times: list[float] = field(default_factory=list[float])
+    learning_rates: list[float] = field(default_factory=list[float])
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """The lists by name."""
+        return asdict(self)
+
+
+class _Epochs(RunCallback):
+    """Counts passes, keeps their metrics, and tells the callbacks of the class-style trainer."""
+
+    def __init__(self, trainer: Trainer, told: Sequence[Callback], *, steps: int) -> None:
+        self.trainer = trainer
+        self.told = told
+        self.steps = steps
+        self.loss, self.tokens, self.seconds = 0.0, 0, 0.0
+        self._since = 0.0
+        self._validation: float | None = None
+
+    def start(self, trainer: RunTrainer) -> None:
+        self._since, self._validation = time.perf_counter(), None
+        for each in self.told:
+            each.on_train_begin(self.trainer)
+        if trainer.step < trainer.steps and trainer.step % self.steps == 0:
+            self._begin(trainer.step)
+
+    def after_evaluation(self, trainer: RunTrainer, metrics: Mapping[str, float]) -> None:
+        del trainer
+        self._validation = sum(metrics.values())
+
+    def after_step(self, trainer: RunTrainer, step: Step) -> None:
+        self.loss += step.loss * step.tokens
+        self.tokens += step.tokens
+        if step.number % self.steps:
+            return
+        epoch, metrics, now = step.number // self.steps, self.trainer.metrics, time.perf_counter()
+        metrics.epochs.append(epoch)
+        metrics.train_losses.append(self.loss / self.tokens)
+        if self._validation is not None:
+            metrics.val_losses.append(self._validation)
+        metrics.train_times.append(self.seconds + now - self._since)
+        metrics.learning_rates.append(step.lr)
+        self.loss, self.tokens, self.seconds, self._since = 0.0, 0, 0.0, now
+        for each in self.told:
+            each.on_epoch_end(epoch, self.trainer)
+        if trainer.step < trainer.steps:
+            self._begin(trainer.step)
+
+    def _begin(self, step: int) -> None:
+        for each in self.told:
+            each.on_epoch_begin(step // self.steps + 1, self.trainer)
+
+    def end(self, trainer: RunTrainer) -> None:
+        del trainer
+        self.seconds += time.perf_counter() - self._since
+        for each in self.told:
+            each.on_train_end(self.trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        sums = {"loss": self.loss, "tokens": self.tokens, "seconds": self.seconds}
+        return {"metrics": self.trainer.metrics.to_dict(), **sums}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.trainer.metrics = TrainerMetrics(**state["metrics"])
+        self.loss, self.tokens, self.seconds = state["loss"], state["tokens"], state["seconds"]
+
+
+class Trainer:
+    """Trains a model for epochs, with a look at held-out data after each.
+
+    Attributes:
+        trainer: the ``flexit.Trainer`` that runs.
+        metrics: of all epochs so far.
+        result: how the last call of :meth:`fit` ended.
+    """
+
+    def __init__(  # noqa: PLR0917 (the order of flexit.Trainer)
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, loss_fn: LossFn, train_dataloader: Loader,
+        val_dataloader: Loader | None = None, callbacks: Sequence[RunCallback] = (),
+        config: TrainingConfig | Mapping[str, Any] | None = None, **unknown: Any,
+    ) -> None:  # fmt: skip
+        """A trainer; nothing runs yet.
+
+        Args:
+            model: what to train.
+            optimizer: over its parameters.
+            loss_fn: a :class:`~flexit.loss.LossCompute`, or what ``flexit.Trainer`` takes.
+            train_dataloader: batches (:class:`Batch`, or mappings), with a length.
+            val_dataloader: held-out batches.
+            callbacks: of :mod:`flexit.callbacks` or of ``flexit.Trainer``.
+            config: the rest, as ``flexit.Trainer`` takes it, but for what follows from the other arguments: when to
+                evaluate, and from a ``CheckpointCallback`` the folder and when to save.
+            unknown: other keywords, which are refused.
+
+        Raises:
+            UserError: an argument cannot be used, or a keyword is unknown.
+        """
+        known = ("model", "optimizer", "loss_fn", "train_dataloader", "val_dataloader", "callbacks", "config")
+        refuse_unknown(unknown, known)
+        own = require_callbacks(callbacks)
+        told = [each for each in own if isinstance(each, Callback)]
+        config = settings_of(config)
+        size = config.accumulate
+        steps = -(-require_passes(train_dataloader, accumulate=size) // size)
+        if val_dataloader is None and any(isinstance(each, EarlyStoppingCallback) for each in own):
+            raise UserError.of(
+                "FX1505", "there is nothing to stop by", path="val_dataloader", expected="held-out batches",
+                found="an EarlyStoppingCallback without any", cure="give a val_dataloader, or leave the callback out",
+            )  # fmt: skip
+        self.metrics = TrainerMetrics()
+        self.result: Result | None = None
+        self.trainer = RunTrainer(
+            model, optimizer, loss_fn, train_dataloader, val_dataloader,
+            callbacks=[_Epochs(self, told, steps=steps), *own],
+            config=_with_epochs(config, own, steps=steps, evaluated=val_dataloader is not None),
+        )  # fmt: skip
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+        return self.trainer.model
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What moves its parameters."""
+        return self.trainer.optimizer
+
+    def fit(self, epochs: int) -> TrainerMetrics:
+        """Train for passes over the training data, those of earlier calls and of a resumed run included.
+
+        Returns:
+            The metrics of all epochs so far.
+
+        Raises:
+            UserError: as ``flexit.Trainer.fit``.
+        """
+        self.result = self.trainer.fit(epochs=epochs)
+        return self.metrics
+
+    def stop(self) -> None:
+        """End the run after the update at hand; for callbacks."""
+        self.trainer.steps = self.trainer.step
+
+    def evaluate(self) -> float:
+        """The loss over the held-out batches.
+
+        Raises:
+            UserError: there are none.
+        """
+        return sum(self.trainer.evaluate().values())
+
+    def resume(self, *, allow_changed: bool = False) -> list[CheckpointError]:
+        """Go on from the newest whole checkpoint of the folder, as ``flexit.Trainer.resume``."""
+        return self.trainer.resume(allow_changed=allow_changed)
+
+
+def _with_epochs(
+    config: TrainingConfig, callbacks: Sequence[RunCallback], *, steps: int, evaluated: bool
+) -> TrainingConfig:
+    """The config of a run of epochs of so many steps."""
+    saving = [each for each in callbacks if isinstance(each, CheckpointCallback)]
+    changes: dict[str, Any] = {}
+    if config.evaluate is not None:
+        raise _twice("config.evaluate", "held-out data is looked at after each epoch, where there is any")
+    if evaluated:
+        changes["evaluate"] = Evaluate(every=steps)
+    if len(saving) > 1:
+        raise _twice("callbacks", "one CheckpointCallback at most, since a run has one folder")
+    if saving:
+        if config.out is not None or "checkpoint" in config.model_fields_set:
+            raise _twice("config", "out and checkpoint left to the CheckpointCallback")
+        (each,) = saving
+        best = 1 if each.save_best and evaluated else 0
+        changes["out"] = str(each.checkpoint_dir)
+        changes["checkpoint"] = Checkpoint(every=steps, keep_last=each.keep_last, keep_best=best)
+    return config.model_copy(update=changes)
+
+
+def _twice(path: str, expected: str) -> UserError:
+    return UserError.of(
+        "FX1704", "the trainer is told twice", path=path, expected=expected, found="another word on it",
+        cure="leave it out",
+    )  # fmt: skip
