@@ -17,7 +17,14 @@ from flexit.callbacks import Callback, CheckpointCallback, EarlyStoppingCallback
 from flexit.class_style import refuse_unknown, refused
 from flexit.configs import ModelType
 from flexit.errors import CheckpointError, UserError
-from flexit.runtime.train.arguments import require_callbacks, require_passes, settings_of
+from flexit.runtime.train.arguments import (
+    article,
+    batches_per_pass,
+    require_callbacks,
+    require_parts,
+    require_passes,
+    settings_of,
+)
 from flexit.runtime.train.callbacks.callback import Callback as RunCallback
 from flexit.runtime.train.config import Checkpoint, Evaluate, TrainingConfig
 from flexit.runtime.train.loss import IGNORED
@@ -61,6 +68,8 @@ class Batch(Mapping[str, Tensor]):
             UserError: FX2001, what is given does not fit together; FX0201, a keyword is unknown.
         """
         refuse_unknown(unknown, ("src", "tgt", "labels", "pad", "model_type"))
+        for name, value in (("src", src), ("tgt", tgt), ("labels", labels)):
+            _require_whole(value, name)
         kind: ModelType = "encoder-only" if tgt is None else "decoder-only" if src is None else "encoder-decoder"
         if (model_type or kind) != kind or (src is None and tgt is None) or (labels is not None and tgt is not None):
             given = [name for name, value in (("src", src), ("tgt", tgt), ("labels", labels)) if value is not None]
@@ -106,6 +115,15 @@ class Batch(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _require_whole(value: object, name: str) -> None:
+    if value is not None and (not isinstance(value, Tensor) or value.is_floating_point() or value.dtype == torch.bool):
+        raise refused(
+            name, f"{name} cannot be read", expected="a tensor of whole numbers",
+            found=f"a tensor of {value.dtype}" if isinstance(value, Tensor) else article(value),
+            cure="make it a tensor of ids, int64",
+        )  # fmt: skip
 
 
 def _shifted(tgt: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,6 +249,10 @@ class Trainer:
         """
         known = ("model", "optimizer", "loss_fn", "train_dataloader", "val_dataloader", "callbacks", "config")
         refuse_unknown(unknown, known)
+        held_out = {} if val_dataloader is None else {"val_dataloader": val_dataloader}
+        loaders = {"train_dataloader": train_dataloader, **held_out}
+        require_parts(model=model, optimizer=optimizer, loss_fn=loss_fn, loaders=loaders)
+        _require_length(train_dataloader)
         own = require_callbacks(callbacks)
         told = [each for each in own if isinstance(each, Callback)]
         config = settings_of(config)
@@ -286,6 +308,15 @@ class Trainer:
     def resume(self, *, allow_changed: bool = False) -> list[CheckpointError]:
         """Go on from the newest whole checkpoint of the folder, as ``flexit.Trainer.resume``."""
         return self.trainer.resume(allow_changed=allow_changed)
+
+
+def _require_length(loader: Loader) -> None:
+    if isinstance(loader, Iterator) or batches_per_pass(loader) is None:
+        raise UserError.of(
+            "FX1704", "the trainer cannot do this", path="train_dataloader", found=article(loader),
+            expected="a loader with a length, that can be gone through again for each epoch",
+            cure="give a list of batches or a DataLoader, or use flexit.Trainer, which counts in steps, too",
+        )  # fmt: skip
 
 
 def _with_epochs(

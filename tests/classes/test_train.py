@@ -17,6 +17,7 @@ from flexit.train import Batch, Trainer
 
 SMALL = {"d_model": 16, "d_ff": 24, "n_heads": 2, "n_layers": 1, "max_seq_len": 16, "dropout": 0.0}
 SMALL |= {"attention_bias": False}  # Adam makes steps of the rounding errors that are a key bias's gradient
+IDS = torch.ones(2, 3, dtype=torch.int64)
 QUIET = {"progress": False, "device": "cpu"}
 
 
@@ -40,7 +41,7 @@ def batches(count: int, *, seed: int = 0) -> list[Batch]:
 
 def made(model: nn.Module, train: list[Batch], **fields: object) -> Trainer:
     adam = torch.optim.Adam(model.parameters(), lr=0.003, maximize=bool(fields.pop("worse", False)))
-    loss = LossCompute(getattr(model, "generator", None), nn.CrossEntropyLoss())
+    loss = LossCompute(None if isinstance(model, FlexiBERT) else model.generator, nn.CrossEntropyLoss())
     return Trainer(
         model=model, optimizer=adam, loss_fn=loss, train_dataloader=train, **{"config": QUIET, **fields}
     )  # fmt: skip
@@ -140,10 +141,12 @@ def test_a_batch_says_what_the_model_reads():
     ("fields", "message"),
     [
         ({}, "found nothing"),
-        ({"src": torch.ones(1, 2), "model_type": "decoder-only"}, "the model is decoder-only"),
-        ({"tgt": torch.ones(1, 3), "labels": torch.ones(1)}, "found tgt and labels"),
-        ({"tgt": torch.ones(1, 1)}, "tgt is too short"),
-        ({"tgt": torch.ones(1, 3), "padding": 0}, "FX0201 padding"),
+        ({"src": IDS, "model_type": "decoder-only"}, "the model is decoder-only"),
+        ({"tgt": IDS, "labels": IDS[0]}, "found tgt and labels"),
+        ({"tgt": IDS[:, :1]}, "tgt is too short"),
+        ({"tgt": IDS, "padding": 0}, "FX0201 padding"),
+        ({"tgt": [[1, 2]]}, "found a list of 1"),
+        ({"tgt": IDS.float()}, "found a tensor of torch.float32"),
     ],
 )
 def test_batches_that_do_not_fit(fields, message):
@@ -315,7 +318,14 @@ def test_trainers_that_cannot_be(fields, message):
         (lambda: EarlyStoppingCallback(patient=3), "write patience"),
         (lambda: CheckpointCallback(keep_last=0), "keep_last is out of range"),
         (lambda: CheckpointCallback(filename_format="a"), "FX0201 filename_format"),
-        (lambda: made(translator(), iter(batches(1))), "a loader with a length"),
+        (lambda: made(translator(), iter(batches(1))), "FX1704 train_dataloader"),
+        (lambda: made(translator(), None), "an iterable of batches"),
+        (lambda: made(translator(), batches(1), config={**QUIET, "accumulate": 2}), "a loader of 2 or more batches"),
+        (lambda: made(translator(), [(IDS, IDS)]).fit(epochs=1), "a mapping of names to tensors"),
+        (
+            lambda: made(FlexiBERT(src_vocab=20, **SMALL), [Batch(src=IDS, labels=IDS[:, 0])]).fit(epochs=1),
+            "an output logits",
+        ),
     ],
 )
 def test_callbacks_and_loaders_that_cannot_be(make, message):
