@@ -232,6 +232,11 @@ def test_dtype_and_mode_are_those_of_the_module(attention):
     assert torch.equal(dropping.eval()(x, x, x), dropping(x, x, x))
 
 
+def test_constants_move_with_the_parameters(attention):
+    x = rows().to("meta")
+    assert copy.deepcopy(attention).to("meta")(x, x, x).device.type == "meta"
+
+
 def test_both_forms_use_what_replaces_a_projection():
     attention, x, memory = made(AbsoluteMultiHeadedAttention), rows(), rows(5, seed=3)
     assert len(list(attention.parameters())) == len(attention.state_dict()) == 8
