@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from flexit.architectures import attention_spec, position_fields
 from flexit.class_style import agree, configured, lowered, refuse_unknown, refused, says_more, visible
 from flexit.configs import ModelConfig, PeType
+from flexit.ir.analysis.limits import limits_of
 from flexit.ir.compile import compile_spec
 from flexit.ir.spec import Spec
 from flexit.lower.torch.module import build
-from flexit.runtime.sessions.torch_session import within_tables
 
 __all__ = [
     "ALiBiMultiHeadAttention",
@@ -72,6 +72,7 @@ class AbstractAttention(nn.Module, ABC):
         self.spec = within.spec
         for name, part in within.get_submodule("attention").named_children():
             self.add_module(name, part)
+        self._longest = limits_of(within.program).tokens.get("attention_mask")
         self._forms = {"within": within}
         if not position_fields(config):
             self._forms["across"] = build(compile_spec(attention_spec(config, memory=True)))
@@ -162,8 +163,8 @@ class MultiHeadedAttention(AbstractAttention):
         if query is key:
             shown, prefixes = _within(mask, query)
             given: dict[str, Tensor] = {"attention_mask": shown, "prefix_lengths": prefixes}
-            with within_tables():
-                return within(hidden_states=query, **given)["last_hidden_state"]
+            self._require_reached(shown)
+            return within(hidden_states=query, **given)["last_hidden_state"]
         if across is None:
             raise refused(
                 "key", f"{type(self).__name__} compares positions of one sequence",
@@ -186,6 +187,15 @@ class MultiHeadedAttention(AbstractAttention):
                 "value", "keys and values are of different rows", expected="key and value to be one tensor",
                 found="two tensors", cure="pass the same tensor as key and value",
             )  # fmt: skip
+
+    def _require_reached(self, shown: Tensor) -> None:
+        longest = self._longest
+        if longest is None or shown.shape[1] <= longest or int(shown.sum(-1).max()) <= longest:
+            return
+        raise refused(
+            "query", "query is longer than the table of distances", expected=f"at most {longest} rows, padding apart",
+            found=str(int(shown.sum(-1).max())), cure="make max_len larger, or the sequence shorter",
+        )  # fmt: skip
 
 
 class AbsoluteMultiHeadedAttention(MultiHeadedAttention):

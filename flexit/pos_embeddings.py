@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from flexit.architectures import attention_spec, position_spec
 from flexit.class_style import configured, lowered, refuse_unknown, refused
 from flexit.configs import ModelConfig, PeType
+from flexit.ir.analysis.limits import limits_of
 from flexit.ir.dims import symbol
 from flexit.ir.expansion.edges import Axis
 from flexit.ir.expansion.expander import Expander
@@ -26,7 +27,6 @@ from flexit.ir.score_bias.base import Heads, Reader
 from flexit.ir.score_bias.shared import read
 from flexit.ir.spec import Spec
 from flexit.lower.torch.module import FlexitModule, build, fill
-from flexit.runtime.sessions.torch_session import within_tables
 
 __all__ = [
     "ALiBiPositionalEncoding",
@@ -246,6 +246,12 @@ class _OfQueries(_Term):
                 "query", "query does not fit", expected=f"[batch, {expected[0]}, seq, {expected[1]}]",
                 found=str(list(query.shape)), cure="give queries by head",
             )  # fmt: skip
+        longest = limits_of(self.lowered.program).tokens.get("attention_mask")
+        if longest is not None and query.shape[2] > longest:
+            raise refused(
+                "query", "query is longer than the table of distances", expected=f"at most {longest}, which is max_len",
+                found=str(query.shape[2]), cure="make max_len larger, or the sequence shorter",
+            )  # fmt: skip
         return _run(self.lowered, query)
 
 
@@ -311,5 +317,4 @@ def _attention(spec: Spec) -> Any:
 def _run(module: FlexitModule, heads: Tensor) -> Tensor:
     """A formula on heads without padding."""
     mask = torch.ones(heads.shape[0], heads.shape[2], dtype=torch.int64, device=heads.device)
-    with within_tables():
-        return module(heads=heads, attention_mask=mask)["result"]
+    return module(heads=heads, attention_mask=mask)["result"]

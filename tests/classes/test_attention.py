@@ -328,8 +328,12 @@ def test_masks_over_another_sequence_are_padding():
 
 def test_tables_have_an_end():
     x = rows(10)
-    with pytest.raises(UserError, match="ids and positions that its tables have"):
-        made(RelativeGlobalAttention)(x, x, x)
+    attention = made(RelativeGlobalAttention)
+    with pytest.raises(UserError, match="expected at most 9 rows, padding apart; found 10"):
+        attention(x, x, x)
+    shown = padding(1, 0, length=10)
+    shown[0, 9:] = False
+    assert attention(x, x, x, shown).isfinite().all()  # nine that are no padding
     attention = made(RelativeMultiHeadAttention)  # clipped
     assert attention(x, x, x).shape == x.shape
 

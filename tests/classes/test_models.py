@@ -43,6 +43,10 @@ GRID = [
 ]  # fmt: skip
 
 
+def test_the_grid_is_whole():
+    assert len(GRID) == 3 * 8 * 2
+
+
 def stressed(model: BaseModel) -> BaseModel:
     """With weights that show faults, in place."""
     values = stress_weights(model.program)

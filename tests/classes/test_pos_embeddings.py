@@ -244,7 +244,7 @@ def test_copies_pickles_and_states(cls):
         (lambda: RelativePositionalEncoding(2, "6"), "FX0205 d_k"),
         (lambda: RelativePositionalEncoding(0, 6), "FX0206 n_heads"),
         (lambda: RelativePositionalEncoding(2, 6)(torch.zeros(1, 2, 5, 4)), "query does not fit"),
-        (lambda: RelativeGlobalPositionalEncoding(2, 6, 4)(torch.zeros(1, 2, 5, 6)), "positions that its tables have"),
+        (lambda: RelativeGlobalPositionalEncoding(2, 6, 4)(torch.zeros(1, 2, 5, 6)), "at most 4, which is max_len"),
     ],
 )
 def test_mistakes_are_explained(make, message):
