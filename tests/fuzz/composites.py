@@ -37,7 +37,8 @@ class CompositeRules(HeadRules):
             self.say("FX0305", when="memory" not in ports)
             self.say("FX0502", when=b["cross_attention"]["kind"] != "multi_head")
         counts = dict.fromkeys(SUBLAYERS, 0)
-        for name in [name for name in order if name in present]:
+        left_out = [name for name in present if name not in order]
+        for name in [name for name in [*order, *left_out] if name in present]:
             counts[name] += 1
             inner = place.at(name if counts[name] == 1 else f"{name}_{counts[name]}")
             normed = b["norm"] is not None and (b["norm_on"] is None or name in b["norm_on"])

@@ -10,7 +10,6 @@ from typing import Any
 from flexit.ir.block import Block
 from flexit.ir.language.annotations import (
     Entry,
-    FieldType,
     Flag,
     GroupOf,
     KindOf,
@@ -26,21 +25,28 @@ from flexit.ir.language.annotations import (
 )
 from flexit.ir.language.initialisation import ROLES, Init
 from flexit.ir.language.kinds import Group, Kind
-from flexit.ir.registry import names
-from flexit.ir.spec import Spec
+from flexit.ir.language.masks import Causal, Mask
+from tests.fuzz.occurrences import classes_of, own
+from tests.fuzz.wishes import wish
 
 Data = dict[str, Any]
 SIZES = (1, 2, 2, 2, 3, 4, 4, 4, 4, 5, 6, 8, 8, 12, 16, 40)
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.9, 1.0, 1.5, 2.0, 4.0, 1e-3)
 WIDTHS = ("d_model", "d_out", "width")
 """Wiring: fields that say the width of an edge, which should often be that of the others."""
+NESTED_PORT = {"cross_attention": "memory"}
+"""Wiring: the port beside ``x`` that the block in a field reads."""
 OPTIONAL = 0.18
 """How often a field that could be left out is written."""
 CHOICE = 0.4
 """The same, of a field that leads to a choice among kinds that are no blocks: there is more to try below it."""
 
 FAVOUR = 0.85
-"""How often a favoured kind is taken where it may stand."""
+"""How often what is wished is taken where it may stand."""
+
+
+ROLE_OF = {"rsqrt_fan_in_head_dim": "query_projection"}
+"""The one role that a word may be said of."""
 
 
 class Drawing:
@@ -49,13 +55,15 @@ class Drawing:
     Attributes:
         width: the width that edges of the document usually have.
         nested: draws a block for a field, by the field's name and the trait it asks for.
-        favoured: a kind that is to occur, so that all of them do in few documents.
+        wish: what is to occur, so that everything does in few documents.
+        causal: whether masks are to be causal most of the time.
     """
 
-    def __init__(self, rng: random.Random, width: int, favoured: type[Kind] | None = None) -> None:
+    def __init__(self, rng: random.Random, width: int) -> None:
         self.rng = rng
         self.width = width
-        self.favoured = favoured
+        self.wish = wish("")
+        self.causal = False
         self.nested: Callable[[str, type[Kind]], Any] = lambda _, trait: self.kind(trait)
 
     def fields_of(self, cls: type[Group], known: Mapping[str, Entry], start: Data) -> Data:
@@ -63,11 +71,13 @@ class Drawing:
         drawn = dict(start)
         often = OPTIONAL if len(known) > 4 and (start or issubclass(cls, Block)) else 2.5 * OPTIONAL
         for name, entry in known.items():
-            chance = 0.08 if name == "init" else CHOICE if _leads_to_kinds(entry) else often
-            if self.favoured is not None and leads_to(entry, self.favoured):
+            chance = CHOICE if _leads_to_kinds(entry) else often
+            if name == "init":
+                chance = 0.3 if self.wish.is_init else 0.08
+            elif self.wish.field(cls, entry):
                 chance = FAVOUR
             if (entry.required and name not in drawn) or self.rng.random() < chance:
-                drawn[name] = self.field(entry)
+                drawn[name] = self.field(entry, cls)
             elif name in drawn:
                 drawn[name] = self.varied(entry, drawn[name])
         return drawn
@@ -79,20 +89,22 @@ class Drawing:
             return value
         return self.fields_of(inner[0], as_slot(inner[0]) if issubclass(inner[0], Kind) else fields(inner[0]), value)
 
-    def field(self, entry: Entry) -> Any:
-        """A value that the field's type takes."""
-        if entry.type.nullable and self.rng.random() < 0.15:
+    def field(self, entry: Entry, cls: type[Group] | None = None) -> Any:
+        """A value that the field's type takes, in a class if that is known."""
+        if entry.type.nullable and self.rng.random() < (0.7 if self.wish.null(cls, entry.name) else 0.15):
             return None
         if entry.attribute == "init":
             return self.init()
-        return self.option(entry.name, self.rng.choice(entry.type.options))
+        return self.option(entry.name, self.rng.choice(self.wish.options(cls, entry.name, entry.type)), cls)
 
-    def option(self, name: str, option: Option) -> Any:
+    def option(self, name: str, option: Option, cls: type[Group] | None = None) -> Any:
         match option:
             case Number():
                 return self.number(name, option)
             case Flag() | Words():
-                return self.rng.choice(option.words if isinstance(option, Words) else (False, True))
+                every = option.words if isinstance(option, Words) else (False, True)
+                wished = self.wish.word(cls, name, option)
+                return self.rng.choice(wished if wished and self.rng.random() < FAVOUR else every)
             case Text():
                 return "other"
             case GroupOf():
@@ -100,7 +112,12 @@ class Drawing:
             case KindOf():
                 return self.nested(name, option.trait)
             case ListOf():
-                return [self.option(name, self.rng.choice(option.item.options)) for _ in range(self.rng.randint(1, 3))]
+                size = self.rng.randint(1, 3)
+                items = [self.option(name, self.rng.choice(option.item.options)) for _ in range(size)]
+                wished = [word for one in option.item.options for word in self.wish.word(cls, name, one)]
+                if wished and wished[0] not in items:
+                    items[self.rng.randrange(size)] = wished[0]
+                return items
             case MapOf():
                 return {"a": self.option(name, self.rng.choice(option.value.options))}
             case Unchecked():
@@ -121,10 +138,13 @@ class Drawing:
 
     def kind(self, trait: type[Kind], *, among: list[str] | None = None) -> Any:
         """A kind of a family or trait: one of its examples if it has any, with some fields drawn anew."""
-        chosen = self.rng.choice(among or names(trait, trait))
-        if self.favoured is not None and issubclass(self.favoured, trait) and self.rng.random() < FAVOUR:
-            chosen = self.favoured.kind if among is None or self.favoured.kind in among else chosen
-        cls = next(cls for cls in subclasses(trait) if cls.kind == chosen)
+        chosen = self.rng.choice(among or own(trait))
+        if self.causal and issubclass(trait, Mask) and self.rng.random() < 0.95:
+            chosen = Causal.kind
+        wished = self.wish.kinds(trait, among)
+        if wished and self.rng.random() < FAVOUR:
+            chosen = self.rng.choice(wished)
+        cls = next(cls for cls in classes_of(trait) if cls.kind == chosen)
         examples = getattr(cls, "examples", ())
         start = dict(self.rng.choice(examples)) if examples and self.rng.random() < 0.7 else {}
         start.pop("kind", None)
@@ -136,6 +156,7 @@ class Drawing:
 
     def init(self) -> Data:
         roles = self.rng.sample(ROLES, self.rng.randint(1, 2))
+        roles[0] = ROLE_OF.get(self.wish.word_text, roles[0])
         return {role: self.kind(Init) for role in roles}
 
 
@@ -144,7 +165,7 @@ def part_of(option: Option, value: Any) -> type[Group] | None:
     if isinstance(option, GroupOf):
         return option.cls
     if isinstance(option, KindOf) and not issubclass(option.trait, Block) and isinstance(value, dict):
-        return next((cls for cls in subclasses(option.trait) if cls.kind == value.get("kind")), None)
+        return next((cls for cls in classes_of(option.trait) if cls.kind == value.get("kind")), None)
     return None
 
 
@@ -155,7 +176,7 @@ def extent(cls: type[Group]) -> int:
     inner = [option for entry in known.values() for option in entry.type.options]
     groups = [option.cls for option in inner if isinstance(option, GroupOf)]
     asked = [option.trait for option in inner if isinstance(option, KindOf) and not issubclass(option.trait, Block)]
-    kinds = [kind for trait in asked if names(trait, trait) for kind in subclasses(trait) if kind.kind]
+    kinds = [kind for trait in asked for kind in classes_of(trait)]
     return len(known) + sum(map(extent, [*groups, *kinds]))
 
 
@@ -169,55 +190,6 @@ def _leads_to_kinds(entry: Entry) -> bool:
 
 
 @cache
-def _options_to(entry_type: FieldType, family: type[Kind]) -> bool:
-    return any(
-        (isinstance(option, KindOf) and issubclass(family, option.trait))
-        or (isinstance(option, GroupOf) and any(_options_to(e.type, family) for e in fields(option.cls).values()))
-        for option in entry_type.options
-    )
-
-
-def leads_to(entry: Entry, kind: type[Kind]) -> bool:
-    """Whether a field, or one of its group, may be of a kind that is no block."""
-    return entry.name != "init" and not issubclass(kind, Block) and _options_to(entry.type, kind)
-
-
-def small_kinds() -> list[type[Kind]]:
-    """Every kind of a spec that is no block."""
-    found: dict[str, type[Kind]] = {}
-    waiting: list[type[Group]] = [Spec]
-    seen: set[type[Group]] = set()
-    while waiting:
-        cls = waiting.pop()
-        if cls in seen:
-            continue
-        seen.add(cls)
-        for option in (option for entry in fields(cls).values() for option in flat(entry.type)):
-            if isinstance(option, GroupOf):
-                waiting.append(option.cls)
-            elif isinstance(option, KindOf):
-                names(option.trait, option.trait)
-                below = subclasses(option.trait)
-                waiting += below
-                found |= {f"{kind.family}.{kind.kind}": kind for kind in below if not issubclass(kind, Block)}
-    return [found[name] for name in sorted(found) if ":" not in name]
-
-
-def flat(type_: FieldType) -> list[Option]:
-    """The options of a field, those inside lists and maps too."""
-    found: list[Option] = []
-    for option in type_.options:
-        inner = option.item if isinstance(option, ListOf) else option.value if isinstance(option, MapOf) else None
-        found += [option] if inner is None else flat(inner)
-    return found
-
-
-def subclasses(cls: type[Kind]) -> list[type[Kind]]:
-    """Every kind below a family or trait that has been imported."""
-    found = [below for sub in cls.__subclasses__() for below in subclasses(sub)]
-    return [cls, *found] if cls.kind else found
-
-
 def block_class(kind: str) -> type[Block]:
     from flexit.ir.registry import find
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from tests.fuzz.rulebook import GROUPS, KINDS, TRAITS, Entry, Field, entry_of, kinds_of
@@ -43,7 +44,7 @@ def _option(option: str, value: Any, named: bool) -> Iterator[str]:
         yield from kind_faults(option, value, named=named)
     elif option.startswith(("list(", "set(", "map(")):
         yield from _collection(option, value)
-    elif re.match(r"(int|float)\b", option):
+    elif option in ("int", "float") or option.startswith(("int>", "float>", "float(", "float[")):
         yield from _number(option, value)
     elif option == "null":
         yield from () if value is None else ("FX0205",)
@@ -66,13 +67,19 @@ def _number(option: str, value: Any) -> Iterator[str]:
     if isinstance(value, bool) or not isinstance(value, int if option.startswith("int") else int | float):
         yield "FX0205"
         return
-    bound = re.fullmatch(r"(?:int|float)(?:(>=|>)([0-9.]+)|([\[(])0,1\))?", option)
-    assert bound is not None
-    sign, low, interval = bound.groups()
+    sign, low, interval = _bounds(option)
     wrong = (sign == ">=" and value < float(low)) or (sign == ">" and value <= float(low))
     wrong = wrong or (interval is not None and not (0 <= value < 1)) or (interval == "(" and value == 0)
     if wrong:
         yield from ("FX0206", "FX0205")
+
+
+@cache
+def _bounds(option: str) -> tuple[str | None, ...]:
+    """``>=`` or ``>``, the number after it, and how an interval begins."""
+    bound = re.fullmatch(r"(?:int|float)(?:(>=|>)([0-9.]+)|([\[(])0,1\))?", option)
+    assert bound is not None
+    return bound.groups()
 
 
 def _collection(option: str, value: Any) -> Iterator[str]:
@@ -134,6 +141,8 @@ def group_faults(entry: Entry, value: Data, *, named: bool = False) -> Iterator[
 
 def complete(value: Any, types: tuple[str, ...]) -> Any:
     """A right value with every default written; what is inferred or absent is None. Layers and scopes stay."""
+    if not isinstance(value, dict | str) or (isinstance(value, str) and TRAITS.isdisjoint(types)):
+        return value
     option = next((option for option in types if not list(_option(option, value, True))), "null")
     if option in GROUPS:
         return filled(GROUPS[option], value)

@@ -18,17 +18,18 @@ from flexit.ir.language.annotations import KindOf, Text, fields
 from flexit.ir.language.initialisation import Init
 from flexit.ir.language.inputs import Input
 from flexit.ir.language.kinds import Kind
-from flexit.ir.registry import names
 from tests.fuzz.damage import damaged
-from tests.fuzz.drawing import Data, Drawing, block_class, extent, is_varied, small_kinds
+from tests.fuzz.drawing import FAVOUR, NESTED_PORT, Data, Drawing, block_class, extent, is_varied
 from tests.fuzz.edges import Each, Edge, Place, Table
 from tests.fuzz.fields import kind_faults
 from tests.fuzz.growing import TRIES, Scope
 from tests.fuzz.legality import Rules, judge
+from tests.fuzz.occurrences import own, written_in
 from tests.fuzz.scopes import reads_port
+from tests.fuzz.wishes import Wish, wish, wishes_of
 
-NESTED_PORT = {"cross_attention": "memory"}
-"""Wiring: the port beside ``x`` that the block in a field reads."""
+DECODERS = 0.25
+"""How many documents are made to continue text, as far as that can be planned."""
 INPUT_NAMES = {
     "tokens": ("input_ids", "decoder_input_ids", "token_type_ids", "words"),
     "sequence": ("inputs_embeds", "encoder_hidden_states", "frames"),
@@ -38,27 +39,33 @@ INPUT_NAMES = {
 def document(seed: int) -> Data:
     """The document of a seed."""
     rng = random.Random(seed)
-    built = Builder(rng, favoured=favoured(seed)).document()
-    return damaged(built, rng) if rng.random() < 0.38 else built
-
-
-def favoured(seed: int) -> type[Kind] | None:
-    """Documents take turns to favour a kind that is no block; every third favours none."""
-    kinds = _kinds()
-    return None if seed % 3 == 2 else kinds[(seed - seed // 3) % len(kinds)]
+    built = Builder(rng, wishes=wishes_of(seed)).document()
+    return damaged(built, rng) if rng.random() < 0.34 else built
 
 
 @cache
-def _kinds() -> list[type[Kind]]:
-    return small_kinds()
+def _kinds(trait: type[Kind], x: str, *, nesting: bool) -> list[str]:
+    found: list[str] = []
+    for kind in own(trait):
+        cls = block_class(kind)
+        main = next(iter(cls.inputs.values()))
+        nests = cls.takes_extra_ports or any(
+            isinstance(option, KindOf) and option.trait is Block
+            for entry in fields(cls).values()
+            for option in entry.type.options
+        )
+        if x in main.types and not main.variadic and (nesting or not nests):
+            found += [kind] * (3 if nests else min(16, 1 + extent(cls) // 5))
+    return found
 
 
 class Builder:
     """Builds one document."""
 
-    def __init__(self, rng: random.Random, *, favoured: type[Kind] | None = None) -> None:
+    def __init__(self, rng: random.Random, *, wishes: list[Wish]) -> None:
         self.rng = rng
-        self.drawing = Drawing(rng, rng.choice((4, 8, 8, 16)), favoured)
+        self.wishes = wishes
+        self.drawing = Drawing(rng, rng.choice((4, 8, 8, 16)))
         self.tables: dict[str, Table] = {}
 
     # ---- blocks in fields
@@ -66,7 +73,8 @@ class Builder:
     def slot(self, trait: type[Kind], ports: dict[str, Any], *, depth: int, keep: bool = True) -> Any:
         """A block for a field that is given these ports, all of which it reads; with ``keep`` it changes no edge."""
         for _ in range(TRIES):
-            kind = self.rng.choice(self.kinds(trait, ports["x"], depth=depth))
+            kinds = self.kinds(trait, ports["x"], depth=depth)
+            kind = self.pick(kinds) if depth >= 0 else self.rng.choice(kinds)
             block = self.block(kind, ports, depth=depth)
             if (
                 block is not None
@@ -76,20 +84,15 @@ class Builder:
                 return block
         return None
 
+    def pick(self, kinds: list[str]) -> str:
+        """One of these kinds of blocks, more often one that leads to what is wished."""
+        wished = [kind for kind in self.drawing.wish.kinds(Block, kinds) if not is_varied(block_class(kind))]
+        wished = self.drawing.wish.helpful(kinds) or wished
+        return self.rng.choice(wished if wished and self.rng.random() < 0.7 else kinds)
+
     def kinds(self, trait: type[Kind], x: Edge, *, depth: int) -> list[str]:
         """Kinds that read an edge of this type; composites only so deep."""
-        found: list[str] = []
-        for kind in names(trait, trait):
-            cls = block_class(kind)
-            main = next(iter(cls.inputs.values()))
-            nests = cls.takes_extra_ports or any(
-                isinstance(option, KindOf) and option.trait is Block
-                for entry in fields(cls).values()
-                for option in entry.type.options
-            )
-            if x.type in main.types and not main.variadic and (depth > 0 or not nests):
-                found += [kind] * (3 if nests else min(16, 1 + extent(cls) // 5))
-        return found
+        return _kinds(trait, x.type, nesting=depth > 0)
 
     def fits(self, block: Any, ports: dict[str, Any], *, keep: bool = False) -> bool:
         edges = self.outputs(block, ports)
@@ -112,7 +115,8 @@ class Builder:
         rules = Rules()
         rules.found.tables = self.tables
         edges = rules.block(block, ports, Place("block", layered=layered))
-        return edges if edges and not (rules.found.graph or rules.found.schema or rules.found.doubtful) else None
+        wrong = rules.found.graph or rules.found.schema or rules.found.doubtful - {"FX0510"}
+        return edges if edges and not wrong else None
 
     def block(self, kind: str, ports: dict[str, Any], *, depth: int) -> Any:
         """A block of a kind, with the blocks inside it drawn for the ports they will have."""
@@ -136,7 +140,7 @@ class Builder:
             self.drawing.nested, before = self.drawing.nested, self.drawing.nested
             drawn = self.slot(trait, given, depth=depth - 1)
             self.drawing.nested = before
-            return drawn if drawn is not None else names(trait, trait)[0]
+            return drawn if drawn is not None else own(trait)[0]
 
         before, self.drawing.nested = self.drawing.nested, nested
         try:
@@ -161,9 +165,13 @@ class Builder:
             if not (self.fits(layer, ports, keep=True) and all(reads_port(layer, port) for port in ports)):
                 layer = block["layer"] = self.slot(Block, ports, depth=depth - 1) or layer
             block["n_layers"] = self.rng.choice((1, 2, 2, 3, 4))
+            if isinstance(block.get("share"), dict):
+                groups = block["share"]["groups"] = self.rng.choice((1, 2, 2))
+                block["n_layers"] = groups * self.rng.choice((2, 2, 3))
             for key in ("variants", "pattern", "layers"):
                 block.pop(key, None)
-            if isinstance(layer, dict) and self.rng.random() < 0.4:
+            wished = any(self.drawing.wish.field(cls, fields(cls)[key]) for key in ("variants", "pattern", "layers"))
+            if isinstance(layer, dict) and (wished or self.rng.random() < 0.4):
                 self.vary(block, ports, depth=depth)
 
     # ---- variants
@@ -209,7 +217,8 @@ class Builder:
         return grown.blocks
 
     def document(self) -> Data:
-        inputs = self.inputs()
+        decoder = self.drawing.causal = self.rng.random() < DECODERS
+        inputs = {"input_ids": {"kind": "tokens"}} if decoder else self.inputs()
         grown = Scope(self, {}, depth=2)
         grown.ports = {
             name: Edge(one["kind"], one.get("width", 0), (one.get("like", name),)) for name, one in inputs.items()
@@ -220,9 +229,13 @@ class Builder:
                 grown.source(name)
         if not grown.blocks:
             grown.grow()
-        for _ in range(self.rng.randint(1, 5)):
+        for _ in range(self.rng.randint(0, 2) if self.wishes else self.rng.randint(1, 5)):
             grown.grow()
-        head = self.rng.random() < 0.6 and grown.head()
+        for one in self.wishes:
+            self.drawing.wish = one
+            grown.fulfil(one)
+        head = grown.scores() if decoder else self.rng.random() < 0.6 and grown.head()
+        self.drawing.wish = next((one for one in self.wishes if one.is_init), wish(""))
         for port in sorted(grown.unread & set(grown.ports)):
             grown.grow(main=port)
         data: Data = {"flexit": 1, "name": "generated"}
@@ -232,18 +245,27 @@ class Builder:
         ends = [name for name in grown.blocks if name in grown.unread]
         if len(ends) > 1 or (self.rng.random() < 0.15 and not head):
             data["outputs"] = {"logits" if name == head else f"out_{i}": name for i, name in enumerate(ends)}
-        if self.rng.random() < 0.4:
-            data["init"] = self.drawing.init() if self.rng.random() < 0.3 else {"default": self.drawing.kind(Init)}
         data["blocks"] = grown.blocks
-        if "init" in data and judge(data).codes & {"FX0510", "FX0511"}:
-            del data["init"]
+        wished = self.drawing.wish.name
+        if self.rng.random() < (FAVOUR if wished else 0.4):
+            self.start_values(data, wished, tries=4 * TRIES if wished else 1)
         return data
+
+    def start_values(self, data: Data, wished: str, *, tries: int) -> None:
+        """``init`` of the document, if what is drawn reaches parameters that it may be for."""
+        for _ in range(tries):
+            init = self.drawing.init() if self.rng.random() < 0.3 else {"default": self.drawing.kind(Init)}
+            if wished and not any(wished in written_in(way, Init) for way in init.values()):
+                continue
+            if not judge({**data, "init": init}).codes & {"FX0510", "FX0511"}:
+                data["init"] = init
+                return
 
     def inputs(self) -> dict[str, Data]:
         count = self.rng.choice((1, 1, 1, 1, 2, 2, 3))
         chosen: dict[str, Data] = {}
         for index in range(count):
-            kind = self.rng.choice(names(Input)) if index or self.rng.random() < 0.2 else "tokens"
+            kind = self.rng.choice(own(Input)) if index or self.rng.random() < 0.2 else "tokens"
             free = [name for name in INPUT_NAMES.get(kind, ("given", "more")) if name not in chosen]
             fine = [name for name in free if not ({"input_ids", "inputs_embeds"} <= {name, *chosen})]
             if fine:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 TEXT = """
@@ -478,7 +479,9 @@ GROUPS = {name: entry for name, entry in ENTRIES.items() if not entry.traits}
 TRAITS = {trait for entry in KINDS.values() for trait in entry.traits}
 
 
+@cache
 def kinds_of(trait: str) -> list[str]:
+    """Kinds that have a trait; not to be changed."""
     return [name.rpartition(".")[2] for name, entry in KINDS.items() if trait in entry.traits]
 
 

@@ -8,15 +8,14 @@ from collections import Counter
 import pytest
 
 from flexit.ir.analysis.cost import count_parameters
-from flexit.ir.block import Block
 from flexit.ir.language.annotations import fields
 from flexit.ir.registry import find, names
 from flexit.ir.spec import Spec
-from tests.conformance.placements import placements
 from tests.fuzz import rulebook
 from tests.fuzz.damage import shrink
 from tests.fuzz.legality import judge
-from tests.fuzz.sample import FEW, MANY, accepted, as_yaml, check, checked, codes, drawn, features, shown, spec_families
+from tests.fuzz.occurrences import vocabulary, written
+from tests.fuzz.sample import FEW, MANY, accepted, as_yaml, check, checked, codes, drawn, shown, spec_families
 
 
 def disagrees(data):
@@ -68,32 +67,11 @@ def test_most_documents_are_accepted_and_the_others_refused_for_many_reasons():
     assert max(reasons.values()) <= 0.5 * sum(reasons.values())
 
 
-def in_examples(family):
-    """Fields that the examples of a family's kinds write."""
-    for kind in names(family):
-        for example in getattr(find(family, kind), "examples", ()):
-            yield from (f"{family.family}.{kind}.{field}" for field in example)
-
-
 @pytest.mark.slow
-def test_every_kind_and_field_is_in_an_accepted_document():
-    """What is rarely drawn right is in a document made of the examples of its kind."""
-    written = set().union(*(features(drawn(seed)) for seed in accepted(MANY)))
-    missing = [
-        name
-        for family in spec_families()
-        for kind in names(family)
-        for cls in [find(family, kind)]
-        for name in [f"{cls.family}.{kind}", *(f"{cls.family}.{kind}.{field}" for field in fields(cls))]
-        if name not in written
-    ]
-    rare = {name for name in missing if not name.endswith((".init", ".shares", ".tied_to"))}
-    assert len(rare) <= 10, rare
-    placed = set().union(*(features(placed.data) for kind in names(Block) for placed in placements(kind)))
-    assert rare <= placed | {name for family in spec_families() for name in in_examples(family)}
-    assert {".init", ".shares", ".tied_to"} <= {
-        f".{name.rpartition('.')[2]}" for name in written if name.startswith("Block.")
-    }
+def test_every_kind_field_and_word_is_in_some_accepted_documents():
+    """Five or more of a thousand accepted ones, in the long run."""
+    counts = Counter(name for seed in accepted(MANY) for name in written(drawn(seed)))
+    assert {name: counts[name] for name in vocabulary() if counts[name] < 3} == {}
 
 
 def test_the_rulebook_has_what_the_registry_has():
