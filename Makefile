@@ -8,9 +8,10 @@ STAMP := .venv/.installed
 # Tests run in JOBS processes; more threads in each would only fight.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
 DEMO_ARGS ?=
+NIGHTLY_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format env
+.PHONY: help demo test check bench nightly format env
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -30,6 +31,9 @@ check: $(STAMP) ## lint, formatting, types, import contracts and the fast tests 
 
 bench: $(STAMP) ## measure training, emission and memory; writes docs/performance.md
 	$(BIN)/python -m bench
+
+nightly: $(STAMP) ## what takes hours: fuzzing and covering arrays; goes on where it stopped; writes docs/fuzzing.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.nightly $(NIGHTLY_ARGS)
 
 format: $(STAMP) ## put the code into its canonical form
 	$(BIN)/ruff check --fix .
