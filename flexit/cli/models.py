@@ -59,6 +59,12 @@ def export(
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
     states: StateForm = None,
+    carry: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="Goes into the bundle too: tokenizer.json, generation_config.json or labels.json."
+        ),
+    ] = None,
     allow_memory: AllowMemory = False,
     plugins: Plugins = None,
 ) -> None:
@@ -74,8 +80,9 @@ def export(
     with working("reading the model") as step:
         source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory)
         bundle = prove(
-            source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory, states=cast(Any, states)
-        )
+            source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory, states=cast(Any, states),
+            carry=carry or (),
+        )  # fmt: skip
     table(evidence_rows(bundle.manifest), right=(2, 3, 4))
     say(f"{out} written; {next_step(bundle, out)}")
 

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
 from flexit.lower.torch.module import FlexitModule, to_torch
+from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.stress import stress_weights
 
@@ -34,6 +35,22 @@ def stressed():
         return to_torch(spec, stress_weights(program)).eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A function from a spec to its module on stress weights and the folder of its bundle, written once."""
+    made: dict[str, tuple[FlexitModule, Path]] = {}
+
+    def of(spec: Spec) -> tuple[FlexitModule, Path]:
+        if spec.name not in made:
+            module = to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+            folder = tmp_path_factory.mktemp("canary") / "bundle"
+            export(module, folder)
+            made[spec.name] = module, folder
+        return made[spec.name]
+
+    return of
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from flexit.runtime.bundles.bundle import open_bundle
 from flexit.runtime.bundles.export import export
 from flexit.runtime.bundles.verify import verify
 from flexit.runtime.generation.generate import generate
-from flexit.runtime.proof.grid import Case, id_limits, inputs_for
+from flexit.runtime.proof.grid import Bounds, Case, inputs_for
 from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
 from tests.fuzz.sample import MANY, accepted, checked, drawn, features, shown
@@ -99,7 +99,7 @@ def continues(program):
         or (position_limit(program) or 8) < 8
     ):
         return False
-    rows = id_limits(program)[fed[0].name]
+    rows = Bounds.of(program).ids[fed[0].name]
     return rows >= 2 and program.outputs["logits"].dims[-1] <= rows
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flexit.cli.app import run
 from flexit.errors import UserError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
@@ -300,6 +301,17 @@ def test_files_are_carried_into_a_bundle(folders: dict[str, Path], tmp_path: Pat
     for carry in ([folder / "spec.json"], [tmp_path / "nothing" / "labels.json"]):
         assert refused(export, module, tmp_path / "other", carry=carry)[0] == "FX2007"
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.ort
+def test_the_command_carries_files_too(folders: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
+    labels, out = tmp_path / "labels.json", tmp_path / "bundle"
+    labels.write_text(json.dumps(["x", "y", "z"]))
+    assert run(["export", str(folders["moods"]), str(out), "--carry", str(tmp_path / "nothing.json")]) == 2
+    assert "FX2007" in capsys.readouterr().err
+    assert not out.exists()
+    assert run(["export", str(folders["moods"]), str(out), "--carry", str(labels)]) == 0
+    assert json.loads((out / "labels.json").read_text()) == ["x", "y", "z"]
 
 
 def test_how_much_is_done(models: Any) -> None:

@@ -28,6 +28,7 @@ from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
 from flexit.runtime.bundles.bundle import Bundle, read_bundle, sha256
 from flexit.runtime.bundles.manifest import FORMAT, MANIFEST
 from flexit.runtime.folder import writing
+from flexit.runtime.modes import evaluating
 from flexit.runtime.proof.compare import validity
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.margins import margins_of
@@ -170,12 +171,13 @@ def _proved(given: _Written, *, seed: int, progress: Progress | None) -> Evidenc
     def subjects() -> Iterator[Subject]:
         yield given.subject("given")
         stressed = build(module.program)
-        stressed.spec = module.spec
+        stressed.eval().spec = module.spec
         fill(stressed, stress_weights(module.program, seed=seed), dtype=torch.float32, device=torch.device("cpu"))
         with TemporaryDirectory(prefix="flexit-proof-", ignore_cleanup_errors=True) as folder:
             yield _Written.of(stressed, Path(folder)).subject("stress")
 
-    return prove(module.program, subjects(), seed=seed, progress=progress)
+    with evaluating(module):
+        return prove(module.program, subjects(), seed=seed, progress=progress)
 
 
 def _write_probe(module: FlexitModule, folder: Path, seed: int) -> None:

@@ -6,7 +6,7 @@ tokens, the fifth on the right again. Where the ONNX model takes position ids, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -51,20 +51,46 @@ def cases(program: Program) -> Iterator[Case]:
         yield from (Case(b, n, 0, placed=True) for b, n in PLACED if limit is None or n <= limit)
 
 
-def inputs_for(program: Program, case: Case, rng: np.random.Generator) -> dict[str, Array]:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What inputs of a program are drawn within.
+
+    Attributes:
+        ids: for each input of ids, the rows of the smallest table it is looked up in.
+        positions: of position ids, one more than the largest.
+        longest: the longest sequence that all tables of positions allow, or None.
+        taken: position ids that a deployed model takes.
+    """
+
+    ids: Mapping[str, int]
+    positions: Mapping[str, int]
+    longest: int | None
+    taken: tuple[str, ...]
+
+    @classmethod
+    def of(cls, program: Program) -> Bounds:
+        """Those of a program, which is walked for them."""
+        limits = limits_of(program)
+        ids = {entry.name: limits.ids.get(entry.name, 2) for entry in program.inputs if entry.role == "ids"}
+        return cls(ids, limits.positions, position_limit(program), positions_taken(program))
+
+
+def inputs_for(
+    program: Program, case: Case, rng: np.random.Generator, *, bounds: Bounds | None = None
+) -> dict[str, Array]:  # fmt: skip
     """Random inputs of a case, past and new tokens together, padded as the module says.
 
     No sequence is longer than the tables of positions allow.
     """
     found: dict[str, Array] = {}
-    vocabulary, limit, limits = id_limits(program), position_limit(program), limits_of(program)
-    placed = positions_taken(program) if case.placed else ()
+    bounds = bounds or Bounds.of(program)
+    limit, placed = bounds.longest, bounds.taken if case.placed else ()
     for entry in program.inputs:
         decoded = program.decoded is not None and entry.group == program.decoded.name
         length = case.seq + case.past if decoded or program.decoded is None else case.seq + 3
         length = length if limit is None else min(length, limit)
         if entry.role == "ids":
-            found[entry.name] = rng.integers(0, vocabulary[entry.name], (case.batch, length))
+            found[entry.name] = rng.integers(0, bounds.ids[entry.name], (case.batch, length))
         elif entry.role == "values":
             found[entry.name] = rng.standard_normal((case.batch, length, _width(entry))).astype(np.float32)
         elif entry.role == "vector":
@@ -75,7 +101,7 @@ def inputs_for(program: Program, case: Case, rng: np.random.Generator) -> dict[s
             at_once = _mask(case.batch, length)[:, : case.past or (1 if decoded else length)].sum(axis=1)
             found[entry.name] = rng.integers(0, at_once + 1)
         elif entry.name in placed:
-            highest = limits.positions.get(entry.name, FARTHEST)
+            highest = bounds.positions.get(entry.name, FARTHEST)
             found[entry.name] = _places(case.batch, length, highest=highest, rng=rng)
     return found
 
@@ -106,9 +132,3 @@ def _mask(batch: int, length: int) -> Array:
         elif pads:
             mask[row, length - pads :] = 0
     return mask
-
-
-def id_limits(program: Program) -> dict[str, int]:
-    """For each input of ids, the rows of the smallest table it is looked up in."""
-    limits = limits_of(program).ids
-    return {entry.name: limits.get(entry.name, 2) for entry in program.inputs if entry.role == "ids"}

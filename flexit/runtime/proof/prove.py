@@ -12,7 +12,7 @@ import numpy as np
 from flexit.errors import ProofError
 from flexit.ir.program import Program
 from flexit.runtime.proof.compare import FLOOR, Decoded, Tokens, cached, errors_by_row, whole
-from flexit.runtime.proof.grid import Case, cases, inputs_for
+from flexit.runtime.proof.grid import Bounds, Case, cases, inputs_for
 from flexit.runtime.proof.localise import Difference, first_difference
 from flexit.runtime.proof.margins import Margins
 from flexit.runtime.sessions.session import Array, Session
@@ -118,8 +118,9 @@ def prove(
 def _compared(program: Program, subject: Subject, optimised: bool, *, seed: int) -> tuple[list[Row], Draws]:
     """The rows of one session, which is closed afterwards."""
     proof = _Run(
-        program, subject, subject.session(optimised), optimised, TOLERANCE["fp32"], np.random.default_rng(seed)
-    )
+        program, subject, subject.session(optimised), optimised, TOLERANCE["fp32"], np.random.default_rng(seed),
+        Bounds.of(program),
+    )  # fmt: skip
     return proof.rows(), proof.draws
 
 
@@ -152,6 +153,7 @@ class _Run:
     optimised: bool
     tolerance: float
     rng: np.random.Generator
+    bounds: Bounds
     draws: Draws = field(default_factory=Draws)
     positions: Counter[str] = field(default_factory=Counter)
 
@@ -174,14 +176,14 @@ class _Run:
         """What came of a case, and which rows agree. Rows that differ while a routing choice is too close to call are
         drawn again, and left out where that does not help; rows that differ without that fail the proof.
         """
-        inputs = inputs_for(self.program, case, self.rng)
+        inputs = inputs_for(self.program, case, self.rng, bounds=self.bounds)
         found, differ = self._judged(case, inputs)
         redrawn = 0
         for _ in range(REDRAWS):
             if not differ.any():
                 break
             redrawn += int(differ.sum())
-            fresh = inputs_for(self.program, case, self.rng)
+            fresh = inputs_for(self.program, case, self.rng, bounds=self.bounds)
             inputs = {name: _by_rows(differ, fresh[name], array) for name, array in inputs.items()}
             found, differ = self._judged(case, inputs)
         self.draws += Draws(sequences=len(differ), redrawn=redrawn, undecided=int(differ.sum()))
