@@ -96,6 +96,18 @@ class AbstractAttention(nn.Module, ABC):
             form.train(mode)
         return self
 
+    def _form(self, name: str) -> nn.Module | None:
+        """A form of this attention, if it has it, in the mode of this module: whoever sets modes part by part misses
+        the forms, which are no children.
+        """
+        form = self._forms.get(name)
+        if form is not None and form.training != self.training:
+            shared = set(self.modules())
+            for part in form.modules():
+                if part not in shared:
+                    part.training = self.training
+        return form
+
     @property
     def n_heads(self) -> int:
         """Heads."""
@@ -147,9 +159,9 @@ class MultiHeadedAttention(AbstractAttention):
             query: ``[batch, queries, d_model]``.
             key: ``query`` itself, or ``[batch, keys, d_model]``.
             value: the same tensor as ``key``.
-            mask: true, or not 0, where a query sees a key: ``[batch, keys]`` or ``[batch, 1, keys]`` for padding,
-                ``[batch or 1, queries, keys]`` of a sequence to itself also for causality, or causality after a prefix;
-                without one a query sees all keys.
+            mask: true, or not 0 (of floats 1), where a query sees a key: ``[batch, keys]`` or ``[batch, 1, keys]`` for
+                padding, ``[batch or 1, queries, keys]`` of a sequence to itself also for causality, or causality after
+                a prefix; without one a query sees all keys.
 
         Returns:
             ``[batch, queries, d_model]``.
@@ -159,12 +171,14 @@ class MultiHeadedAttention(AbstractAttention):
                 another sequence, to which this class has no positions; or a sequence is longer than its tables.
         """
         self._require(query, key, value)
-        within, across = self._forms["within"], self._forms.get("across")
         if query is key:
             shown, prefixes = _within(mask, query)
             given: dict[str, Tensor] = {"attention_mask": shown, "prefix_lengths": prefixes}
             self._require_reached(shown)
+            within = self._form("within")
+            assert within is not None
             return within(hidden_states=query, **given)["last_hidden_state"]
+        across = self._form("across")
         if across is None:
             raise refused(
                 "key", f"{type(self).__name__} compares positions of one sequence",
