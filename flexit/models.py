@@ -251,17 +251,17 @@ def _graph_inputs(topology: ModelType, args: tuple[Any, ...], named: dict[str, A
         "encoder-only": ("src", "src_mask"),
         "decoder-only": ("tgt", "tgt_mask"),
     }[topology]
-    given: dict[str, Any] = {**dict(zip(order, args, strict=False)), **named}
-    if "mask" in given:
-        given[order[-1]] = given.pop("mask")
-    if topology == "decoder-only" and "tgt" not in given and "src" in given:
-        given["tgt"] = given.pop("src")
+    short = {"mask": order[-1], **({"src": "tgt"} if topology == "decoder-only" else {})}
+    said = [*order[: len(args)], *(short.get(name, name) for name in named)]
+    given: dict[str, Any] = dict(zip(said, (*args[: len(order)], *named.values()), strict=True))
     ids = [name for name in order if "mask" not in name]
     unknown = [name for name in given if name not in order]
-    if len(args) > len(order) or unknown or any(given.get(name) is None for name in ids):
+    twice = [name for name in given if said.count(name) > 1]
+    if len(args) > len(order) or unknown or twice or any(given.get(name) is None for name in ids):
         raise UserError.of(
             "FX2001", "these are not the inputs of the model", expected=", ".join(order),
-            found=", ".join(given) or "nothing", cure="pass ids, then masks, in this order",
+            found=f"{twice[0]} twice" if twice else ", ".join(given) or "nothing",
+            cure="pass ids, then masks, in this order, each once",
         )  # fmt: skip
     for name in ids:
         _require_ids(given[name], name)
