@@ -30,15 +30,15 @@ def visible(mask: Tensor, name: str, *, batch: int, queries: int, keys: int) -> 
     """A mask as ``bool [batch, 1 | queries, keys]``, true where a query sees a key.
 
     Args:
-        mask: not 0 where seen: ``[batch, keys]``, or ``[1 | batch, 1 | queries, keys]`` with dims of 1 before the last
-            two or without.
+        mask: not 0 where seen, and of floats 0 and 1 alone: ``[batch, keys]``, or ``[1 | batch, 1 | queries, keys]``
+            with dims of 1 before the last two or without.
         name: of the argument that it is, for messages.
         batch: rows of what it masks.
         queries: how many queries each has.
         keys: how many keys each has.
 
     Raises:
-        UserError: FX2001, its shape is another, or it is no tensor.
+        UserError: FX2001, its shape is another or may mean two things, it is added to scores, or it is no tensor.
     """
     if not isinstance(cast("object", mask), Tensor):
         raise refused(
@@ -46,6 +46,18 @@ def visible(mask: Tensor, name: str, *, batch: int, queries: int, keys: int) -> 
             found=f"a {type(mask).__name__}", cure="make it a tensor, or leave it out",
         )  # fmt: skip
     shown = mask != 0
+    if mask.is_floating_point() and not torch.equal(mask, shown.to(mask.dtype)):
+        raise refused(
+            name, f"{name} has numbers that are neither 0 nor 1", expected="a mask, true where a query sees a key",
+            found=f"{mask[shown & (mask != 1)][0].item():g}",
+            cure=f"write {name} == 0 for a mask that is added to scores",
+        )  # fmt: skip
+    if batch == queries == keys > 1 and shown.shape == (keys, keys) and not shown.triu(1).any():
+        raise refused(
+            name, f"{name} may be of padding or of causality", found=f"{[keys, keys]}, with nothing over the diagonal",
+            expected=f"[{batch}, 1, {keys}] for padding, or [1, {queries}, {keys}] for pairs of query and key",
+            cure=f"write {name}[:, None] for padding, or {name}[None]",
+        )  # fmt: skip
     if shown.dim() == 2 and shown.shape[0] == batch:
         shown = shown[:, None]
     while shown.dim() > 3 and shown.shape[1] == 1:
