@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 
 from flexit.ir.io.load import Checked, check_tree
-from flexit.ir.language.annotations import FieldType, GroupOf, KindOf, ListOf, MapOf, Option, class_of, fields
+from flexit.ir.language.annotations import FieldType, GroupOf, KindOf, ListOf, MapOf, Option, fields
 from flexit.ir.language.kinds import Group, Kind, families
 from flexit.ir.language.written import Node
 from flexit.ir.registry import find, names
 from flexit.ir.spec import Spec
-from tests.fuzz.damage import mappings
 from tests.fuzz.drawing import Data
 from tests.fuzz.generator import document
 
@@ -65,22 +63,6 @@ def as_yaml(data: Data) -> str:
 def shown(seed: int, data: Data, what: object) -> str:
     """A failure with everything needed to see it again."""
     return f"seed {seed}: {what}\n{as_yaml(data)}"
-
-
-def features(data: Data) -> set[str]:
-    """Kinds, and fields of classes, that a document writes."""
-    found: set[str] = set()
-    for mapping, type_ in mappings(data, DOCUMENT):
-        kind = Node(mapping["kind"]) if "kind" in mapping else None
-        for option in type_.options:
-            cls: Any = class_of(option, kind)
-            if cls is not None:
-                name = f"{cls.family}.{cls.kind}" if getattr(cls, "kind", "") else cls.__name__
-                found |= {name, *(f"{name}.{field}" for field in mapping if field != "kind")}
-        for key, value in mapping.items():
-            if isinstance(value, str):
-                found.add(f"{key}: {value}")
-    return found
 
 
 def spec_families() -> list[type[Kind]]:
