@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -129,3 +130,19 @@ def refuse_unknown(unknown: Mapping[str, Any], known: Iterable[str]) -> None:
     ]  # fmt: skip
     if problems:
         raise UserError(problems)
+
+
+def require_number(
+    name: str, value: object, expected: str, *, whole: bool = False, least: float = -math.inf, under: float = math.inf
+) -> None:
+    """Raise unless an argument is a number, finite, from ``least`` on and below ``under``.
+
+    Raises:
+        UserError: FX2001, with ``expected`` as what it should be.
+    """
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not number or not least <= value < under:  # pyright: ignore[reportOperatorIssue]
+        raise refused(
+            name, f"{name} is out of range", expected=f"{'a whole number' if whole else 'a number'}, {expected}",
+            found=repr(value), cure=f"correct {name}",
+        )  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from flexit.class_style import refuse_unknown, refused
+from flexit.class_style import refuse_unknown, refused, require_number
 from flexit.errors import UserError
 from flexit.models import Generator
 from flexit.runtime.train.loss import IGNORED
@@ -20,11 +21,12 @@ class LossCompute:
     """A criterion on what a generator makes of hidden states, as a mean over the labels that count.
 
     Attributes:
-        generator: of a model here (``model.generator``), any module from hidden states to scores, or None where the
-            model's own scores are to be judged, such as classes.
+        generator: any module from hidden states to scores. With one of a model here (``model.generator``), as with
+            None, the scores that the model gives itself are judged: only the type counts, and
+            :class:`flexit.train.Trainer` refuses the generator of another model.
         criterion: any function of scores ``[n, classes]`` and labels ``int64 [n]``. Its ``reduction`` says whether what
             it gives is a mean, a sum or a number for each label, and its ``ignore_index`` or ``padding_idx`` which
-            label it leaves out.
+            label it leaves out: attributes, or keywords of a :class:`functools.partial`.
     """
 
     def __init__(
@@ -65,14 +67,13 @@ class LossCompute:
             )  # fmt: skip
         rows, wanted = scores.flatten(0, -2), labels.flatten().long()
         counted = wanted != IGNORED
-        out = [name for name in ("ignore_index", "padding_idx") if hasattr(self.criterion, name)]
-        left_out = int(getattr(self.criterion, out[0])) if out else None
-        if left_out is None:
-            rows, wanted = rows[counted], wanted[counted]
+        out = [said for name in ("ignore_index", "padding_idx") if (said := _said(self.criterion, name)) is not None]
+        if out:
+            wanted = wanted.masked_fill(~counted, int(out[0]))
         else:
-            wanted = wanted.masked_fill(~counted, left_out)
+            rows, wanted = rows[counted], wanted[counted]
         loss = self.criterion(rows, wanted)
-        if getattr(self.criterion, "reduction", "mean") == "mean":
+        if (_said(self.criterion, "reduction") or "mean") == "mean":
             return loss
         return loss.sum() / counted.sum().clamp(min=1)
 
@@ -85,6 +86,13 @@ class LossCompute:
                 f"an output {name}", found, "give a model that has it: an encoder has logits with num_classes alone"
             )
         return outputs[name] if self.generator is None or not own else self.generator(outputs[name])
+
+
+def _said(criterion: object, name: str) -> Any:
+    """What a criterion says under a name, or None."""
+    if isinstance(criterion, partial):
+        return criterion.keywords[name] if name in criterion.keywords else _said(criterion.func, name)
+    return getattr(criterion, name, None)
 
 
 def _misfit(expected: str, found: str, cure: str) -> UserError:
@@ -117,16 +125,9 @@ class LabelSmoothing(nn.Module):
         """
         super().__init__()
         refuse_unknown(unknown, ("size", "padding_idx", "smoothing"))
-        ranges = {
-            "size": (size >= 3, "at least 3: a label, padding and another token", size),
-            "padding_idx": (0 <= padding_idx < size, f"a token from 0 to {size - 1}", padding_idx),
-            "smoothing": (0 <= smoothing < 1, "a probability under 1", smoothing),
-        }
-        for name, (fits, expected, found) in ranges.items():
-            if not fits:
-                raise refused(
-                    name, f"{name} is out of range", expected=expected, found=str(found), cure=f"correct {name}"
-                )
+        require_number("size", size, "at least 3: a label, padding and another token", whole=True, least=3)
+        require_number("padding_idx", padding_idx, f"a token from 0 to {size - 1}", whole=True, least=0, under=size)
+        require_number("smoothing", smoothing, "a probability under 1", least=0, under=1)
         self.size = size
         self.padding_idx = padding_idx
         self.smoothing = smoothing
@@ -137,7 +138,15 @@ class LabelSmoothing(nn.Module):
         Args:
             x: ``[n, size]``: scores, or logarithms of probabilities.
             target: ``int64 [n]``; where it is ``padding_idx`` nothing is learned.
+
+        Raises:
+            UserError: FX2001, there are more or fewer scores than tokens.
         """
+        if x.shape[-1] != self.size:
+            raise refused(
+                "size", "size is not that of the scores", expected=f"scores [n, {self.size}]", found=str(list(x.shape)),
+                cure=f"write LabelSmoothing({x.shape[-1]}, ...), if that is the vocabulary",
+            )  # fmt: skip
         logs = x.float().log_softmax(-1)
         goal = torch.full_like(logs, self.smoothing / (self.size - 2))
         goal[:, self.padding_idx] = 0
