@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from flexit.class_style import refuse_unknown, refused
+from flexit.class_style import refuse_unknown, refused, require_number
+from flexit.errors import UserError
 from flexit.runtime.train.callbacks.callback import Callback as _Callback
 
 if TYPE_CHECKING:
+    from flexit.runtime.train.trainer import Trainer as RunTrainer
     from flexit.train import Trainer
 
 __all__ = ["Callback", "CheckpointCallback", "EarlyStoppingCallback"]
 
 
+class Teller(_Callback):
+    """Tells callbacks of this module what happens; a class-style trainer has one.
+
+    Attributes:
+        told: those that it tells.
+    """
+
+    told: Sequence[Callback] = ()
+
+
 class Callback(_Callback):
     """Does nothing at every occasion; override what is needed.
 
-    Beside the hooks here those of ``flexit.Trainer``'s callbacks may be overridden, which are given that trainer.
+    Beside the hooks here those of ``flexit.Trainer``'s callbacks may be overridden, which are given that trainer; but
+    only :class:`flexit.train.Trainer` calls those here.
     """
+
+    def start(self, trainer: RunTrainer) -> None:
+        """The run begins or goes on.
+
+        Raises:
+            UserError: FX1704, the trainer does not call the hooks of this class.
+        """
+        tellers = [each for each in trainer.callbacks if isinstance(each, Teller)]
+        if not any(each is self for teller in tellers for each in teller.told):
+            raise UserError.of(
+                "FX1704", "the trainer does not call this callback", path="callbacks",
+                expected="callbacks of flexit.Trainer, which is told of steps", found=type(self).__name__,
+                cure="use flexit.train.Trainer, which counts in epochs",
+            )  # fmt: skip
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """The run begins or goes on."""
@@ -49,10 +77,13 @@ class CheckpointCallback(Callback):
         """Where to save, and what to keep.
 
         Raises:
-            UserError: a keyword is unknown (files have the names of a run folder), or nothing would be kept.
+            UserError: a keyword is unknown (files have the names of a run folder), a value is wrong, or nothing would
+                be kept.
         """
         refuse_unknown(unknown, ("save_best", "keep_last", "checkpoint_dir"))
-        _require_least("keep_last", keep_last, 1)
+        _require_kind("save_best", save_best, bool, expected="true or false")
+        require_number("keep_last", keep_last, "at least 1", whole=True, least=1)
+        _require_kind("checkpoint_dir", checkpoint_dir, str | Path, expected="the path of a folder")
         self.save_best = save_best
         self.keep_last = keep_last
         self.checkpoint_dir = Path(checkpoint_dir)
@@ -75,8 +106,8 @@ class EarlyStoppingCallback(Callback):
             UserError: a keyword is unknown or a value is wrong.
         """
         refuse_unknown(unknown, ("patience", "min_delta"))
-        _require_least("patience", patience, 1)
-        _require_least("min_delta", min_delta, 0)
+        require_number("patience", patience, "at least 1", whole=True, least=1)
+        require_number("min_delta", min_delta, "at least 0", least=0)
         self.patience = patience
         self.min_delta = min_delta
         self.best: float | None = None
@@ -85,7 +116,7 @@ class EarlyStoppingCallback(Callback):
     def on_epoch_end(self, epoch: int, trainer: Trainer) -> None:
         del epoch
         loss = trainer.metrics.val_losses[-1]
-        if self.best is None or loss < self.best - self.min_delta:
+        if not math.isnan(loss) and (self.best is None or loss < self.best - self.min_delta):
             self.best, self.waited = loss, 0
             return
         self.waited += 1
@@ -99,9 +130,8 @@ class EarlyStoppingCallback(Callback):
         self.best, self.waited = state["best"], state["waited"]
 
 
-def _require_least(name: str, value: float, least: int) -> None:
-    if not isinstance(cast("object", value), int | float) or value < least:
+def _require_kind(name: str, value: object, kind: Any, *, expected: str) -> None:
+    if not isinstance(value, kind):
         raise refused(
-            name, f"{name} is out of range", expected=f"a number, at least {least}", found=repr(value),
-            cure=f"correct {name}",
+            name, f"{name} cannot be used", expected=expected, found=repr(value), cure=f"correct {name}"
         )  # fmt: skip

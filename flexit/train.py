@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from flexit.callbacks import Callback, CheckpointCallback, EarlyStoppingCallback
-from flexit.class_style import refuse_unknown, refused
-from flexit.configs import ModelType
+from flexit.batch import Batch
+from flexit.callbacks import Callback, CheckpointCallback, EarlyStoppingCallback, Teller
+from flexit.class_style import refuse_unknown
 from flexit.errors import CheckpointError, UserError
+from flexit.loss import LossCompute
+from flexit.models import Generator
 from flexit.runtime.train.arguments import (
     article,
     batches_per_pass,
@@ -27,112 +29,11 @@ from flexit.runtime.train.arguments import (
 )
 from flexit.runtime.train.callbacks.callback import Callback as RunCallback
 from flexit.runtime.train.config import Checkpoint, Evaluate, TrainingConfig
-from flexit.runtime.train.loss import IGNORED
 from flexit.runtime.train.step import LossFn, Step
 from flexit.runtime.train.trainer import Loader, Result
 from flexit.runtime.train.trainer import Trainer as RunTrainer
 
 __all__ = ["Batch", "Trainer", "TrainerMetrics"]
-
-
-class Batch(Mapping[str, Tensor]):
-    """Sources and targets as a model here reads them, with the labels that it learns from.
-
-    It is the mapping that trainers take: ``input_ids``, ``attention_mask``, ``decoder_input_ids``,
-    ``decoder_attention_mask`` and ``labels``, as far as there are any.
-
-    Attributes:
-        src: ``int64 [batch, seq]``, or None.
-        tgt: what a decoder reads, ``int64 [batch, seq - 1]``: all but the last token of each row, or None.
-        tgt_y: what it learns to write there: all but the first token, or None.
-        src_mask: true where ``src`` is no padding, ``bool [batch, 1, seq]``, or None.
-        tgt_mask: the same and causal, ``bool [batch, seq - 1, seq - 1]``, or None.
-        ntokens: labels that count.
-    """
-
-    def __init__(
-        self, src: Tensor | None = None, tgt: Tensor | None = None, labels: Tensor | None = None, *,
-        pad: int = 0, model_type: ModelType | None = None, **unknown: Any,
-    ) -> None:  # fmt: skip
-        """A batch.
-
-        Args:
-            src: what an encoder reads.
-            tgt: what a decoder writes, from the token that begins it to the one that ends it.
-            labels: of an encoder's classes, ``int64 [batch]``.
-            pad: the token that pads, in both; where it is a label it does not count.
-            model_type: of the model; by default what is given says it.
-            unknown: other keywords, which are refused.
-
-        Raises:
-            UserError: FX2001, what is given does not fit together; FX0201, a keyword is unknown.
-        """
-        refuse_unknown(unknown, ("src", "tgt", "labels", "pad", "model_type"))
-        for name, value in (("src", src), ("tgt", tgt), ("labels", labels)):
-            _require_whole(value, name)
-        kind: ModelType = "encoder-only" if tgt is None else "decoder-only" if src is None else "encoder-decoder"
-        if (model_type or kind) != kind or (src is None and tgt is None) or (labels is not None and tgt is not None):
-            given = [name for name, value in (("src", src), ("tgt", tgt), ("labels", labels)) if value is not None]
-            raise refused(
-                "batch", "the batch does not fit together", found=" and ".join(given) or "nothing",
-                expected="src and tgt for an encoder-decoder, tgt alone for a decoder, or src and labels for an encoder"
-                + (f"; the model is {model_type}" if model_type else ""),
-                cure="give what the model reads",
-            )  # fmt: skip
-        self.src, self.tgt, self.tgt_y = src, None, None
-        self.src_mask = None if src is None else (src != pad)[:, None]
-        self.tgt_mask = None
-        entries: dict[str, Tensor] = {}
-        if src is not None:
-            entries |= {"input_ids": src, "attention_mask": (src != pad).long()}
-        if tgt is not None:
-            self.tgt, self.tgt_y = _shifted(tgt)
-            seen = self.tgt != pad
-            self.tgt_mask = seen[:, None].expand(-1, self.tgt.shape[1], -1).tril()
-            names = (
-                ("decoder_input_ids", "decoder_attention_mask") if src is not None else ("input_ids", "attention_mask")
-            )
-            entries |= dict(zip(names, (self.tgt, seen.long()), strict=True))
-            labels = self.tgt_y.masked_fill(self.tgt_y == pad, IGNORED)
-        if labels is not None:
-            entries["labels"] = labels
-        self.ntokens = 0 if labels is None else int((labels != IGNORED).sum())
-        self._entries = entries
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same on a device, in place."""
-        self._entries = {name: value.to(device) for name, value in self._entries.items()}
-        for name in ("src", "tgt", "tgt_y", "src_mask", "tgt_mask"):
-            value: Tensor | None = getattr(self, name)
-            setattr(self, name, None if value is None else value.to(device))
-        return self
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._entries[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-
-def _require_whole(value: object, name: str) -> None:
-    if value is not None and (not isinstance(value, Tensor) or value.is_floating_point() or value.dtype == torch.bool):
-        raise refused(
-            name, f"{name} cannot be read", expected="a tensor of whole numbers",
-            found=f"a tensor of {value.dtype}" if isinstance(value, Tensor) else article(value),
-            cure="make it a tensor of ids, int64",
-        )  # fmt: skip
-
-
-def _shifted(tgt: Tensor) -> tuple[Tensor, Tensor]:
-    if tgt.dim() != 2 or tgt.shape[1] < 2:
-        raise refused(
-            "tgt", "tgt is too short", expected="[batch, at least 2]: a token to read and one to write",
-            found=str(list(tgt.shape)), cure="begin each target with the token that begins texts",
-        )  # fmt: skip
-    return tgt[:, :-1], tgt[:, 1:]
 
 
 @dataclass
@@ -158,13 +59,13 @@ class TrainerMetrics:
         return asdict(self)
 
 
-class _Epochs(RunCallback):
+class _Epochs(Teller):
     """Counts passes, keeps their metrics, and tells the callbacks of the class-style trainer."""
 
-    def __init__(self, trainer: Trainer, told: Sequence[Callback], *, steps: int) -> None:
+    def __init__(self, trainer: Trainer, told: Sequence[Callback], *, batches: int, accumulate: int) -> None:
         self.trainer = trainer
         self.told = told
-        self.steps = steps
+        self.steps = -(-batches // accumulate)
         self.loss, self.tokens, self.seconds = 0.0, 0, 0.0
         self._since = 0.0
         self._validation: float | None = None
@@ -252,12 +153,13 @@ class Trainer:
         held_out = {} if val_dataloader is None else {"val_dataloader": val_dataloader}
         loaders = {"train_dataloader": train_dataloader, **held_out}
         require_parts(model=model, optimizer=optimizer, loss_fn=loss_fn, loaders=loaders)
+        _require_own(loss_fn, model)
         _require_length(train_dataloader)
         own = require_callbacks(callbacks)
         told = [each for each in own if isinstance(each, Callback)]
         config = settings_of(config)
         size = config.accumulate
-        steps = -(-require_passes(train_dataloader, accumulate=size) // size)
+        count = require_passes(train_dataloader, accumulate=size)
         if val_dataloader is None and any(isinstance(each, EarlyStoppingCallback) for each in own):
             raise UserError.of(
                 "FX1505", "there is nothing to stop by", path="val_dataloader", expected="held-out batches",
@@ -265,10 +167,11 @@ class Trainer:
             )  # fmt: skip
         self.metrics = TrainerMetrics()
         self.result: Result | None = None
+        epochs = _Epochs(self, told, batches=count, accumulate=size)
         self.trainer = RunTrainer(
             model, optimizer, loss_fn, train_dataloader, val_dataloader,
-            callbacks=[_Epochs(self, told, steps=steps), *own],
-            config=_with_epochs(config, own, steps=steps, evaluated=val_dataloader is not None),
+            callbacks=[epochs, *own],
+            config=_with_epochs(config, own, steps=epochs.steps, evaluated=val_dataloader is not None),
         )  # fmt: skip
 
     @property
@@ -308,6 +211,16 @@ class Trainer:
     def resume(self, *, allow_changed: bool = False) -> list[CheckpointError]:
         """Go on from the newest whole checkpoint of the folder, as ``flexit.Trainer.resume``."""
         return self.trainer.resume(allow_changed=allow_changed)
+
+
+def _require_own(loss_fn: object, model: nn.Module) -> None:
+    """A loss takes the scores of the model that is trained, so the generator of another would say what is not so."""
+    generator = loss_fn.generator if isinstance(loss_fn, LossCompute) else None
+    if isinstance(generator, Generator) and not any(part is generator.model for part in model.modules()):
+        raise UserError.of(
+            "FX1704", "the loss is of another model", path="loss_fn.generator", expected="the generator of the model",
+            found=f"that of another {type(generator.model).__name__}", cure="write LossCompute(model.generator, ...)",
+        )  # fmt: skip
 
 
 def _require_length(loader: Loader) -> None:
