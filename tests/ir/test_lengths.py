@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 
+from flexit.ir.analysis.limits import longest_within
 from flexit.ir.dims import between, ceil_div, clip, evaluate, may_be_zero, symbol
 
 N, M = symbol("n"), symbol("m")
@@ -55,3 +56,19 @@ def test_equal_lengths_are_equal_expressions():
     assert between(N + 4, 4, None) == (4, N + 4)
     assert between(N, 0, None) == (0, N)
     assert clip(N - 1) == N - 1
+
+
+@pytest.mark.parametrize("limit", range(1, 12))
+@pytest.mark.parametrize("length", LENGTHS, ids=str)
+def test_the_longest_inputs_within_a_limit(length, limit):
+    """Every symbol is given the same number; so far beyond the limit no length of these comes back under it."""
+    fits = [n for n in range(100) if evaluate(length, {"n": n, "m": n}) <= limit]
+    assert list(longest_within(length, limit)) == [max(fits, default=0)]
+
+
+def test_a_length_that_stays_within_a_limit_bounds_nothing():
+    assert list(longest_within(3, 2)) == []
+    begin, end = between(N, 0, 3)
+    assert begin == 0
+    assert list(longest_within(end, 4)) == []
+    assert list(longest_within(end, 2)) == [2]

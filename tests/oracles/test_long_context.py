@@ -144,6 +144,28 @@ def test_beyond_everything_else_both_continue_and_steps_are_whole_runs(name, tmp
         assert relative_error(np.concatenate(pieces, axis=1), expected[:, 5:], kept[:, 5:]) < 1e-5
 
 
+@pytest.mark.ort
+@pytest.mark.parametrize(
+    ("shorter", "longest"),
+    [({"kind": "downsample", "factor": 2}, 2 * TRAINED), ({"kind": "slice", "stop": TRAINED}, None)],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_a_table_over_a_shorter_length_reaches_further(shorter, longest, tmp_path):
+    attention = {"kind": "multi_head", "n_heads": 2, "mask": "full", **bias("relative_global", max_len=TRAINED)}
+    embed = {"kind": "embedding", "vocab_size": VOCAB, "d_model": 16}
+    blocks = {"embed": embed, "shorter": shorter, "attention": attention, "pool": {"kind": "pool", "method": "mean"}}
+    module = to_torch(parse_spec(json.dumps({"flexit": 1, "name": "shorter", "blocks": blocks}))).eval()
+    sessions = (TorchSession(module), ort_session(module, tmp_path))
+    ids = tokens(longest or LONG)[0]
+    found = [next(iter(session.run({"input_ids": ids}).values())) for session in sessions]
+    assert relative_error(found[1], found[0]) < 1e-5
+    if longest is not None:
+        more = tokens(longest + 1)[0]
+        said = [message(lambda s=session: s.run({"input_ids": more})) for session in sessions]
+        assert said[0] == said[1]
+        assert f"at most {longest}" in said[0]
+
+
 BLIND = {"window", "chunk", "t5", "distance", "relative", "disentangled"}
 """What tells tokens apart only up to a distance."""
 

@@ -9,7 +9,9 @@ from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import load_spec, parse_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundles.export import export
+from flexit.runtime.generation.generate import generate
 from flexit.runtime.generation.sampling import Sampling
+from flexit.runtime.sessions.torch_session import TorchSession
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.checkpoint import checkpoints
 from flexit.runtime.train.config import TrainingConfig
@@ -134,3 +136,10 @@ def test_the_seed_of_a_proof_is_no_negative_number(tmp_path):
     with pytest.raises(UserError, match="expected an integer from 0 on; found -1"):
         export(to_torch(load_spec("tiny-llama")), tmp_path / "bundle", seed=-1)
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("name", ["input_ids", "attention_mask"])
+def test_prompts_are_given_once(name):
+    session = TorchSession(to_torch(load_spec("tiny-llama")))
+    with pytest.raises(TaskError, match=f"FX2003 others: {name} is what the prompts say"):
+        generate(session, [[1, 2]], max_new_tokens=2, others={name: [[1, 1, 1]]})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from flexit.ir.dims import Size, evaluate, symbols
 from flexit.ir.ops.binary import Binary
-from flexit.ir.ops.bucket import Bucket
+from flexit.ir.ops.bucket import FARTHEST, Bucket
 from flexit.ir.ops.embedding import Embedding
 from flexit.ir.ops.given import Given
 from flexit.ir.passes.inline import inline
@@ -94,16 +94,19 @@ def _reached(node: Node, rows: int, program: Program) -> Iterator[tuple[str, int
 
 
 def longest_within(length: Size, limit: int) -> Iterator[int]:
-    """The longest inputs, up to ``limit``, of which a length is within it; half of it where two are joined, and nothing
-    for a length that no input changes.
+    """The longest inputs of which a length is within a limit: half of it where two are joined, twice it where every
+    second is kept; nothing where no input changes the length, or none makes it so long.
     """
-    if not symbols(length):
+
+    def fits(longest: int) -> bool:
+        return evaluate(length, dict.fromkeys(symbols(length), longest)) <= limit
+
+    if not symbols(length) or fits(FARTHEST):
         return
-    low, high = 0, limit + 1
+    low, high = 0, FARTHEST
     while high - low > 1:
         middle = (low + high) // 2
-        fits = evaluate(length, dict.fromkeys(symbols(length), middle)) <= limit
-        low, high = (middle, high) if fits else (low, middle)
+        low, high = (middle, high) if fits(middle) else (low, middle)
     yield low
 
 

@@ -30,7 +30,7 @@ class Clamp(Group):
 class GatedMlp(FeedForward, kind="gated_mlp"):
     """down(act(gate(x)) * up(x))."""
 
-    formula = "y = W_down (act(W_gate x) * (W_up x))"
+    formula = "y = W_down (act(W_gate x + a) * (W_up x + b)) + c"
     source = "Shazeer 2020, arXiv 2002.05202; limits as in gpt-oss"
     examples = (
         {"kind": "gated_mlp", "d_ff": 24},

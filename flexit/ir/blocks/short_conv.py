@@ -15,7 +15,7 @@ from flexit.ir.expansion.expander import Expander
 class ShortConv(Mixer, kind="short_conv"):
     """out(c * conv(b * v)) with [b, c, v] = in(x); conv is causal, one filter per channel (LFM2)."""
 
-    formula = "[b, c, v] = W_in x;  y = W_out (c * conv(b * v)), conv_t = sum_k F[k] u_(t-k) per channel"
+    formula = "[b, c, v] = W_in x;  y = W_out (c * conv(b * v)), conv_t = sum_k F[k] u_(t - kernel + 1 + k) per channel"
     source = "Liquid AI 2025 (LFM2); Hugging Face's Lfm2ShortConv"
     examples = ({"kind": "short_conv", "kernel": 3}, {"kind": "short_conv", "kernel": 4, "bias": True})
 

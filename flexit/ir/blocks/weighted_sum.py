@@ -15,7 +15,7 @@ class WeightedSum(Block, kind="weighted_sum"):
     """Sum of inputs times learned weights, one set per input."""
 
     formula = "y = sum_i w_i x_i, w or softmax(w)"
-    source = "Peters et al. 2018 (ELMo), arXiv 1802.05365, equation 1"
+    source = "Peters et al. 2018 (ELMo), arXiv 1802.05365, equation 1 without its factor"
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"), variadic=True, chains=False)}
     examples = ({"kind": "weighted_sum"}, {"kind": "weighted_sum", "weights": "channel", "softmax": True})
 

@@ -57,7 +57,7 @@ class Slot(Ids, kind="slot"):
 class NonPadCumsum(Ids, kind="non_pad_cumsum"):
     """Running count of tokens that are not ``pad_id``, + ``pad_id`` (RoBERTa, MPNet, M2M, ESM)."""
 
-    formula = "p_t = pad_id + number of tokens other than pad_id up to t, pad_id itself at such a token"
+    formula = "p_t = pad_id + number of tokens other than pad_id up to t, pad_id where the token is pad_id or hidden"
     source = "fairseq's make_positions; Hugging Face's create_position_ids_from_input_ids"
     reads_tokens: ClassVar[bool] = True
 

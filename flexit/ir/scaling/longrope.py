@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 class Longrope(Scaling, kind="longrope"):
     """Frequencies / short_factor in rows up to original_max_len, / long_factor in longer ones."""
 
-    formula = "f_i' = f_i / short_factor_i where n <= L, f_i / long_factor_i beyond"
+    formula = (
+        "f_i' = f_i / short_factor_i where n <= L, f_i / long_factor_i beyond; cos and sin times "
+        "sqrt(1 + ln(factor) / ln(L))"
+    )
     source = "Ding et al. 2024, arXiv 2402.13753; Hugging Face's rope type longrope"
     by_length: ClassVar[bool] = True
     examples = (

@@ -25,7 +25,7 @@ class Disentangled(Bias, kind="disentangled"):
     """q . k_row (c2p) and k . q_row (p2c), the rows of one table projected; scores are divided by sqrt(1 + terms)."""
 
     formula = (
-        "s[i, j] = (q_i . k_j + q_i . K r_c(i-j) + k_j . Q r_c(j-i)) / sqrt(d (1 + terms)),  r_c rows of the table, c"
+        "s[i, j] = (q_i . k_j + q_i . K r_c(i-j) + k_j . Q r_c(i-j)) / sqrt(d (1 + terms)),  r_c rows of the table, c"
         " log-spaced buckets"
     )
     source = "He et al. 2021, arXiv 2006.03654; buckets of DeBERTa v2 (microsoft/DeBERTa)"

@@ -27,11 +27,18 @@ def beginning(
         others: further graph inputs by name.
 
     Raises:
-        TaskError: FX2003, prompts or number cannot be used; FX0801, the model decodes something else, or nothing.
+        TaskError: FX2003, prompts or number cannot be used, or ``others`` has prompts; FX0801, the model decodes
+            something else, or nothing.
     """
     rows = listed(prompts)
     ids, mask = require_tokens_alone(session)
     require_count(session, max(map(len, rows)), max_new_tokens)
+    twice = [name for name in (ids.name, mask.name) if name in (others or {})]
+    if twice:
+        raise TaskError.of(
+            "FX2003", f"{twice[0]} is what the prompts say", path="others", expected="further inputs of the model",
+            found=twice[0], cure=f"leave {twice[0]} out of others, and give the tokens as prompts",
+        )  # fmt: skip
     tokens, valid = padded(rows, pad_id)
     return rows, {ids.name: tokens, mask.name: valid, **(others or {})}
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from flexit.runtime.generation.beam import Beams, Search, searches_of, turns
 from flexit.runtime.generation.generate import generate
-from flexit.runtime.generation.prompts import listed, padded, require_tokens_alone
+from flexit.runtime.generation.prompts import listed, padded, require_tokens_alone, seen_tokens
 from flexit.runtime.generation.sampling import Sampling, penalised, probabilities
 from flexit.runtime.proof.compare import Tokens
 from flexit.runtime.sessions.arrays import Array
@@ -94,9 +94,7 @@ def sampled(
     """
     led = Led(*sessions)
     texts = generate(led, prompts, max_new_tokens=max_new_tokens, sampling=sampling, others=others)
-    seen = np.zeros(led.pairs[0][1].shape, np.bool_)
-    for row, prompt in enumerate(listed(prompts)):
-        seen[row, prompt] = True
+    seen = seen_tokens(listed(prompts), led.pairs[0][1].shape[1])
     counted = Tokens()
     for step, (found, expected) in enumerate(led.pairs):
         chosen = [sampling.choose(scores, step=step, seen=seen) for scores in (found, expected)]

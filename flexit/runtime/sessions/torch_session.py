@@ -109,7 +109,8 @@ class TorchSession(Stepwise):
 def sharing(module: FlexitModule, program: Program) -> FlexitModule:
     """The module of another program (one side of a cut, a probe, other states) on the same parameters."""
     part = build(program)
-    part.spec = module.spec
+    if "spec" in vars(module):  # a probe has none
+        part.spec = module.spec
     for name, _ in list(part.named_parameters()):
         owner, _, last = name.rpartition(".")
         part.get_submodule(owner).register_parameter(last, module.get_parameter(name))

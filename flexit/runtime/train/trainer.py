@@ -262,6 +262,7 @@ class Trainer:
         Raises:
             CheckpointError: FX1202, it is of another model or optimizer, or something changed that was not allowed to;
                 FX1201, all are damaged. The trainer is as it was.
+            UserError: FX1704, the loader has fewer batches than were seen; the trainer is as it was.
         """
         folder = self._folder()
         with locked(folder.parent):
@@ -277,6 +278,7 @@ class Trainer:
         callbacks = self._keyed()
         if not allow_changed:
             self._require_same(path, state, callbacks)
+        self._feed.load(state["position"], _under(random, "pass/"))
         checkpoint.copy_weights(weights, self.model)
         optimizer_state.unpack(self.optimizer, self.model, tensors=tensors, data=state["optimizer"])
         before = state["identity"]["optimizer"]["groups"]
@@ -292,7 +294,6 @@ class Trainer:
         for key in state["callbacks"].keys() & callbacks.keys():
             callbacks[key].load_state_dict(state["callbacks"][key])
         self._dropped = None
-        self._feed.load(state["position"], _under(random, "pass/"))
         random_state.restore(_under(random, "now/"))
         return damaged
 

@@ -8,6 +8,7 @@ import torch
 
 from flexit.ir.builder import Graph
 from flexit.lower.torch.module import to_torch
+from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.localise import Difference, _Check, first_difference
 from flexit.runtime.proof.prove import _Run
 from tests.canaries.conftest import SPECS, load
@@ -45,6 +46,17 @@ def first_of_norms(module):
     assert found is not None
     assert found.path == "norm"
     return found
+
+
+@pytest.mark.ort
+@pytest.mark.parametrize("name", ["t5", "two-encoders"])
+def test_models_with_an_encoder_are_located_too(name):
+    (path,) = [path for path in SPECS if path.stem == name]
+    module = to_torch(load(path))
+    weights = {name: value.detach().numpy() for name, value in module.named_parameters()}
+    inputs = inputs_for(module.program, Case(2, 4, 0), np.random.default_rng(0))
+    assert first_difference(module.program, weights, inputs, rows=np.array([True, True]), tolerance=1e-4) is None
+    assert first_difference(module.program, weights, inputs, rows=np.array([True, True]), tolerance=-1.0) is not None
 
 
 def where(error, rounding):

@@ -75,8 +75,12 @@ def test_a_loader_of_another_length(tmp_path: Path):
 
 def test_a_loader_that_ends_before_the_place(tmp_path: Path):
     trainer((batch for batch in batches(6)), out=tmp_path).fit(steps=4)
+    run = trainer((batch for batch in batches(3)), out=tmp_path)
+    before, random = state(run), torch.get_rng_state()
     with pytest.raises(UserError, match="more than 4 batches, those that were seen; found fewer"):
-        trainer((batch for batch in batches(3)), out=tmp_path).resume()
+        run.resume()
+    assert (run.step, state(run)) == (0, before)
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_threads_that_changed(tmp_path: Path):

@@ -120,22 +120,33 @@ class Feed:
         return {"passes": self.passes, "batches": self.batches, "loader": own}, self._start
 
     def load(self, position: Mapping[str, Any], start: Mapping[str, Tensor]) -> None:
-        """Go to a saved position. The caller restores the random states afterwards."""
-        self.passes, self.batches = position["passes"], position["batches"]
-        self._start = dict(start)
-        self._iterator = None
+        """Go to a saved position. The caller restores the random states afterwards.
+
+        Raises:
+            UserError: FX1704, the loader has fewer batches than were seen; the feed is where it was.
+        """
+        iterator = None
         if position["loader"] is not None and self._stateful is not None:
             self._stateful.load_state_dict(position["loader"])
-            self._iterator = iter(self.loader)
-        elif self.batches > 0:
-            random_state.restore(start)
-            self._iterator = iter(self.loader)
-            if sum(1 for _ in islice(self._iterator, self.batches)) < self.batches:
-                raise UserError.of(
-                    "FX1704", "the training loader is not the one that the checkpoint goes on with",
-                    path="train_dataloader", expected=f"more than {self.batches} batches, those that were seen",
-                    found="fewer", cure="give the loader that the run began with, or begin a new run",
-                )  # fmt: skip
+            iterator = iter(self.loader)
+        elif position["batches"] > 0:
+            iterator = self._after(position["batches"], start)
+        self.passes, self.batches = position["passes"], position["batches"]
+        self._start, self._iterator = dict(start), iterator
+
+    def _after(self, seen: int, start: Mapping[str, Tensor]) -> Iterator[Any]:
+        """A pass from a random state, without the batches that were seen."""
+        before = random_state.capture()
+        random_state.restore(start)
+        iterator = iter(self.loader)
+        if sum(1 for _ in islice(iterator, seen)) < seen:
+            random_state.restore(before)
+            raise UserError.of(
+                "FX1704", "the training loader is not the one that the checkpoint goes on with",
+                path="train_dataloader", expected=f"more than {seen} batches, those that were seen",
+                found="fewer", cure="give the loader that the run began with, or begin a new run",
+            )  # fmt: skip
+        return iterator
 
     def _begin(self) -> None:
         if self._stateful is None:
