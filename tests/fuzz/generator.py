@@ -28,8 +28,8 @@ from tests.fuzz.occurrences import own, written_in
 from tests.fuzz.scopes import reads_port
 from tests.fuzz.wishes import Wish, wish, wishes_of
 
-DECODERS = 0.25
-"""How many documents are made to continue text, as far as that can be planned."""
+DECODERS = 0.85
+"""How many documents of which nothing is wished are made to continue text, as far as that can be planned."""
 INPUT_NAMES = {
     "tokens": ("input_ids", "decoder_input_ids", "token_type_ids", "words"),
     "sequence": ("inputs_embeds", "encoder_hidden_states", "frames"),
@@ -217,7 +217,7 @@ class Builder:
         return grown.blocks
 
     def document(self) -> Data:
-        decoder = self.drawing.causal = self.rng.random() < DECODERS
+        decoder = self.drawing.causal = not self.wishes and self.rng.random() < DECODERS
         inputs = {"input_ids": {"kind": "tokens"}} if decoder else self.inputs()
         grown = Scope(self, {}, depth=2)
         grown.ports = {

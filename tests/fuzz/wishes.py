@@ -13,7 +13,7 @@ from flexit.ir.language.initialisation import Init
 from flexit.ir.language.kinds import Group, Kind
 from tests.fuzz.occurrences import classes, classes_of, flat, name_of, owner_of, reach, vocabulary
 
-EACH = 5
+EACH = 6
 """How many names a document is to contain."""
 NEEDS = {"Block.stack.drop_path_rate: linear": "drop_path", "Block.stack.final_norm: true": "norm"}
 """Fields without which a word means nothing."""
