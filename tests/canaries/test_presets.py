@@ -8,7 +8,7 @@ from flexit.ir.io.load import presets
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.stress import stress_weights
-from tests.fuzz.test_whole_way import tensors, whole_way
+from tests.fuzz.whole_way import tensors, whole_way
 from tests.miniature import miniature
 
 
@@ -23,7 +23,7 @@ def test_windows_are_short():
 @pytest.mark.parametrize("name", presets())
 def test_goes_the_whole_way(name, tmp_path):
     spec = miniature(name)
-    outcome = whole_way(spec, tmp_path / "bundle")
+    outcome = whole_way(spec, tmp_path / "bundle").word
     assert outcome == ("proven" if to_torch(spec, device="meta").program.decoded is None else "generated")
 
 
@@ -32,7 +32,7 @@ def test_a_training_step_reaches_every_parameter(name):
     spec = miniature(name)
     module = to_torch(spec, stress_weights(to_torch(spec, device="meta").program)).train()
     torch.manual_seed(0)
-    outputs = module(**tensors(inputs_for(module.program, Case(6, 9, 0), np.random.default_rng(7)), torch.float32))
+    outputs = module(**tensors(inputs_for(module.program, Case(6, 9, 0), np.random.default_rng(7))))
     sum((torch.randn_like(value) * value).sum() for value in outputs.values()).backward()
     for path, parameter in module.named_parameters():
         assert parameter.grad is not None, path
