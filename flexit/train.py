@@ -65,6 +65,7 @@ class _Epochs(Teller):
     def __init__(self, trainer: Trainer, told: Sequence[Callback], *, batches: int, accumulate: int) -> None:
         self.trainer = trainer
         self.told = told
+        self.epoch = {"batches": batches, "accumulate": accumulate}
         self.steps = -(-batches // accumulate)
         self.loss, self.tokens, self.seconds = 0.0, 0, 0.0
         self._since = 0.0
@@ -111,11 +112,23 @@ class _Epochs(Teller):
 
     def state_dict(self) -> dict[str, Any]:
         sums = {"loss": self.loss, "tokens": self.tokens, "seconds": self.seconds}
-        return {"metrics": self.trainer.metrics.to_dict(), **sums}
+        return {"metrics": self.trainer.metrics.to_dict(), "epoch": self.epoch, **sums}
+
+    def check_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state["epoch"] != self.epoch:
+            raise CheckpointError.of(
+                "FX1202", "an epoch is another one than before", path="train_dataloader",
+                expected=_epoch(**state["epoch"]), found=_epoch(**self.epoch),
+                cure="give the loader of the run, or begin a new run in another folder; flexit.Trainer counts in steps",
+            )  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.trainer.metrics = TrainerMetrics(**state["metrics"])
         self.loss, self.tokens, self.seconds = state["loss"], state["tokens"], state["seconds"]
+
+
+def _epoch(batches: int, accumulate: int) -> str:
+    return f"{batches} batches, {accumulate} for each update"
 
 
 class Trainer:
@@ -209,7 +222,11 @@ class Trainer:
         return sum(self.trainer.evaluate().values())
 
     def resume(self, *, allow_changed: bool = False) -> list[CheckpointError]:
-        """Go on from the newest whole checkpoint of the folder, as ``flexit.Trainer.resume``."""
+        """Go on from the newest whole checkpoint of the folder, as ``flexit.Trainer.resume``.
+
+        Raises:
+            CheckpointError: as there; FX1202 also, whatever is allowed, where epochs are of other batches or updates.
+        """
         return self.trainer.resume(allow_changed=allow_changed)
 
 

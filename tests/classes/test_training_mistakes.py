@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from pathlib import Path
 
@@ -114,6 +115,18 @@ def test_usual_arguments_are_taken():
 def saved(folder: Path, train: list[Batch], **config: object) -> Trainer:
     callbacks = [CheckpointCallback(checkpoint_dir=folder)]
     return Trainer(*parts(decoder(), train), callbacks=callbacks, config={**QUIET, **config})
+
+
+@pytest.mark.parametrize(("count", "config"), [(3, {}), (2, {"accumulate": 2})])
+def test_epochs_of_other_batches_are_no_continuation(tmp_path, count, config):
+    saved(tmp_path / "run", batches(2)).fit(epochs=1)
+    other = saved(tmp_path / "run", batches(count), **config)
+    before = copy.deepcopy(other.model.state_dict())
+    for allowed in (False, True):
+        with pytest.raises(CheckpointError, match=r"FX1202 train_dataloader: .*\n  expected 2 batches, 1 for each"):
+            other.resume(allow_changed=allowed)
+    assert all(torch.equal(value, before[name]) for name, value in other.model.state_dict().items())
+    assert other.trainer.step == 0 and other.metrics.epochs == []
 
 
 def test_other_changes_can_be_allowed(tmp_path):

@@ -276,6 +276,9 @@ class Trainer:
         tensors, random = checkpoint.read_tensors(path)
         optimizer_state.require_fitting(self.optimizer, self.model, tensors=tensors, data=state["optimizer"])
         callbacks = self._keyed()
+        known = sorted(state["callbacks"].keys() & callbacks.keys())
+        for key in known:
+            callbacks[key].check_state_dict(state["callbacks"][key])
         if not allow_changed:
             self._require_same(path, state, callbacks)
         self._feed.load(state["position"], _under(random, "pass/"))
@@ -291,7 +294,7 @@ class Trainer:
         self.step, self.tokens, self.newest = state["step"], state["tokens"], path
         if state["validation_loss"] is not None:
             self._validation_loss = (self.step, state["validation_loss"])
-        for key in state["callbacks"].keys() & callbacks.keys():
+        for key in known:
             callbacks[key].load_state_dict(state["callbacks"][key])
         self._dropped = None
         random_state.restore(_under(random, "now/"))

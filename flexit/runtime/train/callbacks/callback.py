@@ -55,6 +55,9 @@ class Callback:
         """What a checkpoint must hold, as JSON data."""
         return {}
 
+    def check_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise a UserError where it cannot go on from a saved state; nothing of the trainer has changed yet."""
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
 
