@@ -9,14 +9,14 @@ There is one implementation: each class writes a spec (``model.spec``), and the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from flexit.architectures import spec_of
-from flexit.class_style import agree, lowered, says_more, visible
+from flexit.class_style import agree, lowered, require_number, says_more, visible
 from flexit.configs import ModelConfig, ModelType
 from flexit.errors import UserError
 from flexit.lower.torch.module import FlexitModule
@@ -141,7 +141,7 @@ class BaseModel(FlexitModule, metaclass=Constructor):
 class FlexiTransformer(BaseModel):
     """Any of the three topologies, by ``src_vocab`` and ``tgt_vocab``, one of them, or ``vocab_size``.
 
-    ``n_enc`` and ``n_dec`` are other names for the depths.
+    ``n_enc`` and ``n_dec`` are other names for the depths; one of them leaves the other side as it would be.
     """
 
     @classmethod
@@ -151,9 +151,35 @@ class FlexiTransformer(BaseModel):
         if args and isinstance(args[0], Mapping):
             fields, args = {**cast("Mapping[str, Any]", args[0]), **fields}, args[1:]
         depths = {name: fields.pop(name) for name in ("n_enc", "n_dec") if name in fields}
-        if depths:
-            fields.setdefault("n_layers", next(iter(depths.values())) if len(depths) == 1 else tuple(depths.values()))
-        return super().configure(*args, **fields)
+        config = super().configure(*args, **fields)
+        if not depths:
+            return config
+        layers = _layers(config, depths, told="n_layers" in fields)
+        return super().configure(*args, **{**fields, "n_layers": layers})
+
+
+def _layers(config: ModelConfig, depths: Mapping[str, Any], *, told: bool) -> int | tuple[int, int]:
+    """The depths of a config, those of ``depths`` in the place of its own unless ``n_layers`` was told beside them.
+
+    Raises:
+        UserError: one is no depth, contradicts ``n_layers``, or is of a side that the model does not have.
+    """
+    topology = config.topology
+    of: dict[str, Literal["src", "tgt"]] = {"n_enc": "src", "n_dec": "tgt"}
+    for name, depth in depths.items():
+        require_number(name, depth, "at least 1", whole=True, least=1)
+        if topology == ("decoder-only" if name == "n_enc" else "encoder-only"):
+            raise UserError.of(
+                "FX0501", "has no effect", path=name, expected=f"nothing, since the model is {topology}",
+                found=str(depth), cure=f"write {'n_dec' if name == 'n_enc' else 'n_enc'} or n_layers",
+            )  # fmt: skip
+        if told and depth != config.depth(of[name]):
+            raise UserError.of(
+                "FX0103", f"{name} and n_layers say the same", path=name, expected="one of them",
+                found=f"{depth} and {config.n_layers}", cure=f"delete {name}, or write n_layers as a pair",
+            )  # fmt: skip
+    encoder, decoder = (depths.get(name, config.depth(side)) for name, side in of.items())
+    return (encoder, decoder) if topology == "encoder-decoder" else encoder if "n_enc" in depths else decoder
 
 
 class TransformerModel(FlexiTransformer):
