@@ -57,7 +57,7 @@ class ModelConfig(BaseModel):
     max_seq_len: PositiveInt = 2048
     """Rows of learned tables, and the distance from which relative ones are clipped."""
     rope_base: PositiveFloat = 10000.0
-    """Base of the rotation's frequencies."""
+    """Base of the rotation's frequencies, over 1."""
     rope_percentage: PositiveFloat = 1.0
     """Share of each head's channels that turn."""
     norm_type: Literal["layernorm", "rmsnorm"] = "layernorm"
@@ -211,11 +211,22 @@ def _faults(config: ModelConfig) -> Iterator[Problem]:
             code="FX0403", path="n_heads", message="does not divide d_model", found=str(config.n_heads),
             expected=f"a divisor of {config.d_model}", cure="change n_heads or d_model",
         )  # fmt: skip
-    elif config.pe_type == "rotary" and _turning(config) % 2:
+    elif config.pe_type == "rotary" and (_turning(config) % 2 or not _turning(config)):
+        number = "an odd number of channels" if _turning(config) else "no channel"
         yield Problem(
-            code="FX0405", path="rope_percentage", message="an odd number of channels would turn",
-            expected=f"an even share of the {config.d_model // config.n_heads} channels of a head",
+            code="FX0405", path="rope_percentage", message=f"{number} would turn",
+            expected=f"an even share, at least 2, of the {config.d_model // config.n_heads} channels of a head",
             found=str(_turning(config)), cure="change rope_percentage, n_heads or d_model",
+        )  # fmt: skip
+    if config.pe_type == "rotary" and config.rope_base <= 1:
+        yield Problem(
+            code="FX0406", path="rope_base", message="is no base of falling frequencies", expected="a number over 1",
+            found=str(config.rope_base), cure="write 10000.0, or leave rope_base out",
+        )  # fmt: skip
+    if config.pe_type == "absolute" and config.d_model % 2:
+        yield Problem(
+            code="FX0405", path="d_model", message="odd width of a sinusoidal table",
+            expected="an even number", found=str(config.d_model), cure="change d_model, or take other positions",
         )  # fmt: skip
     if config.rope_percentage > 1:
         yield Problem(
