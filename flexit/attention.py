@@ -16,7 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from flexit.architectures import attention_spec, position_fields
-from flexit.class_style import agree, configured, lowered, refuse_unknown, refused, says_more, visible
+from flexit.class_style import (
+    agree,
+    configured,
+    described,
+    lowered,
+    refuse_unknown,
+    refused,
+    says_more,
+    shape_of,
+    visible,
+)
 from flexit.configs import ModelConfig, PeType
 from flexit.ir.analysis.limits import limits_of
 from flexit.ir.compile import compile_spec
@@ -190,11 +200,12 @@ class MultiHeadedAttention(AbstractAttention):
 
     def _require(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         for name, rows in (("query", query), ("key", key), ("value", value)):
-            if rows.dim() != 3 or rows.shape[-1] != self.d_model or rows.shape[0] != query.shape[0]:
-                batch = "batch" if rows is query or query.dim() != 3 else query.shape[0]
+            shape = shape_of(rows, 3)
+            if shape is None or shape[-1] != self.d_model or shape[0] != query.shape[0]:
+                batch = "batch" if rows is query else query.shape[0]
                 raise refused(
                     name, f"{name} does not fit", expected=f"[{batch}, length, {self.d_model}]",
-                    found=str(list(rows.shape)), cure="correct its shape, or d_model",
+                    found=described(rows), cure="correct its shape, or d_model",
                 )  # fmt: skip
         if key is not value:
             raise refused(

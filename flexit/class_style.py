@@ -44,7 +44,7 @@ def visible(mask: Tensor, name: str, *, batch: int, queries: int, keys: int) -> 
     if not isinstance(cast("object", mask), Tensor):
         raise refused(
             name, f"{name} is no tensor", expected="a tensor, true where a query sees a key",
-            found=f"a {type(mask).__name__}", cure="make it a tensor, or leave it out",
+            found=described(mask), cure="make it a tensor, or leave it out",
         )  # fmt: skip
     shown = mask != 0
     if mask.is_floating_point() and not torch.equal(mask, shown.to(mask.dtype)):
@@ -78,6 +78,18 @@ def agree(shown: Tensor, expected: Tensor, keys: Tensor) -> bool:
     [batch, length]``. What the others see makes no difference to anything.
     """
     return torch.equal(shown & keys[:, :, None], expected & keys[:, :, None])
+
+
+def shape_of(value: object, dims: int) -> tuple[int, ...] | None:
+    """The shape of a tensor of so many dims; None of anything else."""
+    return tuple(value.shape) if isinstance(value, Tensor) and value.dim() == dims else None
+
+
+def described(value: object) -> str:
+    """What was given in the place of a tensor or a length, for messages."""
+    if isinstance(value, Tensor):
+        return str(list(value.shape))
+    return str(value) if value is None or type(value) in {int, float, bool} else f"a {type(value).__name__}"
 
 
 def refused(path: str, message: str, *, expected: str, found: str, cure: str) -> UserError:

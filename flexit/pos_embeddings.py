@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flexit.architectures import attention_spec, position_spec
-from flexit.class_style import configured, lowered, refuse_unknown, refused
+from flexit.class_style import configured, described, lowered, refuse_unknown, refused, shape_of
 from flexit.configs import ModelConfig, PeType
 from flexit.ir.analysis.limits import limits_of
 from flexit.ir.dims import symbol
@@ -83,9 +83,9 @@ class AbsolutePositionalEncoding(PositionalEncoding):
             UserError: FX2001, it has another width, or is longer than the table.
         """
         _, rows, width = self.pe.shape
-        if x.dim() != 3 or x.shape[-1] != width or x.shape[1] > rows:
+        if shape_of(x, 3) is None or x.shape[-1] != width or x.shape[1] > rows:
             raise refused(
-                "x", "x does not fit", expected=f"[batch, at most {rows}, {width}]", found=str(list(x.shape)),
+                "x", "x does not fit", expected=f"[batch, at most {rows}, {width}]", found=described(x),
                 cure="make the table longer with max_len, or correct d_model",
             )  # fmt: skip
         return self.dropout(x + self.pe[:, : x.shape[1]].to(x.dtype))
@@ -142,10 +142,10 @@ class RotaryPositionalEncoding(PositionalEncoding):
         Raises:
             UserError: FX2001, it has other dims or fewer channels.
         """
-        if x.dim() != 4 or x.shape[-1] < self.d_features:
+        if shape_of(x, 4) is None or x.shape[-1] < self.d_features:
             raise refused(
                 "x", "x does not fit", expected=f"[batch, heads, seq, at least {self.d_features}]",
-                found=str(list(x.shape)), cure="give the heads of queries or keys, or correct d_features",
+                found=described(x), cure="give the heads of queries or keys, or correct d_features",
             )  # fmt: skip
         return _run(self.lowered, x)
 
@@ -175,6 +175,7 @@ class _Term(PositionalEncoding):
             return term
 
         self.lowered = build(formula(config.pe_type, write, n_heads=config.n_heads, width=width))
+        self._longest = limits_of(self.lowered.program).tokens.get("attention_mask")
         own = {name.removeprefix("attention."): value for name, value in attention.named_parameters()}
         needed = dict(self.lowered.named_parameters())
         fill(self.lowered, {name: own[name] for name in needed}, dtype=torch.float32, device=torch.device("cpu"))
@@ -190,10 +191,10 @@ class _OfDistance(_Term):
             UserError: FX2001, the sequence is longer than ``max_len``.
         """
         longest = self.config.max_seq_len
-        if not 1 <= seq_len <= longest:
+        if not isinstance(cast("object", seq_len), int) or isinstance(seq_len, bool) or not 1 <= seq_len <= longest:
             raise refused(
                 "seq_len", "seq_len is out of range", expected=f"from 1 to max_len, which is {longest}",
-                found=str(seq_len), cure="make max_len larger",
+                found=described(seq_len), cure="give another length, or make max_len larger",
             )  # fmt: skip
         parts = (*self.lowered.parameters(), *self.lowered.buffers())
         like = parts[0]
@@ -211,6 +212,7 @@ class ALiBiPositionalEncoding(_OfDistance):
             UserError: a keyword is unknown or a value is wrong.
         """
         refuse_unknown(unknown, ("num_heads", "max_len"))
+        _require_size(num_heads=num_heads)
         names = {"num_heads": "n_heads", "max_len": "max_seq_len"}
         super().__init__(
             configured(names, pe_type="alibi", num_heads=num_heads, d_model=num_heads, max_len=max_len)
@@ -241,12 +243,12 @@ class _OfQueries(_Term):
             UserError: FX2001, it has other dims, or is longer than the table.
         """
         expected = (self.config.n_heads, self.config.d_model // self.config.n_heads)
-        if query.dim() != 4 or (query.shape[1], query.shape[3]) != expected:
+        if shape_of(query, 4) is None or (query.shape[1], query.shape[3]) != expected:
             raise refused(
                 "query", "query does not fit", expected=f"[batch, {expected[0]}, seq, {expected[1]}]",
-                found=str(list(query.shape)), cure="give queries by head",
+                found=described(query), cure="give queries by head",
             )  # fmt: skip
-        longest = limits_of(self.lowered.program).tokens.get("attention_mask")
+        longest = self._longest
         if longest is not None and query.shape[2] > longest:
             raise refused(
                 "query", "query is longer than the table of distances", expected=f"at most {longest}, which is max_len",
@@ -302,10 +304,16 @@ def _rows(config: ModelConfig) -> Tensor:
 
 def _by_head(pe_type: PeType, *, n_heads: int, d_k: int, max_len: int) -> ModelConfig:
     """The config of positions that queries of ``n_heads`` heads of ``d_k`` channels meet."""
-    configured({"d_k": "d_model"}, pe_type=pe_type, d_k=d_k, n_heads=1)
-    configured({}, pe_type=pe_type, n_heads=n_heads, d_model=n_heads)
+    _require_size(n_heads=n_heads)
+    _require_size(d_k=d_k)
     names = {"max_len": "max_seq_len"}
     return configured(names, pe_type=pe_type, n_heads=n_heads, d_model=n_heads * d_k, max_len=max_len)
+
+
+def _require_size(**argument: int) -> None:
+    """Raise, at the place of an argument, unless it is what the config calls a size."""
+    (name,) = argument
+    configured({name: "d_ff"}, **argument)
 
 
 def _attention(spec: Spec) -> Any:
