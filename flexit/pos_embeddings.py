@@ -160,8 +160,8 @@ class _Term(PositionalEncoding):
         block = _attention(attention.spec)
         width = config.d_model // config.n_heads
         known = Heads(
-            n_heads=config.n_heads, n_kv_heads=config.n_heads, head_dim=width, v_head_dim=width, width=config.d_model,
-            mask=Full(), sinks=False,
+            n_heads=config.n_heads, n_kv_heads=config.n_heads, head_dim=width, v_head_dim=width,
+            width=config.d_model, key_width=config.d_model, mask=Full(), sinks=False,
         )  # fmt: skip
 
         def write(e: Expander, axis: Axis, heads: Value) -> Value:

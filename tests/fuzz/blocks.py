@@ -179,7 +179,7 @@ class BlockRules(LatentRules):
         if memory is None:
             return x
         if memory.axis == x.axis:
-            self._self_attention(b, x, place)
+            self._self_attention(b, x, memory.width, place=place)
         else:
             masked = b["mask"] is not None and (b["mask"]["kind"] != "full" or mask_spans(b["mask"]))
             self.say("FX0502", when=b["rotary"] is not None or b["scores"]["bias"] is not None or masked)
@@ -188,7 +188,7 @@ class BlockRules(LatentRules):
         self._attention_params(b, x.width, memory.width, place=place)
         return x
 
-    def _self_attention(self, b: Data, x: Edge, place: Place) -> None:
+    def _self_attention(self, b: Data, x: Edge, memory: int, *, place: Place) -> None:
         self.say("FX0202", when=b["mask"] is None)
         mask = b["mask"] or {"kind": "full"}
         causal = mask["kind"] == "causal"
@@ -200,7 +200,7 @@ class BlockRules(LatentRules):
             self.scaling(b["rotary"], dim, head_dim)
         own = b["scores"]["bias"]
         self.say("FX0503", when=own is not None and place.shared is not None)
-        reader = self._reader(b, x, causal=causal)
+        reader = self._reader(b, x, memory, causal=causal)
         if own is not None:
             self.bias(own, reader, place.at("score_bias"))
         if place.shared is not None:
@@ -225,11 +225,12 @@ class BlockRules(LatentRules):
                 self.found.doubtful.add("FX0509")
             self.say("FX0509", when=late and len(late) == len(x.tables))
 
-    def _reader(self, b: Data, x: Edge, *, causal: bool) -> Attention:
+    def _reader(self, b: Data, x: Edge, memory: int, *, causal: bool) -> Attention:
         head_dim, bias = b["head_dim"] or x.width // b["n_heads"], b["bias"]
         return Attention(
             heads=b["n_heads"], groups=b["n_kv_heads"] or b["n_heads"], head_dim=head_dim,
-            v_dim=b["v_head_dim"] or head_dim, width=x.width, causal=causal, sinks=b["scores"].get("sinks") is not None,
+            v_dim=b["v_head_dim"] or head_dim, width=x.width, key_width=memory, causal=causal,
+            sinks=b["scores"].get("sinks") is not None,
             biased=(bias["q"], bias["k"]) if isinstance(bias, dict) else (bias, bias),
         )  # fmt: skip
 

@@ -103,6 +103,7 @@ class Attention:
     head_dim: int
     v_dim: int
     width: int
+    key_width: int
     causal: bool
     sinks: bool
     biased: tuple[bool, bool]

@@ -50,6 +50,8 @@ class JoinRules(BlockRules):
         whole = range(length(x.axis, lambda _: 0)) if not inputs_of(x.axis) else None
         if whole is not None and whole[slice(*cut)] == whole:
             return x
+        rows = [whole] if whole is not None else map(range, range(1, 99))
+        self.say("FX0206", when=not any(row[slice(*cut)] for row in rows))
         return Edge("sequence", x.width, (*x.axis, cut), x.tables)
 
     def learned_tokens(self, b: Data, ports: Outputs, place: Place) -> Any:

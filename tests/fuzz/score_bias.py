@@ -68,6 +68,8 @@ class BiasRules:
 
     def disentangled(self, bias: Data, reader: Attention, place: Place) -> None:
         self.say("FX0507", when=bias["max_distance"] <= bias["n_buckets"] // 2 + 1)
+        through_keys = bias["share_projections"] and "c2p" in bias["terms"]
+        self.say("FX0401", when=through_keys and reader.key_width != reader.width)
         self.param(place, "table", "score_bias", 2 * bias["n_buckets"], reader.width)
         self.norm(bias["norm"], reader.width, place.at("norm"))
 

@@ -127,17 +127,17 @@ class MultiHead(Mixer, kind="multi_head"):
         if found:
             yield from found
         elif memory.axis is x.axis:
-            yield from self._check_self(x)
+            yield from self._check_self(x, memory)
         else:
             masked = self.mask is not None and self.mask != Full()
             rotated, biased = self.rotary is not None, self.scores.bias is not None
             yield from check_cross(self, memory, rotary=rotated, bias=biased, mask=masked)
 
-    def _check_self(self, x: Sequence) -> Iterator[Fault]:
+    def _check_self(self, x: Sequence, source: Sequence) -> Iterator[Fault]:
         if self.mask is None:
             yield missing_mask()
             return
-        heads = self._heads(x)
+        heads = self._heads(x, source)
         yield from check_prefix(self.mask, x)
         if self.rotary is not None:
             yield from check_rotary(self.rotary, heads.head_dim, written=self.head_dim is not None)
@@ -146,18 +146,18 @@ class MultiHead(Mixer, kind="multi_head"):
             for fault in self.scores.bias.check_for(heads):
                 yield replace(fault, field=f"scores.bias.{fault.field}")
 
-    def _heads(self, x: Sequence) -> Heads:
+    def _heads(self, x: Sequence, source: Sequence) -> Heads:
         """Everything about the heads that was left out, too."""
         head_dim = self.head_dim or x.width // self.n_heads
         return Heads(
             n_heads=self.n_heads, n_kv_heads=self.n_kv_heads or self.n_heads, head_dim=head_dim,
-            v_head_dim=self.v_head_dim or head_dim, width=x.width, mask=self.mask or Full(),
-            sinks=self.scores.sinks is not None,
+            v_head_dim=self.v_head_dim or head_dim, width=x.width, key_width=source.width,
+            mask=self.mask or Full(), sinks=self.scores.sinks is not None,
         )  # fmt: skip
 
     def expand(self, e: Expander, x: Sequence, memory: Sequence | None = None) -> Sequence:
         source = memory or x
-        heads, cross = self._heads(x), source.axis is not x.axis
+        heads, cross = self._heads(x, source), source.axis is not x.axis
         bias = biases(self.bias)
         q = self._clipped(e, self._project_q(e, x.x, heads))
         k = self._clipped(e, self._project_k(e, source.x, heads))

@@ -22,6 +22,7 @@ class Heads:
 
     Attributes:
         width: channels of its input.
+        key_width: channels of what its keys are made of.
         sinks: whether its softmax has one more logit per head.
     """
 
@@ -30,6 +31,7 @@ class Heads:
     head_dim: int
     v_head_dim: int
     width: int
+    key_width: int
     mask: Mask
     sinks: bool
 

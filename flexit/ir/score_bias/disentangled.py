@@ -48,13 +48,19 @@ class Disentangled(Bias, kind="disentangled"):
     """On the table."""
 
     def check_for(self, heads: Heads) -> Iterator[Fault]:
-        del heads
         exact = self.n_buckets // 2
         if self.max_distance <= exact + 1:
             yield Fault(
                 code="FX0507", field="max_distance", message="lies within the exact buckets",
                 expected=f"more than {exact + 1}, which is n_buckets // 2 + 1",
                 found=str(self.max_distance), cure=f"set max_distance to {exact + 2} or more, or lower n_buckets",
+            )  # fmt: skip
+
+        if self.share_projections and "c2p" in self.terms and heads.key_width != heads.width:
+            yield Fault(
+                code="FX0401", field="share_projections", message="k_proj is of another width than the rows",
+                expected=f"keys from {heads.width} channels, the width of x", found=f"memory of {heads.key_width}",
+                cure="set share_projections to false, or give memory the width of x",
             )  # fmt: skip
 
     def needs(self, heads: Heads) -> tuple[str, ...]:

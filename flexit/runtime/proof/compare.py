@@ -127,10 +127,8 @@ class Decoded:
 def cached(
     program: Program, sessions: tuple[Session, Session], inputs: Mapping[str, Array], *, case: Case, whole: Array
 ) -> Decoded:  # fmt: skip
-    """A cached run (prefill of the past, then the new tokens) of a session beside a whole run of the reference.
-
-    Where later tokens change what a whole run says of earlier ones, only the last token of each row is held to that,
-    and those before it to a cached run of the reference.
+    """A cached run (prefill of the past, then the new tokens) of a session beside a whole run of the reference; beside
+    a cached one where later tokens change what a whole run says of earlier ones, and so what upper layers keep.
 
     Args:
         program: of both.
@@ -141,13 +139,9 @@ def cached(
     """
     session, reference = sessions
     found, at = _stepped(session, inputs, case)
+    expected = _stepped(reference, inputs, case)[0] if revises(program) else whole[:, at]
     _, mask = session.interface.require_decoded()
-    unpadded = inputs[mask.name] != 0
-    expected = whole[:, at]
-    if revises(program):
-        last = unpadded & (unpadded.cumsum(axis=1) == unpadded.sum(axis=1, keepdims=True))
-        expected = np.where(last[:, at, None], expected, _stepped(reference, inputs, case)[0])
-    return Decoded(found, expected, unpadded[:, at])
+    return Decoded(found, expected, inputs[mask.name][:, at] != 0)
 
 
 def _stepped(session: Session, inputs: Mapping[str, Array], case: Case) -> tuple[Array, Array]:
