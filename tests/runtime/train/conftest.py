@@ -17,9 +17,9 @@ MODULES = ("argparse", "ast", "cmd", "copy", "csv")
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
+def one_thread():
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
@@ -54,7 +54,7 @@ def write_config(tmp_path: Path, corpus: Path) -> Callable[..., Path]:
             "batch": "{size: 4, accumulate: 2}",
             "schedule": "{kind: cosine, warmup: 3}",
             "steps": "12",
-            "threads": "2",
+            "threads": "1",
             "device": "cpu",
             "evaluate": "{every: 4, max_batches: 3}",
             "checkpoint": "{every: 4, keep_best: 1}",

@@ -42,7 +42,7 @@ RUN = textwrap.dedent("""
 
 def spawn(config: Path, inside: int = 0) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", RUN, str(config), str(inside)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def finish(config: Path) -> None:
