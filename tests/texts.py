@@ -11,10 +11,9 @@ from safetensors.torch import save_file
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from flexit.ir.io.load import parse_spec
-from flexit.lower.torch.module import to_torch
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.describe import spec_json
+from tests.stressed import stressed
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "a", "cat", "dog", "sits", "runs", "on", "in", "mat", "park", "sun", "rain", "is", "good", "very"]
@@ -75,7 +74,7 @@ def write_model(folder: Path, form: tuple[str, str], *, labels: list[str] | None
     """A checkpoint of a model with two layers of encoder, on weights on which faults show."""
     blocks, outputs = form
     spec = parse_spec(SPEC.format(blocks=blocks, outputs=outputs, length=length))
-    module = to_torch(spec, stress_weights(to_torch(spec).program))
+    module = stressed(spec, seed=4)
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(spec_json(spec))
     save_file({name: value.detach() for name, value in module.named_parameters()}, folder / "model.safetensors")

@@ -9,10 +9,10 @@ from ruamel.yaml import YAML
 
 from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
-from flexit.lower.torch.module import FlexitModule, to_torch
+from flexit.lower.torch.module import FlexitModule
 from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.grid import Case, inputs_for
-from flexit.runtime.proof.stress import stress_weights
+from tests.stressed import stressed as on_stress_weights
 
 SPECS = sorted((Path(__file__).parent / "specs").glob("*.yaml"))
 
@@ -29,12 +29,7 @@ def canary(request) -> Spec:
 @pytest.fixture
 def stressed():
     """A function from a spec to its module on stress weights."""
-
-    def make(spec: Spec) -> FlexitModule:
-        program = to_torch(spec).program
-        return to_torch(spec, stress_weights(program)).eval()
-
-    return make
+    return on_stress_weights
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +39,7 @@ def exported(tmp_path_factory):
 
     def of(spec: Spec) -> tuple[FlexitModule, Path]:
         if spec.name not in made:
-            module = to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+            module = on_stress_weights(spec)
             folder = tmp_path_factory.mktemp("canary") / "bundle"
             export(module, folder)
             made[spec.name] = module, folder

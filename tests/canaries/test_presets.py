@@ -7,9 +7,9 @@ import torch
 from flexit.ir.io.load import presets
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.grid import Case, inputs_for
-from flexit.runtime.proof.stress import stress_weights
 from tests.fuzz.whole_way import tensors, whole_way
 from tests.miniature import miniature
+from tests.stressed import stressed
 
 
 def test_windows_are_short():
@@ -30,7 +30,7 @@ def test_goes_the_whole_way(name, tmp_path):
 @pytest.mark.parametrize("name", presets())
 def test_a_training_step_reaches_every_parameter(name):
     spec = miniature(name)
-    module = to_torch(spec, stress_weights(to_torch(spec, device="meta").program)).train()
+    module = stressed(spec).train()
     torch.manual_seed(0)
     outputs = module(**tensors(inputs_for(module.program, Case(6, 9, 0), np.random.default_rng(7))))
     sum((torch.randn_like(value) * value).sum() for value in outputs.values()).backward()

@@ -19,6 +19,7 @@ import torch
 
 from flexit.ir import registry
 from flexit.ir.block import Block, FeedForward, Mixer, Norm, Port
+from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import check_text
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
@@ -83,7 +84,7 @@ class Placed:
     @cached_property
     def weights(self) -> dict[str, Array]:
         """Stress weights."""
-        return stress_weights(to_torch(self.spec).program)
+        return stress_weights(compile_spec(self.spec))
 
     @cached_property
     def module(self) -> FlexitModule:

@@ -6,7 +6,7 @@ import torch
 from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundles.export import export
-from flexit.runtime.proof.stress import stress_weights
+from tests.stressed import stressed
 
 LAYER = """{kind: transformer_layer, norm: layer_norm, norm_placement: pre,
     attention: {kind: multi_head, n_heads: 2, mask: causal}, feed_forward: {kind: mlp, d_ff: 12}}"""
@@ -102,7 +102,7 @@ def test_as_twins_with_copied_weights(name):
     blocks, owners = SHARED[name]
     spec = parse_spec(document(blocks))
     twins = to_torch(apart(spec)) if name != "inside every layer" else None
-    module = to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+    module = stressed(spec)
     own = dict(module.named_parameters())
     assert not [path for path in own if owner_of(path, owners) != path and owner_of(path, owners) in own]
     assert set(module.state_dict()) == set(own)
@@ -130,7 +130,7 @@ def test_as_twins_with_copied_weights(name):
 )
 def test_goes_to_onnx(name, tmp_path):
     spec = parse_spec(document(SHARED[name][0]))
-    module = to_torch(spec, stress_weights(to_torch(spec).program))
+    module = stressed(spec)
     assert export(module, tmp_path / "bundle").manifest["evidence"]["error"] < 1e-5
 
 

@@ -13,11 +13,10 @@ import torch
 
 from flexit.ir.analysis.dependence import revises
 from flexit.ir.io.load import parse_spec
-from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
 from tests.sessions import ort_session
+from tests.stressed import stressed
 
 VOCAB, LENGTH = 23, 12
 LISTS = {"short_factor": [1.0, 1.5, 2.0, 3.0], "long_factor": [2.0, 5.0, 7.0, 9.0]}
@@ -43,8 +42,7 @@ def model(scaling, layers=1, at="before_rotary"):
         "head": {"kind": "lm_head", "tied_to": "embed"},
     }
     spec = parse_spec(json.dumps({"flexit": 1, "name": "growing", "blocks": blocks}))
-    module = to_torch(spec)
-    return to_torch(spec, stress_weights(module.program, seed=0)).eval()
+    return stressed(spec)
 
 
 def rows():

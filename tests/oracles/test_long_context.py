@@ -14,9 +14,9 @@ from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.generation.generate import generate
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
 from tests.sessions import ort_session
+from tests.stressed import stressed
 
 VOCAB, TRAINED, LONG = 23, 8, 41
 """What tables, windows and rotations are made for, and what they are given."""
@@ -83,7 +83,7 @@ def model(name):
         "head": {"kind": "lm_head", "vocab_size": VOCAB},
     }
     spec = parse_spec(json.dumps({"flexit": 1, "name": "long", "blocks": blocks}))
-    return to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+    return stressed(spec)
 
 
 def tokens(length):

@@ -11,8 +11,8 @@ from flexit.errors import TaskError, UserError
 from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
+from tests.stressed import stressed
 
 VOCAB, WIDTH, LENGTH = 29, 16, 14
 FEED = {"kind": "mlp", "d_ff": 24}
@@ -90,8 +90,7 @@ SCATTERED = [[0, 1] * 7, [2, 2, 0, 1, 0, 2, 1, 1, 0, 0, 2, 2, 1, 0], list(range(
 @cache
 def model(name):
     spec = parse_spec(json.dumps({"flexit": 1, "name": "packed", "blocks": MODELS[name]}))
-    module = to_torch(spec)
-    return to_torch(spec, stress_weights(module.program, seed=0), dtype=torch.float64).train()
+    return stressed(spec, dtype=torch.float64).train()
 
 
 def packed(documents):
@@ -161,7 +160,7 @@ def test_two_packed_sequences_meet_by_document():
     }  # fmt: skip
     inputs = {"input_ids": "tokens", "decoder_input_ids": "tokens"}
     spec = parse_spec(json.dumps({"flexit": 1, "name": "pairs", "inputs": inputs, "blocks": blocks}))
-    module = to_torch(spec, stress_weights(to_torch(spec).program, seed=0)).eval()
+    module = stressed(spec)
     ids = torch.tensor(np.random.default_rng(4).integers(0, VOCAB, (2, 1, 10)))
     of, to = torch.tensor([[0] * 4 + [1] * 6]), torch.tensor([[0] * 7 + [1] * 3])
     with torch.no_grad():

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from flexit.ir.io.load import load_spec
-from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundles.bundle import open_bundle
-from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
+from tests.sessions import ort_session
+from tests.stressed import stressed
 
 MASK = np.array(
     [
@@ -30,16 +28,14 @@ ENDS = (3, 5, 6, 10)
 @pytest.fixture(scope="module", params=["tiny-short-conv", "tiny-llama"])
 def module(request):
     spec = load_spec(request.param)
-    return to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+    return stressed(spec)
 
 
 @pytest.fixture(scope="module", params=["torch", pytest.param("onnx", marks=pytest.mark.ort)])
 def session(request, module, tmp_path_factory):
     if request.param == "torch":
         return TorchSession(module)
-    folder = tmp_path_factory.mktemp("bundle") / module.program.name
-    export(module, folder)
-    return open_bundle(folder)
+    return ort_session(module, tmp_path_factory.mktemp("models"), optimise=True)
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,13 @@ import torch
 from flexit.errors import TaskError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundles.bundle import open_bundle
-from flexit.runtime.bundles.export import export
 from flexit.runtime.generation.beam import Beams, beam_search, largest
 from flexit.runtime.generation.generate import generate
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
 from tests.parity.test_decoders import gpt2, mapped, perturbed
 from tests.parity.test_encoders import t5
+from tests.sessions import ort_session
+from tests.stressed import stressed
 
 VOCAB, LENGTH, EOS = 4, 4, 2
 SOURCES = {"source": np.array([[1, 3, 2], [3, 0, 1]]), "source_mask": np.array([[1, 1, 1], [1, 1, 0]])}
@@ -26,7 +25,7 @@ def tiny(preset):
     """A model of four tokens whose choices are neither even nor certain."""
     embeds = {"tiny-gpt2": ["embed"], "tiny-t5": ["source"]}[preset]
     spec = load_spec(preset, sets=[f"blocks.{name}.vocab_size={VOCAB}" for name in embeds])
-    return to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+    return stressed(spec)
 
 
 @pytest.fixture(scope="module", params=["tiny-gpt2", "tiny-t5"])
@@ -38,9 +37,7 @@ def model(request):
 def session(request, model, tmp_path_factory):
     if request.param == "torch":
         return TorchSession(model)
-    bundle = tmp_path_factory.mktemp("beams") / "bundle"
-    export(model, bundle)
-    return open_bundle(bundle, threads=1)
+    return ort_session(model, tmp_path_factory.mktemp("beams"), optimise=True)
 
 
 def sources(session):

@@ -13,15 +13,14 @@ import torch
 from flexit.errors import BundleError, TaskError
 from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundles.bundle import open_bundle
-from flexit.runtime.bundles.export import export
 from flexit.runtime.generation.generate import generate
 from flexit.runtime.generation.sampling import Sampling
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions import arrays, ort_session
 from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
 from flexit.runtime.sessions.torch_session import TorchSession
 from tests.saved import spoilt
+from tests.sessions import ort_session as beside
+from tests.stressed import stressed
 
 SPEC = """
 flexit: 1
@@ -54,9 +53,8 @@ MASK = [[1, 1, 1], [0, 1, 1]]
 def both(text, folder):
     """A PyTorch session and one of ONNX Runtime on the same weights."""
     spec = parse_spec(text)
-    module = to_torch(spec, stress_weights(to_torch(spec).program)).eval()
-    export(module, folder)
-    return {"torch": TorchSession(module), "onnx": open_bundle(folder)}
+    module = stressed(spec)
+    return {"torch": TorchSession(module), "onnx": beside(module, folder, optimise=True)}
 
 
 @pytest.fixture(scope="module", params=["rank", "slot"])
@@ -66,12 +64,12 @@ def counted(request):
 
 @pytest.fixture(scope="module")
 def decoders(counted, tmp_path_factory):
-    return both(SPEC.replace("IDS", counted), tmp_path_factory.mktemp("bundle") / "bundle")
+    return both(SPEC.replace("IDS", counted), tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory):
-    return both(ENCODER, tmp_path_factory.mktemp("bundle") / "bundle")
+    return both(ENCODER, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(params=["torch", pytest.param("onnx", marks=pytest.mark.ort)])

@@ -6,14 +6,13 @@ from safetensors.numpy import load_file
 
 from flexit.errors import TaskError
 from flexit.ir.io.load import parse_spec
-from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundles.bundle import open_bundle
 from flexit.runtime.bundles.export import export
 from flexit.runtime.bundles.verify import verify
 from flexit.runtime.generation.generate import generate
 from flexit.runtime.proof.compare import relative_error
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
+from tests.stressed import stressed
 
 TYPED = """
 flexit: 1
@@ -44,7 +43,7 @@ blocks:
 @pytest.fixture(params=["rank", "slot"])
 def module(request):
     spec = parse_spec(TYPED.replace("IDS", request.param))
-    return to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+    return stressed(spec)
 
 
 @pytest.mark.ort
@@ -98,7 +97,7 @@ blocks:
   body: {kind: residual, body: {kind: multi_head, n_heads: 2, mask: full}}
   shorter: {kind: downsample, factor: 2}
 """)
-    export(to_torch(spec, stress_weights(to_torch(spec).program)), tmp_path / "bundle")
+    export(stressed(spec), tmp_path / "bundle")
     probe = tmp_path / "bundle" / "probe.safetensors"
     flags = load_file(probe)["valid.last_hidden_state"]
     assert flags.shape == (2, 2)

@@ -22,6 +22,7 @@ from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.compare import relative_error
 from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
+from tests.stressed import stressed
 
 
 def model(mixer):
@@ -89,7 +90,7 @@ def test_the_same_steps(spec, inputs):
 @pytest.mark.ort
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_same_steps_in_onnx(spec, inputs, tmp_path):
-    module = to_torch(spec, stress_weights(compile_spec(spec)))
+    module = stressed(spec, seed=0)
     right = steps(TorchSession(module), inputs)
     for states in STATES:
         bundle = export(module, tmp_path / states, states=states)
@@ -101,7 +102,7 @@ def test_the_same_steps_in_onnx(spec, inputs, tmp_path):
 @pytest.mark.parametrize("spec", SPECS[:1])
 def test_training_reaches_every_parameter_in_either_form(spec, inputs):
     for states in STATES:
-        module = to_torch(spec, stress_weights(compile_spec(spec)), states=states).eval()
+        module = stressed(spec, states=states)
         tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
         module(**tensors)["logits"].square().mean().backward()
         assert all(parameter.grad is not None and parameter.grad.any() for parameter in module.parameters()), states
@@ -110,7 +111,7 @@ def test_training_reaches_every_parameter_in_either_form(spec, inputs):
 @pytest.mark.parametrize("states", ["full", "compact"])
 @pytest.mark.parametrize("spec", SPECS[:2])
 def test_a_step_of_either_form_is_one_graph_and_exports(spec, states):
-    module = to_torch(spec, stress_weights(compile_spec(spec)), states=states).eval()
+    module = stressed(spec, states=states)
     with torch.no_grad():
         cache = module(input_ids=torch.tensor([[5, 6, 7], [8, 9, 1]]), cache=module.empty_cache(2))["cache"]
         given = {"input_ids": torch.tensor([[2], [3]]), "attention_mask": torch.ones(2, 4, dtype=torch.int64)}

@@ -2,17 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
 from flexit.ir.io.load import load_spec
-from flexit.lower.torch.module import to_torch
-from flexit.runtime.bundles.bundle import open_bundle
-from flexit.runtime.bundles.export import export
 from flexit.runtime.generation.beam import Beams, searches_of
 from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.proof.choices import beam_margin, margins, sampled, searched
 from flexit.runtime.proof.prove import MOST_INCONCLUSIVE
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
+from tests.sessions import ort_session
+from tests.stressed import stressed as on_stress_weights
 
 TOLERANCE = 5e-6
 """What fp32 keeps in models this small; a draw from many tokens has edges everywhere."""
@@ -30,21 +29,18 @@ BEAMS = [Beams(n_beams=2), Beams(n_beams=5, length_penalty=0.5), Beams(n_beams=4
 
 def stressed(preset):
     """On stress weights, except that no row of a token table is small: their scores would all be close to 0."""
-    spec = load_spec(preset)
-    weights = stress_weights(to_torch(spec).program)
-    for path in weights:
+    module = on_stress_weights(load_spec(preset))
+    for path, table in module.named_parameters():
         if path.endswith("tokens.weight"):
-            weights[path] = np.random.default_rng(8).standard_normal(weights[path].shape).astype(np.float32)
-    return to_torch(spec, weights).eval()
+            table.data = torch.from_numpy(np.random.default_rng(8).standard_normal(table.shape).astype(np.float32))
+    return module
 
 
 @pytest.fixture(scope="module", params=["tiny-gpt2", "tiny-t5"])
 def sessions(request, tmp_path_factory):
     """ONNX Runtime and PyTorch on the same weights."""
     module = stressed(request.param)
-    bundle = tmp_path_factory.mktemp("choices") / "bundle"
-    export(module, bundle)
-    return open_bundle(bundle, threads=1), TorchSession(module)
+    return ort_session(module, tmp_path_factory.mktemp("choices"), optimise=True), TorchSession(module)
 
 
 def inputs(sessions):

@@ -10,13 +10,13 @@ from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundles.export import export
 from flexit.runtime.proof.margins import margins_of
 from flexit.runtime.proof.prove import Subject, prove
-from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.sessions.torch_session import TorchSession
+from tests.stressed import stressed
 
 
 def test_margins_are_those_of_each_row_and_pads_do_not_count():
     spec = load_spec("tiny-moe")
-    margins = margins_of(to_torch(spec, stress_weights(to_torch(spec).program)))
+    margins = margins_of(stressed(spec))
     ids, mask = np.array([[5, 6, 7], [8, 9, 1]]), np.array([[1, 1, 1], [0, 1, 1]])
     both = margins({"input_ids": ids, "attention_mask": mask})
     other_pad = margins({"input_ids": np.array([[5, 6, 7], [3, 9, 1]]), "attention_mask": mask})
@@ -32,7 +32,7 @@ def test_the_choice_of_groups_counts_and_what_groups_are_judged_by_does_not():
     router = "{score: none, after_top_k: softmax, normalize: false, groups: {n_groups: 2, top_k: 1, score: top2_sum}}"
     spec = load_spec("tiny-moe", sets=["blocks.decoder.layer.feed_forward.top_k=1",
                                        f"blocks.decoder.layer.feed_forward.router={router}"])  # fmt: skip
-    found = margins_of(to_torch(spec, stress_weights(to_torch(spec).program)))(
+    found = margins_of(stressed(spec))(
         {"input_ids": np.array([[5, 6, 7]]), "attention_mask": np.ones((1, 3), np.int64)}
     )
     assert found.shape == (1, 2 * 2 * 3)  # in each of two routers, for each of three tokens: a group, an expert
@@ -57,7 +57,7 @@ def test_where_both_agree_no_closeness_is_an_excuse(tmp_path):
     """A sequence of 54 tokens makes many choices here, of which some are always close; all are compared."""
     sets = ["blocks.decoder.layer.feed_forward.n_experts=12", "blocks.decoder.layer.feed_forward.top_k=6"]
     spec = load_spec("tiny-moe", sets=sets)
-    evidence = export(to_torch(spec, stress_weights(to_torch(spec).program)), tmp_path / "bundle").manifest["evidence"]
+    evidence = export(stressed(spec), tmp_path / "bundle").manifest["evidence"]
     assert evidence["close"] > 0
     assert evidence["undecided"] == 0
     assert evidence["redrawn"] <= 0.01 * evidence["sequences"]
@@ -89,7 +89,7 @@ class Disturbed(TorchSession):
 def proven(differ, close, by=0.1):
     """The evidence where rows that begin with some tokens differ, and those that begin with others are close."""
     spec = load_spec("tiny-llama", sets=["blocks.decoder.n_layers=1"])
-    module = to_torch(spec, stress_weights(to_torch(spec).program)).eval()
+    module = stressed(spec)
     subject = Subject(
         name="stress", weights={name: value.detach().numpy() for name, value in module.named_parameters()},
         reference=TorchSession(module), session=lambda optimised: Disturbed(module, differ, by),
