@@ -164,7 +164,7 @@ def test_batches_that_do_not_fit(fields, message):
         nn.CrossEntropyLoss(ignore_index=0), nn.CrossEntropyLoss(reduction="sum", ignore_index=7),
         LabelSmoothing(9, padding_idx=0), nn.functional.cross_entropy,
     ],
-    ids=str,
+    ids=["mean", "sum", "none", "mean, ignoring", "sum, ignoring", "smoothed", "function"],
 )  # fmt: skip
 def test_a_loss_is_a_mean_over_the_labels_that_count(criterion):
     draw = torch.Generator().manual_seed(0)
