@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from flexit.ir.analysis.cost import position_limit
+from flexit.ir.analysis.limits import positions_taken
 from flexit.runtime.bundles.bundle import open_bundle, read_bundle
 from flexit.runtime.bundles.verify import verify
 from flexit.runtime.generation.generate import generate
@@ -48,6 +50,12 @@ def test_exports_with_evidence_and_verifies(canary, exported):
     assert {(row["weights"], row["optimised"]) for row in evidence["rows"]} == {
         ("given", False), ("given", True), ("stress", False), ("stress", True),
     }  # fmt: skip
+    limit = position_limit(module.program)
+    if limit is None or limit >= 17 + 37:  # else the longest cases are left out
+        assert {row["cases"] for row in evidence["rows"] if row["run"] == "cached"} <= {27}
+        shapes = 9 if module.program.decoded is None else 27
+        placed = 3 * bool(positions_taken(module.program))
+        assert {row["cases"] for row in evidence["rows"] if row["run"] == "whole"} == {shapes + placed}
     assert any(row["run"] == "cached" for row in evidence["rows"]) == (module.program.decoded is not None)
     verdict = verify(folder)
     assert verdict.holds

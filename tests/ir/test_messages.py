@@ -9,7 +9,7 @@ from flexit.ir.io.load import check_text
 
 CASES = sorted((Path(__file__).parent / "messages").glob("*.yaml"))
 ELSEWHERE = {"FX0100", "FX0512", "FX0801"}
-"""No file (tested with the loader), kinds that are not here yet, and what only a run or a task shows."""
+"""No file (tested with the loader), and what only a run or a task shows."""
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

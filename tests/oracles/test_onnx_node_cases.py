@@ -5,6 +5,7 @@ the reason; a case that is on no list fails.
 """
 
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,6 +29,8 @@ ROW_OFFSET = "each row has a causal offset of its own: our causal compares slots
 EMPTY_ROW = "a query that sees no key at all: padding in our models, whose value is not defined"
 ONE_SIDED = "a window of two different sides: ours is causal or symmetric"
 OUT_OF_STEP = "a past longer than the keys that follow it by the queries: ours appends one key per query"
+NOT_SAID = {"Attention": {HALF: 11, ROW_OFFSET: 8, EMPTY_ROW: 5, ONE_SIDED: 1, OUT_OF_STEP: 1}}
+"""How many cases of an operator ask for what our ops do not say."""
 
 
 class NotSaid(Exception):
@@ -254,5 +257,5 @@ def test_our_ops_agree(operator):
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_no_case_is_dropped(operator):
     errors, reasons = verdicts(operator)
-    assert len({name for name, _ in errors}) + len(reasons) == len(node_cases(operator))
+    assert Counter(reasons.values()) == NOT_SAID.get(operator, {})
     assert len({name for name, _ in errors}) >= LEAST[operator], reasons

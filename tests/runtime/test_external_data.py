@@ -25,6 +25,10 @@ from tests.saved import spoilt
 TINY = ("tiny-gpt2", "tiny-bert-classifier", "tiny-t5", "tiny-moe", "tiny-short-conv", "tiny-unet")
 
 
+KIB = 1024
+"""Bytes from which a tensor lies outside the model."""
+
+
 def as_onnx_reads(model: ModelProto) -> set[External]:
     found: set[External] = set()
     for tensor in _get_all_tensors(model):
@@ -45,6 +49,8 @@ def test_agrees_with_onnx_on_exported_models(preset: str, tmp_path: Path) -> Non
         assert found == as_onnx_reads(model)
         assert len(found) > 5
         assert {place.location for place in found} == {f"{file.name}.data"}
+        inside = [len(tensor.raw_data) for tensor in model.graph.initializer if not uses_external_data(tensor)]
+        assert max(inside) < KIB <= min(place.length or 0 for place in found)
 
 
 def messages() -> dict[str, Any]:

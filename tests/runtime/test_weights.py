@@ -148,6 +148,7 @@ def test_any_integer_is_a_seed(seed):
     assert to_torch(SPEC, seed=seed).state_dict().keys() == to_torch(SPEC).state_dict().keys()
     same = to_torch(SPEC, seed=int(seed)).get_parameter("embed.tokens.weight")
     assert torch.equal(to_torch(SPEC, seed=seed).get_parameter("embed.tokens.weight"), same)
+    assert not torch.equal(to_torch(SPEC, seed=int(seed) + 1).get_parameter("embed.tokens.weight"), same)
 
 
 @pytest.mark.parametrize("wrong", [None, 3, b"tiny-llama", ["tiny-llama"], {}])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from flexit.errors import SpecError
 from flexit.ir.io.source import MAX_BYTES
 from flexit.ir.io.yaml import MAX_NODES, read
+from flexit.ir.language.written import Written
 
 SCALARS = {
     "no": "no", "yes": "yes", "on": "on", "1_000": "1_000", "1e-4": 1e-4, "1.": 1.0, ".5": 0.5, "0777": 777, "0o17": 15,
@@ -19,7 +20,7 @@ SCALARS = {
 @pytest.mark.parametrize(("text", "value"), SCALARS.items())
 def test_core_schema(text, value):
     found = read(f"a: {text}").plain()["a"]
-    assert (found == value and type(found) is type(value)) or isinstance(value, dict)
+    assert found == value and type(found) is (Written if isinstance(value, dict) else type(value))
 
 
 def test_every_value_and_key_knows_its_place():
@@ -96,13 +97,14 @@ def problems_of(text):
 def test_hostile_text_is_refused_or_read(text):
     for problem in problems_of(text):
         assert problem.code.startswith("FX01")
+        assert problem.line and problem.column
         assert all(char.isprintable() or char == "\n" for char in str(problem))
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text("{}[]:,-?*&!|>'\"%@`#<~ \n\tabx0=.\\u\u2028", max_size=40) | st.binary(max_size=30))
 def test_any_text_is_refused_or_read(text):
-    assert all(problem.code.startswith("FX01") for problem in problems_of(text))
+    assert all(problem.code.startswith("FX01") and problem.line and problem.column for problem in problems_of(text))
 
 
 def test_several_problems_at_once():
