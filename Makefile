@@ -16,10 +16,10 @@ NIGHTLY_ARGS ?=
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-demo: $(STAMP) ## train, export, prove and run a small model on real text (about four minutes)
+demo: $(STAMP) ## train, export, prove and run a small model on real text (about three minutes)
 	$(BIN)/flexit demo $(DEMO_ARGS)
 
-test: $(STAMP) ## every test (under 8 minutes on two cores)
+test: $(STAMP) ## every test (about 14 minutes on two cores)
 	$(PYTEST)
 
 check: $(STAMP) ## lint, formatting, types, import contracts and the fast tests (under 4 minutes)

@@ -27,6 +27,7 @@ def test_goes_the_whole_way(name, tmp_path):
     assert outcome == ("proven" if to_torch(spec, device="meta").program.decoded is None else "generated")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", presets())
 def test_a_training_step_reaches_every_parameter(name):
     spec = miniature(name)

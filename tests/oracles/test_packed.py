@@ -171,6 +171,7 @@ def test_two_packed_sequences_meet_by_document():
             assert relative_error(found[to[0] == document].numpy(), module(**part)["logits"][0].numpy()) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["streaming", "short_conv", "counted"])
 def test_packed_rows_compile(name):
     spec = model(name).spec

@@ -19,6 +19,8 @@ from tests.parity.test_decoders import GPT2_RULES, LLAMA_RULES, L, batch, mapped
 from tests.parity.test_latent import RULES as LATENT_RULES
 from tests.parity.test_score_biases import NAMES_OF_BLOOM
 
+pytestmark = pytest.mark.slow
+
 Sizes = dict[str, Any]
 LATENT = ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 

@@ -17,6 +17,8 @@ from tests.miniature import WINDOW, miniature
 from tests.parity.test_decoders import batch, mapped, perturbed
 from tests.parity.test_heads import ALBERT_RULES, ELECTRA, bert_rules
 
+pytestmark = pytest.mark.slow
+
 Sizes = dict[str, Any]
 AT = r"encoder\.layers\.(\d+)\."
 PAD = 1

@@ -17,6 +17,8 @@ from tests.miniature import miniature
 from tests.parity.test_decoders import batch, mapped, perturbed
 from tests.parity.test_encoders import T5_RULES
 
+pytestmark = pytest.mark.slow
+
 Sizes = dict[str, Any]
 
 
