@@ -275,7 +275,7 @@ class RelativeBiasMultiHeadAttention(_Relative):
 
 
 class RelativeGlobalAttention(_Relative):
-    """Attention with a vector per head and distance (Huang et al. 2018), of sequences of up to ``max_len`` rows."""
+    """Attention with a vector per head and distance (Huang et al. 2019), of sequences of up to ``max_len`` rows."""
 
     pe_type = "relative_global"
 

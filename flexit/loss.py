@@ -70,6 +70,7 @@ class LossCompute:
         out = [said for name in ("ignore_index", "padding_idx") if (said := _said(self.criterion, name)) is not None]
         if out:
             wanted = wanted.masked_fill(~counted, int(out[0]))
+            counted = wanted != int(out[0])
         else:
             rows, wanted = rows[counted], wanted[counted]
         loss = self.criterion(rows, wanted)

@@ -271,7 +271,7 @@ class RelativePositionalEncoding(_OfQueries):
 
 
 class RelativeGlobalPositionalEncoding(_OfQueries):
-    """Products of queries with a trained vector for each head and distance (Huang et al. 2018), before the scale."""
+    """Products of queries with a trained vector for each head and distance (Huang et al. 2019), before the scale."""
 
     def __init__(self, n_heads: int, d_k: int, max_len: int = 1024, **unknown: Any) -> None:
         """One vector of ``d_k`` numbers for each head and distance, of sequences of up to ``max_len``.

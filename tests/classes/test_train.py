@@ -169,12 +169,14 @@ def test_batches_that_do_not_fit(fields, message):
 def test_a_loss_is_a_mean_over_the_labels_that_count(criterion):
     draw = torch.Generator().manual_seed(0)
     scores, hidden = torch.randn(2, 4, 9, generator=draw), torch.randn(2, 4, 5, generator=draw)
-    labels = torch.tensor([[1, 2, -100, 3], [-100, -100, 8, 5]])
-    expected = nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten())
+    labels = torch.tensor([[1, 2, -100, 3], [-100, 0, 7, 5]])
+    left_out = getattr(criterion, "ignore_index", getattr(criterion, "padding_idx", -100))
+    judged = labels.flatten().masked_fill(labels.flatten() == left_out, -100)
+    expected = nn.functional.cross_entropy(scores.flatten(0, 1), judged)
     outputs = {"logits": scores, "last_hidden_state": hidden}
     assert float(LossCompute(None, criterion)(outputs, {"labels": labels})) == pytest.approx(float(expected), rel=1e-5)
     own = nn.Linear(5, 9)
-    expected = nn.functional.cross_entropy(own(hidden).flatten(0, 1), labels.flatten())
+    expected = nn.functional.cross_entropy(own(hidden).flatten(0, 1), judged)
     found = LossCompute(own, criterion)(outputs, {"labels": labels})
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fuzz.blocks import BlockRules, Data, reach
+from tests.fuzz.blocks import Data, reach
 from tests.fuzz.edges import Edge, Outputs, Place, inputs_of, length
+from tests.fuzz.feed_forwards import FeedForwardRules
 
 
-class JoinRules(BlockRules):
+class JoinRules(FeedForwardRules):
     """Rules of what joins, makes and cuts."""
 
     def multiply(self, b: Data, ports: Outputs, place: Place) -> Any:

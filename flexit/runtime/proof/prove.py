@@ -243,7 +243,7 @@ class _Run:
         if first is None:
             return "every block agrees when run whole, so the fault lies in a state"
         named = f"the first block that differs is {first.path} ({first.error:.1e})"
-        if first.rounding <= self.tolerance / 10 or first.error > MOST_AMPLIFIED * first.rounding:
+        if first.error > MOST_AMPLIFIED * first.rounding:
             return named
         return (
             f"{named}, where PyTorch's own single precision is {first.rounding:.1e} from its double precision: "
