@@ -15,9 +15,9 @@ from flexit.cli.curves import drawn, pictured
 from flexit.cli.generating import Request, speaker_at
 from flexit.cli.opening import checkpoint_at, evidence_rows
 from flexit.errors import CheckpointError, UserError
+from flexit.files.folder import write_file
 from flexit.runtime.bundles.bundle import read_bundle
 from flexit.runtime.bundles.export import export
-from flexit.runtime.folder import write_file
 from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.run import train
 from flexit.runtime.train.signals import interruptible

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from flexit.errors import UserError
+from flexit.files.folder import recover
 from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import load_spec, presets
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.bundles.export import CURE
-from flexit.runtime.folder import recover
 from flexit.runtime.saved import WEIGHTS, read_spec, read_weights
 
 

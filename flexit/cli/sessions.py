@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flexit.files.folder import recover
 from flexit.runtime.bundles.manifest import MANIFEST
-from flexit.runtime.folder import recover
 
 if TYPE_CHECKING:
     from flexit.runtime.sessions.session import Session

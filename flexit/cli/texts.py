@@ -13,7 +13,7 @@ import numpy as np
 
 from flexit.cli.sessions import session_at
 from flexit.errors import UserError
-from flexit.runtime.folder import write_file
+from flexit.files.folder import write_file
 
 if TYPE_CHECKING:
     from flexit.runtime.sessions.arrays import Array

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexit.errors import CheckpointError, SpecError
+from flexit.files.folder import recover
 from flexit.ir import plugins
 from flexit.ir.io.load import check_tree
 from flexit.ir.io.yaml import read
 from flexit.ir.spec import Spec
-from flexit.runtime.folder import recover
 
 if TYPE_CHECKING:
     from torch import Tensor

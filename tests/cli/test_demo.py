@@ -170,7 +170,7 @@ def test_interrupted_before_it_begins(
 
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("flexit.runtime.folder.sync_file", interrupt)
+        patch.setattr("flexit.files.folder.sync_file", interrupt)
         assert run(["demo", "--folder", "d", "--steps", "20"]) == 130
         assert not any((tmp_path / "d").iterdir())
     monkeypatch.setattr("flexit.cli.demo.train", interrupt)

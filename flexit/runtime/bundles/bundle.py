@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flexit.files.folder import recover
 from flexit.runtime.bundles.external_data import External, Malformed, external_data
 from flexit.runtime.bundles.manifest import MANIFEST, read_manifest, refused
-from flexit.runtime.folder import recover
 from flexit.runtime.sessions.interface import Entry, Interface
 from flexit.runtime.sessions.session import Session
 

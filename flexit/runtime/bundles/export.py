@@ -17,6 +17,7 @@ import torch
 
 import flexit
 from flexit.errors import UserError
+from flexit.files.folder import writing
 from flexit.ir.analysis.cost import cost
 from flexit.ir.compile import States, compile_spec
 from flexit.ir.language.layers import as_written
@@ -27,7 +28,6 @@ from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
 from flexit.runtime.bundles.bundle import Bundle, read_bundle, sha256
 from flexit.runtime.bundles.manifest import FORMAT, MANIFEST
-from flexit.runtime.folder import writing
 from flexit.runtime.modes import evaluating
 from flexit.runtime.proof.compare import validity
 from flexit.runtime.proof.grid import Case, inputs_for

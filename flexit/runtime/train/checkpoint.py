@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import flexit
 from flexit.errors import CheckpointError
-from flexit.runtime.folder import locked, recover, remove_tree, sweep, write_file, writing
+from flexit.files.folder import locked, recover, remove_tree, sweep, write_file, writing
 
 MARKER = "training/state.json"
 LATEST = "LATEST"

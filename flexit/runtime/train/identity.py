@@ -12,8 +12,8 @@ import torch
 
 import flexit
 from flexit.errors import CheckpointError, Problem
+from flexit.files.folder import write_file
 from flexit.ir.spec import Spec
-from flexit.runtime.folder import write_file
 from flexit.runtime.train.config import RunConfig, TrainingConfig
 from flexit.runtime.train.describe import config_data, spec_json
 

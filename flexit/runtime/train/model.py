@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flexit.errors import Problem, RunConfigError
+from flexit.files.folder import recover
 from flexit.ir.analysis.cost import position_limit
 from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import load_spec, presets
@@ -15,7 +16,6 @@ from flexit.ir.language.written import Node
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest
-from flexit.runtime.folder import recover
 from flexit.runtime.saved import WEIGHTS, read_arrays, read_spec
 from flexit.runtime.train.config import Bpe, RunConfig
 from flexit.runtime.train.loss import ROUTERS

@@ -15,12 +15,12 @@ from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from flexit.errors import CheckpointError, RunConfigError, UserError
+from flexit.files.folder import locked, write_file
 from flexit.ir.analysis.cost import cost
 from flexit.ir.language.layers import as_written
 from flexit.ir.language.written import Node
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.folder import locked, write_file
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train import checkpoint
 from flexit.runtime.train.callbacks.callback import Callback

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from flexit.errors import CheckpointError
+from flexit.files.folder import locked
 from flexit.ir.spec import Spec
-from flexit.runtime.folder import locked
 from flexit.runtime.train import checkpoint, held_out, optimizer_state, random_state
 from flexit.runtime.train.arguments import (
     batches_per_pass,

@@ -17,7 +17,7 @@ import pytest
 
 RUN = textwrap.dedent("""
     import os, signal, sys
-    from flexit.runtime import folder
+    from flexit.files import folder
     from flexit.runtime.train import checkpoint
     from flexit.runtime.train.run import train
 

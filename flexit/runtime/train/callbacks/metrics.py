@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flexit.runtime.folder import write_file
+from flexit.files.folder import write_file
 from flexit.runtime.train.callbacks.callback import Callback
 
 if TYPE_CHECKING:

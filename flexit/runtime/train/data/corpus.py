@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 import flexit
 from flexit.errors import CheckpointError, UserError
-from flexit.runtime.folder import recover, writing
+from flexit.files.folder import recover, writing
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.config import Bpe, File
 from flexit.runtime.train.config import Tokenizer as TokenizerConfig

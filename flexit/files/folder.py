@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flexit.errors import FlexitError, ResourceError, UserError
-from flexit.runtime.lock import Lock, hold, holder_of
+from flexit.files.lock import Lock, hold, holder_of
 
 PARTIAL = ".flexit-partial"
 """A file in every unfinished folder, so that leftovers are told from folders of the user's."""

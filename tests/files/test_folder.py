@@ -17,15 +17,15 @@ import psutil
 import pytest
 
 from flexit.errors import FlexitError, ResourceError, UserError
-from flexit.runtime import folder as folders
-from flexit.runtime.folder import PARTIAL, locked, recover, writing
+from flexit.files import folder as folders
+from flexit.files.folder import PARTIAL, locked, recover, writing
 
 MARKER = "manifest.json"
 
 WRITER = textwrap.dedent("""
     import os, shutil, signal, sys
     from pathlib import Path
-    from flexit.runtime.folder import writing
+    from flexit.files.folder import writing
 
     target, left = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -303,7 +303,7 @@ def test_a_reader_waits_for_a_live_writer(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_second_writer_is_told_who_writes(tmp_path: Path):
     code = textwrap.dedent("""
         import sys
-        from flexit.runtime.folder import locked
+        from flexit.files.folder import locked
         with locked(sys.argv[1]):
             print("held", flush=True)
             sys.stdin.readline()

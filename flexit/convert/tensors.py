@@ -1,0 +1,77 @@
+"""Tensors that are read when they are asked for: what a file holds, or what is made of such tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[Any]
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype(np.float64), "F32": np.dtype(np.float32), "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16), "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2), "I64": np.dtype(np.int64), "I32": np.dtype(np.int32),
+    "I16": np.dtype(np.int16), "I8": np.dtype(np.int8), "U8": np.dtype(np.uint8), "BOOL": np.dtype(np.bool_),
+}  # fmt: skip
+"""Number formats by the names that safetensors has for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LazyTensor:
+    """A tensor that is read, and worked out, each time it is asked for; until then it takes no memory.
+
+    Attributes:
+        shape: its lengths.
+        dtype: its number format, a key of ``DTYPES``.
+        read: gives the array; what it is a view of (a mapped file) stays open as long as the array lives.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], Array]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its numbers."""
+        return prod(self.shape) * DTYPES[self.dtype].itemsize
+
+    def numpy(self) -> Array:
+        """The numbers; bf16 and fp8 as the number types of ``ml_dtypes``."""
+        return self.read()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:  # noqa: PLW3201 - numpy's protocol
+        return np.array(self.read(), dtype=dtype, copy=copy)
+
+    def torch(self) -> torch.Tensor:
+        """The numbers as a PyTorch tensor, in the same format."""
+        import torch
+
+        array = np.ascontiguousarray(self.read())
+        if not array.flags.writeable:
+            array = array.copy()
+        name = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}.get(self.dtype)
+        if name is None:
+            return torch.from_numpy(array)
+        raw = array.view(np.int16 if array.itemsize == 2 else np.uint8)
+        return torch.from_numpy(raw).view(getattr(torch, name))
+
+    def then(self, shape: Sequence[int], work: Callable[[Array], Array]) -> LazyTensor:
+        """What ``work`` makes of it, an array of ``shape`` in the same number format."""
+        return LazyTensor(tuple(shape), self.dtype, lambda: work(self.read()))
+
+
+def combined(parts: Sequence[LazyTensor], shape: Sequence[int], work: Callable[[Sequence[Array]], Array]) -> LazyTensor:
+    """What ``work`` makes of several tensors of one number format, an array of ``shape``."""
+    dtypes = {part.dtype for part in parts}
+    if len(dtypes) != 1:
+        raise ValueError(f"tensors of several number formats: {', '.join(sorted(dtypes))}")
+    return LazyTensor(tuple(shape), dtypes.pop(), lambda: work([part.read() for part in parts]))
