@@ -48,7 +48,7 @@ class LazyTensor:
         """The numbers; bf16 and fp8 as the number types of ``ml_dtypes``."""
         return self.read()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:  # noqa: PLW3201 - numpy's protocol
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.read(), dtype=dtype, copy=copy)
 
     def torch(self) -> torch.Tensor:
