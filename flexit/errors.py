@@ -6,6 +6,7 @@ FlexitError
 |   |-- RunConfigError                 a run config
 |   |-- BundleError                    a bundle that is damaged, unsafe or not one
 |   |-- CheckpointError                a checkpoint or run folder that cannot be used
+|   |-- SourceError                    another library's checkpoint that cannot be used
 |   |-- ResourceError                  more memory or disk than there is
 |   `-- TaskError                      the model cannot do what is asked (decode, generate, ...)
 |-- ProofError                         two lowerings of one program disagree
@@ -107,6 +108,10 @@ class BundleError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint or run folder that cannot be used."""
+
+
+class SourceError(UserError):
+    """Another library's checkpoint, or a mapping file, that cannot be used."""
 
 
 class ResourceError(UserError):
