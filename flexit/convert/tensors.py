@@ -55,7 +55,7 @@ class LazyTensor:
         """The numbers as a PyTorch tensor, in the same format."""
         import torch
 
-        array = np.ascontiguousarray(self.read())
+        array = np.asarray(self.read(), order="C")
         if not array.flags.writeable:
             array = array.copy()
         name = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}.get(self.dtype)

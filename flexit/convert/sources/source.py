@@ -1,0 +1,96 @@
+"""Opening what a user names: a folder, the id of a cached model, a GGUF file, or a live model of ``transformers``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flexit.convert.sources import hub, live
+from flexit.convert.sources.inside import has_file, seen
+from flexit.convert.sources.json import read_json
+from flexit.convert.sources.weights import read_weights
+from flexit.convert.tensors import LazyTensor
+from flexit.errors import SourceError
+from flexit.ir.wording import cut
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Somebody's checkpoint, opened.
+
+    Attributes:
+        config: the configuration as Hugging Face writes it, ``config.json``.
+        tensors: the weights by the names that the files have for them; none is read yet.
+        folder: where its other files are (tokenizer, generation settings), if there is a folder.
+        place: what the user named, for messages.
+    """
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, LazyTensor]
+    folder: Path | None
+    place: str
+
+
+def open_source(given: object) -> Source:
+    """Open a checkpoint without running code of it and without a network.
+
+    Args:
+        given: a folder, the id of a model in the Hugging Face cache (``org/name``), a ``.gguf`` file, or a model of
+            ``transformers``, which is saved into a temporary folder that lives as long as the source.
+
+    Raises:
+        SourceError: FX1801 nothing that can be opened, FX1802 no configuration, and those of a file that is not what
+            it should be.
+    """
+    if live.is_live(given):
+        return _live(given)
+    if not isinstance(given, str | os.PathLike):
+        raise _nothing(f"an object of the class {type(given).__name__}", "a value")
+    place = os.fsdecode(given)
+    path = Path(place)
+    try:
+        is_folder, is_file = place != "" and path.is_dir(), path.exists()
+    except (OSError, ValueError):
+        is_folder = is_file = False
+    if is_folder:
+        return _folder(path, place)
+    if is_file:
+        raise _nothing("a file that is no .gguf", place)
+    if isinstance(given, str) and hub.is_hub_id(given) and (cached := hub.cached(given)):
+        return _folder(cached, place)
+    raise _nothing("no folder or file of that name, and no cached model of that id", place)
+
+
+def _folder(folder: Path, place: str) -> Source:
+    if not has_file(folder, CONFIG):
+        raise SourceError.of(
+            "FX1802", f"{place} has no configuration", expected=f"a folder with {CONFIG}",
+            found=seen(folder), cure="give the folder that save_pretrained wrote, or that was downloaded",
+        )  # fmt: skip
+    return Source(read_json(folder, CONFIG), read_weights(folder), folder, place)
+
+
+def _live(model: Any) -> Source:
+    folder = live.save(model)
+    try:
+        source = _folder(folder, f"a {type(model).__name__}")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
+    return source
+
+
+def _nothing(found: str, place: str) -> SourceError:
+    return SourceError.of(
+        "FX1801", f"{cut(place)} cannot be opened",
+        expected="a folder with config.json, a .gguf file, the id of a model in the Hugging Face cache, or a model of "
+        "transformers", found=found, cure="look for the folder; a model of the hub has to be downloaded first",
+    )  # fmt: skip
