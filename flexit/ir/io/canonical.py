@@ -13,6 +13,7 @@ from flexit.ir.block import Block
 from flexit.ir.expansion.scope import MAIN_PORTS, Source, Wires, main_ports, resolve
 from flexit.ir.language.annotations import fields
 from flexit.ir.language.kinds import Group, Kind
+from flexit.ir.language.layers import LayerPlan, Varied
 from flexit.ir.language.template import Template
 from flexit.ir.ordering import in_dependence_order
 from flexit.ir.spec import Spec
@@ -28,6 +29,12 @@ def canonical(spec: Spec) -> Data:
     data["outputs"] = outputs_of(spec)
     keys = [name for name in fields(Spec) if name in data]
     return {key: data[key] for key in keys}
+
+
+def canonical_layers(stack: Varied) -> list[Data]:
+    """The canonical form of every layer of a stack in order, its variants merged."""
+    known = {choice: _block(block, tuple(block.inputs)) for choice, block, _ in LayerPlan.of(stack).distinct()}
+    return [known[choice] for choice in LayerPlan.of(stack).choices]
 
 
 def to_json(spec: Spec, *, indent: int | None = 2) -> str:

@@ -1,0 +1,115 @@
+"""Every tensor of a checkpoint is a parameter, says the same as one, or is known to be none: or it is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexit.convert.mapping.family import Family, Head, rule_of
+from flexit.convert.mapping.patterns import filled, match
+from flexit.convert.pairing import Pair
+from flexit.convert.tensors import LazyTensor
+from flexit.errors import Problem, SourceError
+
+Tensors = Mapping[str, LazyTensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A tensor that must hold what another one holds."""
+
+    name: str
+    of: str
+
+
+def aliases_of(family: Family, head: Head, *, prefix: str, names: Sequence[str]) -> list[Alias]:
+    """Tensors of a checkpoint that are copies by the family's rules, or tied; names of copies may have the prefix."""
+    tied = {name: rule_of(rule).tied_to for name, rule in head.tensors.items() if not isinstance(rule, str)}
+    rules = {**family.copies, **{name: prefix + of for name, of in tied.items() if of is not None}}
+    found: list[Alias] = []
+    for name in names:
+        for copy, main in rules.items():
+            for before in dict.fromkeys(("", prefix)):
+                values = match(before + copy, name)
+                if values is not None:
+                    found.append(Alias(name, before + filled(main, values)))
+                    break
+    return found
+
+
+def account(
+    pairs: Sequence[Pair], tensors: Tensors, aliases: Sequence[Alias], *, ignored: Sequence[str]
+) -> dict[str, LazyTensor]:
+    """The tensors of all pairs by name, after everything in the checkpoint is accounted for.
+
+    Raises:
+        SourceError: FX1820 tensors are missing, FX1821 unexpected, FX1822 mis-shaped, FX1823 copies that differ.
+    """
+    expected = {name: pair for pair in pairs for name in pair.theirs}
+    aliases = [alias for alias in aliases if alias.name not in expected]
+    stands_for = {alias.of: alias.name for alias in aliases if alias.of not in tensors}
+    found = {name: tensors[name] if name in tensors else tensors[stands_for[name]] for name in expected
+             if name in tensors or name in stands_for}  # fmt: skip
+    problems = [
+        *_missing(expected, found),
+        *_unexpected(expected, tensors, aliases={alias.name for alias in aliases}, ignored=ignored),
+        *_misshapen(expected, found),
+    ]
+    problems = problems or list(_differing(aliases, tensors))
+    if problems:
+        raise SourceError(problems)
+    return found
+
+
+def equal(one: LazyTensor, other: LazyTensor) -> bool:
+    """Whether two tensors hold the same numbers in the same format."""
+    if (one.shape, one.dtype) != (other.shape, other.dtype):
+        return False
+    first, second = one.numpy(), other.numpy()
+    return bool(np.array_equal(first.view(np.uint8), second.view(np.uint8))) if first.ndim else bool(first == second)
+
+
+def _missing(expected: Mapping[str, Pair], found: Mapping[str, LazyTensor]) -> Iterator[Problem]:
+    for name, pair in expected.items():
+        if name not in found:
+            yield Problem(
+                code="FX1820", path=name, message="the checkpoint lacks this tensor",
+                expected=f"{list(pair.shape)} for {', '.join(pair.ours)}", found="nothing",
+                cure="give the whole checkpoint, with the configuration that belongs to it",
+            )  # fmt: skip
+
+
+def _unexpected(
+    expected: Mapping[str, Pair], tensors: Tensors, *, aliases: set[str], ignored: Sequence[str]
+) -> Iterator[Problem]:
+    for name, tensor in tensors.items():
+        if name in expected or name in aliases or any(match(pattern, name) is not None for pattern in ignored):
+            continue
+        yield Problem(
+            code="FX1821", path=name, message="the checkpoint has a tensor that the model has no place for",
+            expected="only tensors that the configuration calls for", found=f"{tensor.dtype} {list(tensor.shape)}",
+            cure="give the configuration of this checkpoint; what it holds beside would not be computed",
+        )  # fmt: skip
+
+
+def _misshapen(expected: Mapping[str, Pair], found: Mapping[str, LazyTensor]) -> Iterator[Problem]:
+    for name, tensor in found.items():
+        pair = expected[name]
+        if tensor.shape != pair.shape:
+            yield Problem(
+                code="FX1822", path=name, message="the tensor has another shape than the configuration says",
+                expected=f"{list(pair.shape)} for {', '.join(pair.ours)}", found=str(list(tensor.shape)),
+                cure="give the configuration of this checkpoint",
+            )  # fmt: skip
+
+
+def _differing(aliases: Sequence[Alias], tensors: Tensors) -> Iterator[Problem]:
+    for alias in aliases:
+        if alias.of in tensors and not equal(tensors[alias.name], tensors[alias.of]):
+            yield Problem(
+                code="FX1823", path=alias.name, message=f"differs from {alias.of}, which the family shares with it",
+                expected="the same numbers", found="others",
+                cure="give a checkpoint that the family's own code has saved",
+            )  # fmt: skip

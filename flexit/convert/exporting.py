@@ -1,0 +1,185 @@
+"""``write_as``: a spec and its parameters as a configuration and tensors that ``transformers`` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from flexit.convert.importing import scope_of, template_of
+from flexit.convert.mapping.family import Family, Head, family_names, find_family
+from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch
+from flexit.convert.mapping.layers import unrolled
+from flexit.convert.pairing import Pair, pairs_of, rules_of
+from flexit.convert.readable import readable
+from flexit.convert.sources.source import Source
+from flexit.convert.tensors import DTYPES, Array, LazyTensor, combined
+from flexit.errors import SourceError
+from flexit.ir.analysis.structure import structure
+from flexit.ir.compile import compile_spec
+from flexit.ir.io.load import check_tree
+from flexit.ir.language.written import Node
+from flexit.ir.spec import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A model as another library has it.
+
+    Attributes:
+        config: the configuration.
+        tensors: every tensor by its name there; each is made when it is asked for.
+    """
+
+    config: Data
+    tensors: Mapping[str, LazyTensor]
+
+
+def as_family(
+    spec: Spec, weights: Mapping[str, Any], family: str | None = None, *, beside: Mapping[str, Any] | None = None
+) -> Written:
+    """A model in the words of a family that can say it.
+
+    Args:
+        spec: what it is.
+        weights: its parameters by path: arrays, tensors of PyTorch, or :class:`LazyTensor`.
+        family: which; by default the first that fits.
+        beside: what else the configuration is to say, such as ``pad_token_id``: keys that change nothing of the model.
+
+    Raises:
+        SourceError: FX1830, no family fits; it names the block where the nearest one does not.
+    """
+    best: tuple[str, Mismatch] | None = None
+    data = unrolled(spec)
+    for name in family_names() if family is None else (family,):
+        known = find_family(name)
+        for head in known.heads.values():
+            try:
+                config = _config(spec, data, known, head=head)
+            except Mismatch as error:
+                if best is None or len(error.path) > len(best[1].path):
+                    best = (name, error)
+                continue
+            tensors = _tensors(spec, weights, known, head=head, config=config)
+            return Written({**config, **(beside or {})}, tensors)
+    assert best is not None
+    name, error = best
+    raise SourceError.of(
+        "FX1830", "no family can say this model" if family is None else f"{family} cannot say this model",
+        path=".".join(error.path), expected=f"{error.expected} ({name}, the nearest)", found=str(error.found),
+        cure="change the block, or keep the model as a checkpoint or a bundle",
+    )  # fmt: skip
+
+
+def _config(spec: Spec, data: Data, family: Family, *, head: Head) -> Data:
+    """The configuration that gives a spec.
+
+    Raises:
+        Mismatch: none of this family does.
+    """
+    found = Found(family.varying)
+    found.read(template_of(family, head), data)
+    config = _settled(found, family, head)
+    again = _filled(config, family, head)
+    if again is None or not _same_program(spec, again):
+        raise Mismatch(f"what the configuration of {family.family} would give", "another model", ("blocks",))
+    return {"architectures": head.architectures[:1], "model_type": family.family, **config}
+
+
+def _settled(found: Found, family: Family, head: Head) -> Data:
+    """Keys of the configuration from what was read."""
+    keys: Data = {}
+    for key in found.keys:
+        value = found.whole(key)
+        if "." in key:
+            outer, _, inner = key.partition(".")
+            keys.setdefault(outer, {})[inner] = value
+        elif key in family.derived:
+            below = Found(frozenset())
+            below.read(family.derived[key], value)
+            keys |= below.keys
+        else:
+            keys[key] = value
+    labels = keys.pop("num_labels", None)
+    if labels is not None:
+        keys["id2label"] = {str(index): f"LABEL_{index}" for index in range(labels)}
+        keys["label2id"] = {f"LABEL_{index}": index for index in range(labels)}
+    for key, value in {**family.keys, **head.keys}.items():
+        if key not in keys and not isinstance(value, dict | list) and not str(value).startswith("$"):
+            keys[key] = value
+    return {**family.write, **keys}
+
+
+def _filled(config: Data, family: Family, head: Head) -> Spec | None:
+    """The spec that a configuration gives, if it gives one."""
+    scope = scope_of(Source(config, {}, None, ""), family, head, tied={})
+    try:
+        data = scope.fill(template_of(family, head))
+    except Incomplete:
+        return None
+    checked = check_tree(Node.of({"flexit": 1, "name": family.family, **readable(data)}))
+    return checked.spec if checked.valid else None
+
+
+def _same_program(one: Spec, other: Spec) -> bool:
+    programs = [compile_spec(spec) for spec in (one, other)]
+    texts = [structure(program.root, training=False) for program in programs]
+    outputs = [list(program.outputs) for program in programs]
+    inputs = [[entry.name for entry in program.inputs] for program in programs]
+    return texts[0] == texts[1] and outputs[0] == outputs[1] and inputs[0] == inputs[1]
+
+
+# ---- the tensors
+
+
+def _tensors(
+    spec: Spec, weights: Mapping[str, Any], family: Family, *, head: Head, config: Data
+) -> dict[str, LazyTensor]:
+    prefix = family.prefix if head.prefix is None else head.prefix
+    scope = scope_of(Source(config, {}, None, ""), family, head, tied={})
+    shapes = {param.path: param.shape for param in compile_spec(spec).params()}
+    pairs = pairs_of(rules_of(family, head, prefix), shapes, scope)
+    ours = {path: as_lazy(weights[path]) for path in shapes}
+    found: dict[str, LazyTensor] = {}
+    for pair in pairs:
+        parts = [ours[path] for path in pair.ours]
+        for index, name in enumerate(pair.theirs):
+            found[name] = combined(parts, pair.shape, partial(_joined, pair, index))
+    return found
+
+
+def _joined(pair: Pair, index: int, arrays: Sequence[Array]) -> Array:
+    parts = [array[index] for array in arrays] if pair.stacked else arrays
+    return np.ascontiguousarray(pair.layout.join(parts))
+
+
+def as_lazy(value: Any) -> LazyTensor:
+    """An array, or a tensor of PyTorch, as something that is read when it is asked for."""
+    if isinstance(value, LazyTensor):
+        return value
+    if hasattr(value, "detach"):  # PyTorch's, which need not be imported for it
+        return LazyTensor(tuple(value.shape), _torch_name(str(value.dtype)), lambda: _of_torch(value))
+    array = np.asarray(value)
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    return LazyTensor(array.shape, names[array.dtype], lambda: array)
+
+
+def _torch_name(dtype: str) -> str:
+    known = {
+        "torch.float64": "F64", "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16",
+        "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.int8": "I8", "torch.uint8": "U8",
+        "torch.bool": "BOOL",
+    }  # fmt: skip
+    return known[dtype]
+
+
+def _of_torch(tensor: Any) -> Array:
+    import torch
+
+    plain = tensor.detach().cpu().contiguous()
+    if plain.dtype == torch.bfloat16:
+        return plain.view(torch.int16).numpy().view(DTYPES["BF16"])
+    return plain.numpy()

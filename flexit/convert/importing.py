@@ -1,0 +1,246 @@
+"""``read_source``: a checkpoint of another library as a spec and its parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from flexit.convert.accounting import account, aliases_of, equal
+from flexit.convert.mapping.family import (
+    INERT,
+    Family,
+    Head,
+    family_names,
+    family_names_by_type,
+    find_family,
+    merged,
+    rule_of,
+)
+from flexit.convert.mapping.forms import Data, Incomplete, Scope
+from flexit.convert.pairing import Pair, pairs_of, rules_of
+from flexit.convert.readable import readable
+from flexit.convert.sources.source import Source
+from flexit.convert.tensors import Array, LazyTensor, combined
+from flexit.errors import Problem, SourceError
+from flexit.ir.compile import compile_spec
+from flexit.ir.io.load import check_tree
+from flexit.ir.language.written import Node
+from flexit.ir.spec import Spec
+from flexit.ir.wording import nearest, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """A model that somebody trained.
+
+    Attributes:
+        spec: what it is.
+        weights: its parameters by path; each is read when it is asked for.
+        folder: where the files beside its weights are, if there is a folder.
+        family, head: which mapping said so.
+    """
+
+    spec: Spec
+    weights: Mapping[str, LazyTensor]
+    folder: Path | None
+    family: str
+    head: str
+
+
+def read_source(source: Source, family: Family | None = None) -> Pretrained:
+    """A checkpoint as a spec and its parameters.
+
+    Args:
+        source: the checkpoint.
+        family: how to understand it; by default the family of its ``model_type``.
+
+    Raises:
+        SourceError: FX1810 no family; FX1813 no such model in it; FX1814 a key of the configuration that is not
+            understood, FX1815 one with a value that is not, FX1816 a model that the language cannot say; FX182x
+            tensors that are missing, unexpected, mis-shaped or differ.
+    """
+    family = family_of(source) if family is None else family
+    name, head = head_of(source, family)
+    prefix = _prefix(source, family, head)
+    scope = scope_of(source, family, head, tied=_tied(source, family, head, prefix=prefix))
+    spec = _spec(source, family, head, scope=scope)
+    rules = rules_of(family, head, prefix)
+    shapes = {param.path: param.shape for param in compile_spec(spec).params()}
+    pairs = pairs_of(rules, shapes, scope)
+    _refuse_unknown_keys(source, family, scope)
+    aliases = aliases_of(family, head, prefix=prefix, names=list(source.tensors))
+    found = account(
+        pairs, source.tensors, aliases, ignored=[*family.ignored, *(prefix + each for each in family.ignored)]
+    )
+    return Pretrained(spec, _weights(pairs, found, shapes), source.folder, family.family, name)
+
+
+# ---- which family, which model
+
+
+def family_of(source: Source) -> Family:
+    """The family of a configuration's ``model_type``.
+
+    Raises:
+        SourceError: FX1810, none is known for it.
+    """
+    named = source.config.get("model_type")
+    known = family_names_by_type()
+    if not isinstance(named, str) or named not in known:
+        near = nearest(str(named), list(known))
+        raise SourceError.of(
+            "FX1810", "no family is known for this model", path="model_type",
+            expected=f"one of {', '.join(sorted(known))}", found=shown(named),
+            cure=f"say --as FAMILY if its layers are those of one of {', '.join(family_names())}"
+            f"{f' ({known[near]} is near)' if near else ''}, or write a mapping file for it",
+        )  # fmt: skip
+    return find_family(known[named])
+
+
+def head_of(source: Source, family: Family) -> tuple[str, Head]:
+    """Which of a family's models a configuration says it is; the first if it does not say.
+
+    Raises:
+        SourceError: FX1813, one that the family does not have.
+    """
+    named = source.config.get("architectures")
+    architectures = (
+        [each for each in cast("list[Any]", named) if isinstance(each, str)] if isinstance(named, list) else []
+    )
+    if not architectures:
+        return next(iter(family.heads.items()))
+    for architecture in architectures:
+        found = family.head_of(architecture)
+        if found is not None:
+            return found, family.heads[found]
+    classes = [each for head in family.heads.values() for each in head.architectures]
+    raise SourceError.of(
+        "FX1813", f"the family {family.family} has no such model", path="architectures",
+        expected=f"one of {', '.join(classes)}", found=", ".join(architectures),
+        cure="import one of these, or write a mapping file with this model",
+    )  # fmt: skip
+
+
+def _prefix(source: Source, family: Family, head: Head) -> str:
+    """What the names of the trunk's tensors begin with in this checkpoint: a bare trunk may have been saved."""
+    usual = family.prefix if head.prefix is None else head.prefix
+    for prefix in dict.fromkeys((usual, family.prefix, "")):
+        if prefix and any(name.startswith(prefix) for name in source.tensors):
+            return prefix
+    return "" if not usual or source.tensors else usual
+
+
+def _tied(source: Source, family: Family, head: Head, *, prefix: str) -> Data:
+    """Keys that say what is tied, as the tensors have it: two that differ are not, whatever the configuration says."""
+    decided: Data = {}
+    scope = scope_of(source, family, head, tied={})
+    for name, written in {**head.tensors, **{prefix + each: rule for each, rule in family.tensors.items()}}.items():
+        rule = rule_of(written)
+        if rule.tied_to is None:
+            continue
+        said = bool(scope.value(rule.when))
+        one, other = source.tensors.get(name), source.tensors.get(prefix + rule.tied_to)
+        decided[rule.when] = said and (one is None or other is None or equal(one, other))
+    return decided
+
+
+def scope_of(source: Source, family: Family, head: Head, *, tied: Data) -> Scope:
+    """The configuration with the defaults of the family."""
+    config = {**source.config, **tied}
+    labels = config.get("id2label")
+    if "num_labels" not in config:
+        config["num_labels"] = len(cast("Data", labels)) if isinstance(labels, dict) and labels else 2
+    return Scope(config, {**family.keys, **family.derived, **head.keys}, family.varying)
+
+
+# ---- the spec
+
+
+def _spec(source: Source, family: Family, head: Head, *, scope: Scope) -> Spec:
+    template = template_of(family, head)
+    try:
+        data = scope.fill(template)
+    except Incomplete as error:
+        raise SourceError.of(
+            "FX1815", f"{error.key} is not understood", path=error.key, expected=error.expected,
+            found=shown(error.found), cure=f"correct it in config.json, or write a mapping file beside {family.family}",
+        ) from error  # fmt: skip
+    document = {"flexit": 1, "name": _name(source, family), **readable(data)}
+    checked = check_tree(Node.of(document))
+    if checked.spec is None or not checked.valid:
+        raise SourceError([
+            Problem(
+                code="FX1816", path=each.path, message=f"no spec can say this model: {each.message} ({each.code})",
+                expected=each.expected, found=each.found, cure="correct the configuration, or the mapping file",
+            )
+            for each in checked.problems
+            if not each.warning
+        ])  # fmt: skip
+    return checked.spec
+
+
+def template_of(family: Family, head: Head) -> Data:
+    """The spec of a model, with holes."""
+    trunk = cast("Data", family.spec)
+    ports = {key: value for key, value in (("inputs", head.inputs), ("outputs", head.outputs)) if value is not None}
+    blocks = merged(trunk["blocks"], head.blocks)
+    return {**{key: value for key, value in {**trunk, **ports}.items() if key != "blocks"}, "blocks": blocks}
+
+
+def _name(source: Source, family: Family) -> str:
+    """What the spec is called: the folder, or the family."""
+    named = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source.place).stem if source.place else "").strip("-.")
+    return named or family.family
+
+
+def _refuse_unknown_keys(source: Source, family: Family, scope: Scope) -> None:
+    """Refuse a configuration with keys that might change what is computed."""
+    problems: list[Problem] = []
+    for key, allowed in family.must.items():
+        if key in source.config and source.config[key] not in allowed:
+            problems.append(Problem(
+                code="FX1815", path=key, message="has a value that the family does not cover",
+                expected=f"one of {', '.join(shown(each) for each in allowed)}", found=shown(source.config[key]),
+                cure="import a model without it",
+            ))  # fmt: skip
+    known = {*scope.used, *INERT, *family.inert, *family.must, *family.keys, *family.write}
+    for key, value in source.config.items():
+        if key not in known and value is not None:
+            problems.append(Problem(
+                code="FX1814", path=key, message="a key of the configuration that is not understood",
+                expected="keys that change nothing, or that the family covers", found=shown(value),
+                cure="if it changes nothing of what is computed, list it under inert in a mapping file that extends "
+                f"{family.family}",
+            ))  # fmt: skip
+    if problems:
+        raise SourceError(problems)
+
+
+# ---- the parameters
+
+
+def _weights(
+    pairs: list[Pair], found: Mapping[str, LazyTensor], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, LazyTensor]:
+    """Every parameter, made of their tensors, in the order of the program."""
+    weights: dict[str, LazyTensor] = {}
+    for pair in pairs:
+        sources = [found[name] for name in pair.theirs]
+        for index, path in enumerate(pair.ours):
+            work = partial(_stack if pair.stacked else _piece, pair, index)
+            weights[path] = combined(sources, shapes[path], work)
+    return {path: weights[path] for path in shapes}
+
+
+def _piece(pair: Pair, index: int, arrays: Sequence[Array]) -> Array:
+    return pair.layout.split(arrays[0], pair.shapes)[index]
+
+
+def _stack(pair: Pair, index: int, arrays: Sequence[Array]) -> Array:
+    return np.stack([pair.layout.split(array, pair.shapes)[index] for array in arrays])

@@ -1,0 +1,132 @@
+"""Forms that choose: by a condition, by the value of a key, by a table of words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from flexit.convert.mapping.forms import ABSENT, Data, Form, Found, Incomplete, Mismatch, Scope, same
+
+
+class If(Form):
+    """``{$if: key, then: A, else: B}``: A where the key is neither null, false nor 0; B, or nothing, elsewhere.
+
+    ``{$if: {key: value, ...}, ...}``: A where each key has that value.
+    """
+
+    name = "if"
+    arguments = frozenset({"then", "else"})
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        return scope.fill(args.get("then" if _holds(args[""], scope) else "else", ABSENT))
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        condition = args[""]
+
+        def holds() -> None:
+            if isinstance(condition, dict):
+                for key, wanted in cast("Data", condition).items():
+                    found.bind(key, wanted)
+            found.read(args.get("then", ABSENT), value)
+            if isinstance(condition, str) and found.known(condition) is None:
+                found.bind(condition, True)
+
+        def fails() -> None:
+            found.read(args.get("else", ABSENT), value)
+            entries = cast("Data", condition) if isinstance(condition, dict) else {condition: True}
+            if len(entries) == 1:
+                key, wanted = next(iter(entries.items()))
+                if isinstance(wanted, bool):
+                    found.bind(key, not wanted)
+
+        says = "then" in args if value is not None else "then" not in args
+        found.attempt(*((holds, fails) if says else (fails, holds)))
+
+
+def _holds(condition: Any, scope: Scope) -> bool:
+    if isinstance(condition, dict):
+        return all(same(scope.value(key), wanted) for key, wanted in cast("Data", condition).items())
+    return bool(scope.value(str(condition)))
+
+
+class Case(Form):
+    """``{$case: key, of: {word: A, ...}, else: B}``: what stands under the value of the key."""
+
+    name = "case"
+    arguments = frozenset({"of", "else"})
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        key, options = str(args[""]), cast("Data", args["of"])
+        value = _word(scope.value(key))
+        if value in options:
+            return scope.fill(options[value])
+        if "else" in args:
+            return scope.fill(args["else"])
+        raise Incomplete(key, f"one of {', '.join(options)}", value)
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        key = str(args[""])
+
+        def chosen(word: str, template: Any) -> None:
+            found.bind(key, _value(word))
+            found.read(template, value)
+
+        trials: list[Callable[[], None]] = [
+            partial(chosen, word, template) for word, template in cast("Data", args["of"]).items()
+        ]
+        if "else" in args:
+            trials.append(lambda: found.read(args["else"], value))
+        found.attempt(*trials)
+
+
+def _word(value: Any) -> str:
+    """A value of a configuration as a key of YAML."""
+    return {True: "true", False: "false", None: "null"}.get(value, str(value)) if _plain(value) else str(value)
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _value(word: str) -> Any:
+    known: dict[str, Any] = {"true": True, "false": False, "null": None}
+    if word in known:
+        return known[word]
+    return int(word) if word.lstrip("-").isdigit() else word
+
+
+class Default(Form):
+    """``{$default: value, of: X}``: X, left out where it is ``value``, which is what the spec says without it."""
+
+    name = "default"
+    arguments = frozenset({"of"})
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        value = scope.fill(args["of"])
+        return ABSENT if same(value, args[""]) else value
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        found.read(args["of"], args[""] if value is None else value)
+
+
+class Not(Form):
+    """``{$not: key}``: true where the key is false."""
+
+    name = "not"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        return not scope.value(str(args[""]))
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        if not isinstance(value, bool):
+            raise Mismatch("true or false", value)
+        found.bind(str(args[""]), not value)

@@ -1,0 +1,284 @@
+"""Forms: what a mapping file may write where a value depends on the configuration.
+
+``$key`` is the value of a key; ``{$name: ..., ...}`` is the form of that name. A form can be filled (configuration to
+spec) and read (spec to configuration), and says so in one class, so that one text serves both directions.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from functools import cache
+from math import isclose
+from typing import Any, ClassVar, cast
+
+Data = dict[str, Any]
+
+ABSENT = "$absent"
+"""Written for a value: the key is left out."""
+HOMES = ("choices", "numbers", "rotary", "activations", "per_layer")
+"""Modules of this package that define forms."""
+
+
+class Mismatch(Exception):
+    """A spec does not say what a mapping file would make.
+
+    Attributes:
+        path: where in the spec.
+        expected, found: what the file would write there, and what is there.
+    """
+
+    def __init__(self, expected: object, found: object, path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{'.'.join(path)}: expected {expected}, found {found}")
+        self.path, self.expected, self.found = path, expected, found
+
+    def below(self, key: str) -> Mismatch:
+        """The same one, seen from further up."""
+        return Mismatch(self.expected, self.found, (key, *self.path))
+
+
+class Incomplete(Exception):
+    """A configuration lacks a key, or has a value that a mapping file has no word for.
+
+    Attributes:
+        key: the key of the configuration.
+        expected, found: what may stand there, and what does.
+    """
+
+    def __init__(self, key: str, expected: str, found: object) -> None:
+        super().__init__(f"{key}: expected {expected}, found {found}")
+        self.key, self.expected, self.found = key, expected, found
+
+
+class Form(ABC):
+    """A form of mapping files; a subclass gives its name and the keys that may stand beside it."""
+
+    name: ClassVar[str]
+    arguments: ClassVar[frozenset[str]] = frozenset()
+
+    @staticmethod
+    @abstractmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        """The value that ``{$name: args['']}, ...}`` stands for; ``args['']`` is what follows the name itself."""
+
+    @staticmethod
+    @abstractmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        """Note what the keys must have been for ``value`` to come out.
+
+        Raises:
+            Mismatch: nothing gives that value.
+        """
+
+
+@cache
+def forms() -> Mapping[str, type[Form]]:
+    """Every form by name."""
+    known: dict[str, type[Form]] = {}
+    for home in HOMES:
+        module = importlib.import_module(f"flexit.convert.mapping.{home}")
+        for entry in vars(module).values():
+            if isinstance(entry, type) and issubclass(entry, Form) and "name" in vars(entry):
+                known[entry.name] = entry
+    return known
+
+
+def form_of(template: Any) -> tuple[type[Form], Data] | None:
+    """The form that a mapping is, with its arguments; None of anything else."""
+    if not isinstance(template, dict):
+        return None
+    entries = cast("Data", template)
+    names = [key for key in entries if key.startswith("$")]
+    if not names:
+        return None
+    args = {key.removeprefix(names[0]): value for key, value in entries.items()}
+    return forms()[names[0][1:]], args
+
+
+class Scope:
+    """A configuration as forms see it.
+
+    Attributes:
+        config: its keys.
+        defaults: values, or forms, of keys that it leaves out.
+        per_layer: keys whose value is a list with an entry for each layer.
+        layer: the layer that is being written, if any.
+        used: keys that were asked for.
+    """
+
+    def __init__(
+        self, config: Data, defaults: Data, per_layer: frozenset[str], *, layer: int | None = None,
+        used: set[str] | None = None,
+    ) -> None:  # fmt: skip
+        self.config, self.defaults, self.per_layer, self.layer = config, defaults, per_layer, layer
+        self.used: set[str] = set() if used is None else used
+
+    def at(self, layer: int) -> Scope:
+        """The same configuration, for one layer."""
+        return Scope(self.config, self.defaults, self.per_layer, layer=layer, used=self.used)
+
+    def value(self, key: str) -> Any:
+        """The value of a key, in a layer its entry for the layer.
+
+        Raises:
+            Incomplete: there is none.
+        """
+        whole = self.whole(key)
+        if key not in self.per_layer or self.layer is None:
+            return whole
+        if not isinstance(whole, list) or self.layer >= len(cast("list[Any]", whole)):
+            raise Incomplete(key, f"a list with an entry for layer {self.layer}", whole)
+        return cast("list[Any]", whole)[self.layer]
+
+    def whole(self, key: str) -> Any:
+        """The value of a key: what is given, unless that is null and there is a default."""
+        self.used.add(key)
+        given = self.config.get(key)
+        if given is not None:
+            return given
+        if key in self.defaults:
+            return Scope(self.config, self.defaults, self.per_layer, used=self.used).fill(self.defaults[key])
+        if key in self.config:
+            return None
+        raise Incomplete(key, "a value", "nothing")
+
+    def has(self, key: str) -> bool:
+        """Whether a key has a value other than null."""
+        return key in self.config and self.config[key] is not None
+
+    def fill(self, template: Any) -> Any:
+        """The value that a template stands for; ``ABSENT`` where it is to be left out."""
+        form = form_of(template)
+        if form is not None:
+            return form[0].fill(form[1], self)
+        if isinstance(template, str):
+            return self.value(template[1:]) if template.startswith("$") and template != ABSENT else template
+        if isinstance(template, list):
+            return [value for each in cast("list[Any]", template) if not is_absent(value := self.fill(each))]
+        if isinstance(template, dict):
+            entries = cast("Data", template)
+            if entries.get("kind") == "stack" and "layer" in entries:
+                from flexit.convert.mapping.layers import fill_stack
+
+                return fill_stack(entries, self)
+            return {key: value for key, each in entries.items() if not is_absent(value := self.fill(each))}
+        return template
+
+
+class Found:
+    """What is known of a configuration from a spec.
+
+    Attributes:
+        keys: values of keys; of keys per layer a mapping from layer to value.
+        layer: the layer that is being read, if any.
+    """
+
+    def __init__(self, per_layer: frozenset[str]) -> None:
+        self.per_layer = per_layer
+        self.keys: Data = {}
+        self.layer: int | None = None
+
+    def bind(self, key: str, value: Any) -> None:
+        """Note that a key has a value.
+
+        Raises:
+            Mismatch: it has another one.
+        """
+        key = key.removeprefix("$")
+        if key in self.per_layer and self.layer is not None:
+            entries: dict[int, Any] = self.keys.setdefault(key, {})
+            known = entries.setdefault(self.layer, value)
+        else:
+            known = self.keys.setdefault(key, value)
+        if not same(known, value):
+            raise Mismatch(f"{known}, as elsewhere ({key})", value)
+
+    def known(self, key: str) -> Any:
+        """The value of a key as far as it is known."""
+        value = self.keys.get(key)
+        if key in self.per_layer and self.layer is not None and isinstance(value, dict):
+            return cast("dict[int, Any]", value).get(self.layer)
+        return value
+
+    def whole(self, key: str) -> Any:
+        """The value of a key, of keys per layer a list."""
+        value = self.keys[key]
+        if key not in self.per_layer or not isinstance(value, dict):
+            return value
+        entries = cast("dict[int, Any]", value)
+        return [entries.get(layer) for layer in range(max(entries) + 1)]
+
+    def attempt(self, *trials: Callable[[], None]) -> None:
+        """Do the first of several things that fits; nothing of the others is noted.
+
+        Raises:
+            Mismatch: none does; that which got furthest.
+        """
+        best: Mismatch | None = None
+        for trial in trials:
+            kept = {key: dict(value) if isinstance(value, dict) else value for key, value in self.keys.items()}
+            try:
+                trial()
+            except Mismatch as error:
+                self.keys = kept
+                if best is None or len(error.path) > len(best.path):
+                    best = error
+            else:
+                return
+        assert best is not None
+        raise best
+
+    def read(self, template: Any, value: Any) -> None:
+        """Note what must hold for a template to give ``value``; canonical values agree with short forms.
+
+        Raises:
+            Mismatch: it cannot.
+        """
+        form = form_of(template)
+        if form is not None:
+            form[0].read(form[1], value, self)
+        elif isinstance(template, str) and template.startswith("$") and template != ABSENT:
+            self.bind(template, value)
+        elif isinstance(template, dict):
+            self._read_mapping(cast("Data", template), value)
+        elif not agrees(template, value):
+            raise Mismatch(template, value)
+
+    def _read_mapping(self, template: Data, value: Any) -> None:
+        if not isinstance(value, dict):
+            raise Mismatch(template.get("kind", "a mapping"), value)
+        entries = cast("Data", value)
+        if template.get("kind") == "stack" and "layer" in template:
+            from flexit.convert.mapping.layers import read_stack
+
+            read_stack(template, entries, self)
+            return
+        for key, each in template.items():
+            try:
+                self.read(each, entries.get(key))
+            except Mismatch as error:
+                raise error.below(key) from error
+
+
+def is_absent(value: Any) -> bool:
+    """Whether a filled value is to be left out."""
+    return isinstance(value, str) and value == ABSENT
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same, numbers but for rounding."""
+    numbers = [isinstance(each, int | float) and not isinstance(each, bool) for each in (one, other)]
+    return isclose(one, other, rel_tol=1e-9) if all(numbers) else one == other
+
+
+def agrees(template: Any, value: Any) -> bool:
+    """Whether a constant of a template says what a canonical value says: a kind alone may stand for its mapping."""
+    if is_absent(template):
+        return True  # that nothing else is written is checked on the whole spec
+    if isinstance(value, dict) and isinstance(template, str):
+        return cast("Data", value).get("kind") == template
+    if isinstance(value, dict) and isinstance(template, dict):
+        entries, values = cast("Data", template), cast("Data", value)
+        return all(agrees(each, values.get(key)) for key, each in entries.items())
+    return same(template, value)

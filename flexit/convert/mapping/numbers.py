@@ -1,0 +1,120 @@
+"""Forms that compute. Each can be turned round; where rounding stands in the way, the nearest short number is taken."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, cast
+
+from flexit.convert.mapping.forms import Data, Form, Found, Incomplete, Mismatch, Scope, same
+
+
+def number(scope: Scope, template: Any) -> float:
+    """The number that a template stands for.
+
+    Raises:
+        Incomplete: it is none.
+    """
+    value = scope.fill(template)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Incomplete(str(template).removeprefix("$"), "a number", value)
+    return value
+
+
+def short(value: float) -> float | int:
+    """The number with fewest digits that is this one but for rounding."""
+    for digits in range(1, 17):
+        rounded = float(f"{value:.{digits}g}")
+        if same(rounded, value):
+            return int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded
+    return value
+
+
+def _require_number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Mismatch("a number", value)
+    return value
+
+
+class Quotient(Form):
+    """``{$quotient: [a, b]}``: a / b, a whole number where both are."""
+
+    name = "quotient"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        top, bottom = (number(scope, each) for each in cast("list[Any]", args[""]))
+        if bottom == 0:
+            raise Incomplete(str(cast("list[Any]", args[""])[1]).removeprefix("$"), "a number other than 0", 0)
+        return top // bottom if isinstance(top, int) and isinstance(bottom, int) else top / bottom
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        """Of two keys the one that is not known yet."""
+        top, bottom = cast("list[Any]", args[""])
+        quotient = _require_number(value)
+        parts = [found.known(str(each).removeprefix("$")) if _is_key(each) else each for each in (top, bottom)]
+        if parts[1] is not None and _is_key(top):
+            found.bind(top, short(quotient * parts[1]))
+        elif parts[0] is not None and _is_key(bottom):
+            found.bind(bottom, short(parts[0] / quotient))
+
+
+class Product(Form):
+    """``{$product: [a, b, ...]}``: what they give when multiplied."""
+
+    name = "product"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        return prod(number(scope, each) for each in cast("list[Any]", args[""]))
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        """The one key that is not known yet."""
+        product = _require_number(value)
+        known: list[float] = []
+        missing: list[str] = []
+        for each in cast("list[Any]", args[""]):
+            part = found.known(each[1:]) if _is_key(each) else each
+            if part is None:
+                missing.append(each)
+            else:
+                known.append(part)
+        if len(missing) == 1 and prod(known):
+            found.bind(missing[0], short(product / prod(known)))
+
+
+class Power(Form):
+    """``{$power: [x, e]}``: x to the power of the number e, which is not 0."""
+
+    name = "power"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        base, exponent = cast("list[Any]", args[""])
+        return float(number(scope, base)) ** float(exponent)
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        base, exponent = cast("list[Any]", args[""])
+        found.read(base, short(_require_number(value) ** (1 / float(exponent))))
+
+
+class Sum(Form):
+    """``{$sum: [x, n]}``: x and the number n."""
+
+    name = "sum"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        base, added = cast("list[Any]", args[""])
+        return number(scope, base) + added
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        base, added = cast("list[Any]", args[""])
+        found.read(base, _require_number(value) - added)
+
+
+def _is_key(template: Any) -> bool:
+    return isinstance(template, str) and template.startswith("$")

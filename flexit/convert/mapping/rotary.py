@@ -1,0 +1,178 @@
+"""The form of rotations: ``rope_parameters`` and the older keys that say the same, and our ``rotary``.
+
+What the keys mean: ``transformers``' ``modeling_rope_utils``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from flexit.convert.mapping.forms import ABSENT, Data, Form, Found, Incomplete, Mismatch, Scope
+
+PARAMETERS = "rope_parameters"
+OLDER = ("rope_scaling", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
+"""Keys of configurations that were written before ``rope_parameters``."""
+ORIGINAL, LONGEST = "original_max_position_embeddings", "max_position_embeddings"
+
+SCALINGS: dict[str, dict[str, str]] = {
+    "linear": {"factor": "factor"},
+    "dynamic": {"factor": "factor"},
+    "yarn": {
+        "factor": "factor", ORIGINAL: "original_max_len", "beta_fast": "beta_fast", "beta_slow": "beta_slow",
+        "mscale": "mscale", "mscale_all_dim": "mscale_all_dim", "attention_factor": "attention_factor",
+        "truncate": "truncate",
+    },
+    "longrope": {
+        "factor": "factor", ORIGINAL: "original_max_len", "short_factor": "short_factor",
+        "long_factor": "long_factor", "attention_factor": "attention_factor",
+    },
+    "llama3": {
+        "factor": "factor", ORIGINAL: "original_max_len", "low_freq_factor": "low_freq_factor",
+        "high_freq_factor": "high_freq_factor",
+    },
+}  # fmt: skip
+"""Rope type -> their parameters and ours."""
+OLD_NAMES = {"su": "longrope"}
+"""What early configurations of a family call a rope type."""
+
+
+class Rope(Form):
+    """``{$rope: style}``: a rotation with what the configuration says of theta, channels and scaling.
+
+    Beside it: ``theta``, the base where none is given; ``by: key``, where each kind of layer has a rotation of its
+    own; ``heads: X``, the channels of a head; ``dim: X``, the channels that turn; ``part: key``, where the share of
+    them stands if it is not ``partial_rotary_factor``; ``whole: share``, that share where nothing is given;
+    ``thetas: {layer: key}``, the base of a kind of layer where rotations are not given by kind, which then has no
+    scaling.
+    """
+
+    name = "rope"
+    arguments = frozenset({"theta", "by", "heads", "dim", "part", "share", "thetas"})
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        given = _parameters(args, scope)
+        dim: Any = ABSENT
+        if "dim" in args:
+            dim = scope.fill(args["dim"])
+        elif (share := given.get("partial_rotary_factor", args.get("share"))) is not None and share != 1:
+            dim = int(scope.fill(args.get("heads", "$head_dim")) * share)
+        scaling = _scaling(given, scope)
+        rotary = {"theta": given["rope_theta"], "style": str(args[""]), "dim": dim, "scaling": scaling}
+        return {key: value for key, value in rotary.items() if not isinstance(value, str) or value != ABSENT}
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        if not isinstance(value, dict):
+            raise Mismatch("a rotation", value)
+        rotary = cast("Data", value)
+        if rotary.get("style", "half") != args[""]:
+            raise Mismatch(args[""], rotary.get("style"), ("style",))
+        told: Data = {"rope_theta": rotary.get("theta", 10000.0), "rope_type": "default"}
+        if "dim" in args:
+            found.read(args["dim"], rotary.get("dim"))
+        elif rotary.get("dim") is not None:
+            heads = args.get("heads", "$head_dim")
+            width = found.known(str(heads)[1:]) if isinstance(heads, str) else heads
+            if width is not None:
+                told["partial_rotary_factor"] = rotary["dim"] / width
+        _read_scaling(rotary.get("scaling"), told, found)
+        if "by" in args:
+            kind = found.known(str(args["by"]))
+            if kind is None:
+                raise Mismatch("a kind of layer that is known", value)
+            found.bind(f"{PARAMETERS}.{kind}", told)
+        else:
+            found.bind(PARAMETERS, told)
+
+
+def _parameters(args: Data, scope: Scope) -> Data:
+    """The parameters of one rotation in the newest form, ``rope_theta`` and ``rope_type`` among them."""
+    scope.used.update((PARAMETERS, *OLDER))
+    kind = scope.value(str(args["by"])) if "by" in args else None
+    given = scope.config.get(PARAMETERS) or scope.config.get("rope_scaling") or {}
+    if not isinstance(given, dict):
+        raise Incomplete(PARAMETERS, "a mapping", given)
+    entries = cast("Data", given)
+    is_nested = bool(entries) and all(isinstance(each, dict) or each is None for each in entries.values())
+    found: Data = {}
+    thetas = cast("Data", args.get("thetas", {}))
+    scope.used.update(str(key) for key in thetas.values())
+    if is_nested:
+        if kind is None or entries.get(kind) is None:
+            raise Incomplete(PARAMETERS, "one rotation" if kind is None else f"a rotation of {kind}", given)
+        found = dict(cast("Data", entries[kind]))
+    elif kind in thetas and scope.has(str(thetas[kind])):
+        found = {"rope_theta": scope.value(str(thetas[kind]))}
+    else:
+        found = dict(entries)
+    theta = scope.config.get("rope_theta")
+    found.setdefault("rope_theta", args.get("theta", 10000.0) if theta is None else theta)
+    part = scope.config.get(str(args.get("part", "partial_rotary_factor")))
+    scope.used.add(str(args.get("part", "partial_rotary_factor")))
+    if part is not None:
+        found.setdefault("partial_rotary_factor", part)
+    named = str(found.pop("type", "default"))
+    found.setdefault("rope_type", named)
+    found["rope_type"] = OLD_NAMES.get(found["rope_type"], found["rope_type"])
+    return found
+
+
+def _scaling(given: Data, scope: Scope) -> Any:
+    kind = given["rope_type"]
+    if kind == "default":
+        return ABSENT
+    if kind == "dynamic" and given.get("alpha") is not None:
+        return {"kind": "ntk", "alpha": given["alpha"]}
+    if kind not in SCALINGS:
+        raise Incomplete(f"{PARAMETERS}.rope_type", f"one of default, {', '.join(SCALINGS)}", kind)
+    _refuse_others(given, kind)
+    scaling: Data = {"kind": kind}
+    if kind == "dynamic":
+        scaling["original_max_len"] = scope.value(LONGEST)
+    elif kind != "linear":
+        scaling["original_max_len"] = scope.config.get(ORIGINAL) or given.get(ORIGINAL) or scope.value(LONGEST)
+    for theirs, ours in SCALINGS[kind].items():
+        if given.get(theirs) is not None and ours not in scaling:
+            scaling[ours] = given[theirs]
+    if "factor" not in scaling:
+        scaling["factor"] = scope.value(LONGEST) / scaling["original_max_len"]
+    return _told(scaling)
+
+
+def _refuse_others(given: Data, kind: str) -> None:
+    """Refuse parameters that the kind of scaling is not known to have."""
+    known = {"rope_type", "rope_theta", "partial_rotary_factor", *SCALINGS[kind]}
+    known |= {ORIGINAL, "alpha"} if kind == "dynamic" else set[str]()
+    for key in given.keys() - known:
+        if given[key] is not None:
+            raise Incomplete(f"{PARAMETERS}.{key}", f"no such parameter of {kind}", given[key])
+
+
+def _told(scaling: Data) -> Data:
+    """Without what stands alone, or stands beside what it follows from: theirs ignore it."""
+    if scaling.get("attention_factor") is not None:
+        return {key: value for key, value in scaling.items() if key not in ("mscale", "mscale_all_dim")}
+    pair = [scaling.get(key) for key in ("mscale", "mscale_all_dim")]
+    if not all(pair):
+        return {key: value for key, value in scaling.items() if key not in ("mscale", "mscale_all_dim")}
+    return scaling
+
+
+def _read_scaling(value: Any, told: Data, found: Found) -> None:
+    """Add to ``told`` what gives the scaling."""
+    if value is None:
+        return
+    scaling = cast("Data", value)
+    kind = scaling.get("kind")
+    if kind == "ntk":
+        told |= {"rope_type": "dynamic", "factor": 1.0, "alpha": scaling["alpha"]}
+        return
+    if kind not in SCALINGS:
+        raise Mismatch(f"one of {', '.join(SCALINGS)}", kind, ("scaling", "kind"))
+    told["rope_type"] = kind
+    for theirs, ours in SCALINGS[str(kind)].items():
+        if scaling.get(ours) is not None:
+            told[theirs] = scaling[ours]
+    if kind == "dynamic":
+        found.bind(LONGEST, scaling["original_max_len"])

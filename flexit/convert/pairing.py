@@ -1,0 +1,102 @@
+"""Which of their tensors holds which of our parameters, and how: the rules of a family for one program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flexit.convert.layouts import Layout, Shape, layout_of
+from flexit.convert.mapping.family import Family, Head, Rule, rule_of
+from flexit.convert.mapping.forms import Scope
+from flexit.convert.mapping.patterns import filled, holes, match
+from flexit.errors import Problem, SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One of their tensors, or several that are one array of ours along its first axis.
+
+    Attributes:
+        theirs: names of the tensors; more than one where they are stacked.
+        ours: our parameters, in the order in which the tensor holds them.
+        shapes: what of each parameter a tensor holds.
+        layout: how.
+        stacked: whether our first axis counts their tensors.
+    """
+
+    theirs: tuple[str, ...]
+    ours: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    layout: Layout
+    stacked: bool
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of each of their tensors."""
+        return self.layout.shape(self.shapes)
+
+
+def rules_of(family: Family, head: Head, prefix: str) -> dict[str, Rule]:
+    """Every rule of a model by the name of their tensor."""
+    trunk = {prefix + name: rule_of(written) for name, written in family.tensors.items()}
+    return {**{name: rule_of(written) for name, written in head.tensors.items()}, **trunk}
+
+
+def pairs_of(rules: Mapping[str, Rule], shapes: Mapping[str, Shape], scope: Scope) -> list[Pair]:
+    """Pairs that hold every parameter once.
+
+    Args:
+        rules: of the model.
+        shapes: of our parameters by path.
+        scope: the configuration, for layouts that depend on it.
+
+    Raises:
+        SourceError: FX1812, parameters that no rule holds.
+    """
+    pairs: list[Pair] = []
+    held: set[str] = set()
+    for path in shapes:
+        if path in held:
+            continue
+        pair = next(_candidates(rules, path, shapes, scope=scope), None)
+        if pair is not None:
+            pairs.append(pair)
+            held.update(pair.ours)
+    left = [path for path in shapes if path not in held]
+    if left:
+        raise SourceError([
+            Problem(
+                code="FX1812", path=path, message="no rule of the family holds this parameter",
+                expected="a tensor of theirs for every parameter of the spec", found="none",
+                cure="add a rule for it to the mapping file, or change the spec of the mapping file",
+            )
+            for path in left
+        ])  # fmt: skip
+    return pairs
+
+
+def _candidates(rules: Mapping[str, Rule], path: str, shapes: Mapping[str, Shape], *, scope: Scope) -> Iterator[Pair]:
+    """Pairs that hold a parameter, by the first rules first."""
+    for name, rule in rules.items():
+        for target in rule.targets:
+            values = match(target, path)
+            if values is None:
+                continue
+            ours = tuple(filled(each, values) for each in rule.targets)
+            if path in ours and all(each in shapes for each in ours):
+                yield _pair(filled(name, values), ours, [shapes[each] for each in ours], layout=_layout(rule, scope))
+
+
+def _pair(name: str, ours: tuple[str, ...], shapes: Sequence[Shape], *, layout: Layout) -> Pair:
+    open_holes = holes(name)
+    if not open_holes:
+        return Pair((name,), ours, tuple(shapes), layout, stacked=False)
+    count = shapes[0][0]
+    theirs = tuple(filled(name, {open_holes[0]: str(index)}) for index in range(count))
+    return Pair(theirs, ours, tuple(shape[1:] for shape in shapes), layout, stacked=True)
+
+
+def _layout(rule: Rule, scope: Scope) -> Layout:
+    filled_in: Any = scope.fill(rule.layout)
+    return layout_of(filled_in)

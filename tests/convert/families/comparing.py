@@ -1,0 +1,132 @@
+"""One model of ``transformers`` and ours on the same inputs."""
+
+import inspect
+from random import Random
+
+import numpy as np
+import torch
+
+from flexit.lower.torch.module import to_torch
+from flexit.runtime.proof.compare import relative_error
+from flexit.runtime.sessions.torch_session import TorchSession
+
+TOLERANCE = 1e-5
+NAMES = {"pooled": "pooler_output", "hidden": "last_hidden_state"}
+"""Our outputs whose names differ from theirs."""
+
+
+def module_of(pretrained):
+    """A lowered module on imported weights."""
+    return to_torch(pretrained.spec, {path: tensor.torch() for path, tensor in pretrained.weights.items()}).eval()
+
+
+def inputs_for(module, config, padding, seed=0, length=11):
+    """Two rows of ids for every input that the module has; the second one is padded."""
+    rng = Random(seed)
+    pad = getattr(config, "pad_token_id", None) or 0
+    size = config.vocab_size
+    mask = torch.ones(2, length, dtype=torch.int64)
+    if padding == "left":
+        mask[1, : length // 3] = 0
+    elif padding == "right":
+        mask[1, -(length // 3) :] = 0
+    found = {}
+    for entry in module.program.inputs:
+        if entry.name.endswith("input_ids"):
+            ids = torch.tensor([[drawn_id(rng, size, pad) for _ in range(length)] for _ in range(2)])
+            found[entry.name] = torch.where(mask.bool(), ids, pad)
+        elif entry.name.endswith("attention_mask"):
+            found[entry.name] = mask
+        elif entry.name == "token_type_ids":
+            types = getattr(config, "type_vocab_size", 1) or 1
+            found[entry.name] = torch.tensor([[rng.randrange(types) for _ in range(length)] for _ in range(2)])
+    return found
+
+
+def drawn_id(rng, size, pad):
+    """A token that is no padding."""
+    return rng.choice([number for number in range(size) if number != pad])
+
+
+def theirs_on(model, inputs):
+    """Outputs of a model of ``transformers`` by their names, with the position ids of its own ``generate``."""
+    if turns_by_length(model.config):
+        return by_row(model, inputs)
+    takes = inspect.signature(model.forward).parameters
+    given = dict(inputs)
+    if "position_ids" in takes and decodes(model):
+        given["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    with torch.no_grad():
+        found = model(**{name: value for name, value in given.items() if name in takes})
+    return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+
+
+def turns_by_length(config):
+    """Whether rotations depend on the longest row: theirs on that of the batch, ours on each."""
+    given = getattr(config, "rope_parameters", None) or {}
+    several = [each for each in given.values() if isinstance(each, dict)] or [given]
+    return any(each.get("rope_type") in ("dynamic", "longrope") for each in several)
+
+
+def by_row(model, inputs):
+    """Outputs of each row alone, without its padding."""
+    found = {}
+    for row, mask in enumerate(inputs["attention_mask"].bool()):
+        with torch.no_grad():
+            alone = model(**{name: value[row : row + 1, mask] for name, value in inputs.items()})
+        for name, value in alone.items():
+            if not isinstance(value, torch.Tensor):
+                continue
+            per_token = value.shape[:2] == (1, int(mask.sum()))
+            whole = torch.zeros(len(mask), *value.shape[2:]) if per_token else value[0]
+            if per_token:
+                whole[mask] = value[0]
+            found.setdefault(name, []).append(whole)
+    return {name: torch.stack(values) for name, values in found.items()}
+
+
+def decodes(model):
+    """Whether a model reads from left to right and has no encoder."""
+    config = model.config
+    is_decoder = getattr(config, "is_decoder", None)
+    causal = type(model).__name__.endswith(("ForCausalLM", "LMHeadModel")) if is_decoder is None else is_decoder
+    return not config.is_encoder_decoder and (causal or config.model_type in DECODERS)
+
+
+DECODERS: set[str] = set()
+"""Model types whose models read from left to right whatever their head; drawn modules add theirs."""
+
+
+def errors(model, module, padding, seed=0):
+    """Relative error of each of our outputs on unpadded slots."""
+    inputs = inputs_for(module, model.config, padding, seed)
+    expected = theirs_on(model, inputs)
+    with torch.no_grad():
+        found = module(**inputs)
+    side = "decoder_attention_mask" if "decoder_attention_mask" in inputs else "attention_mask"
+    valid = inputs[side].bool().numpy()
+    result = {}
+    for name, value in found.items():
+        their = expected[NAMES.get(name, name)].numpy()
+        per_token = their.ndim > 1 and their.shape[:2] == valid.shape and name != "pooled"
+        if per_token and name == "logits" and their.ndim == 2:
+            per_token = False
+        result[name] = relative_error(value.numpy(), their, valid if per_token else None)
+    return result
+
+
+def cached_error(model, module, padding, seed=0):
+    """Relative error of our scores for the last tokens, decoded one by one, against their whole run."""
+    inputs = inputs_for(module, model.config, padding, seed)
+    expected = theirs_on(model, inputs)["logits"].numpy()
+    arrays = {name: value.numpy() for name, value in inputs.items()}
+    ids = next(name for name in ("decoder_input_ids", "input_ids") if name in arrays)
+    mask = ids.replace("input_ids", "attention_mask")
+    start = arrays[ids].shape[1] - 4
+    session = TorchSession(module)
+    first = {**arrays, ids: arrays[ids][:, :start], mask: arrays[mask][:, :start]}
+    worst = [relative_error(session.start(first), expected[:, start - 1], arrays[mask][:, start - 1] > 0)]
+    for at in range(start, arrays[ids].shape[1]):
+        scores = session.step(arrays[ids][:, at : at + 1], arrays[mask][:, at : at + 1])
+        worst.append(relative_error(scores[:, -1], expected[:, at], arrays[mask][:, at] > 0))
+    return float(np.max(worst))

@@ -1,0 +1,74 @@
+"""Random models of ``transformers`` by family: each function draws a configuration and gives a model of it.
+
+A module of ``drawn`` belongs to one family; ``@drawn(head)`` says which of its models a function makes.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from random import Random
+from typing import Any, NamedTuple
+
+import torch
+
+Draw = Callable[[Random], Any]
+
+
+class Drawn(NamedTuple):
+    """A way to draw models.
+
+    Attributes:
+        family, head: of the mapping file.
+        draw: gives a model from a source of chance.
+    """
+
+    family: str
+    head: str
+    draw: Draw
+
+    def __str__(self) -> str:
+        return f"{self.family}-{self.head}-{self.draw.__name__}"
+
+
+FOUND: list[Drawn] = []
+
+
+def drawn(*heads: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Note a function ``(rng, head) -> model`` as that of some models of the family that its module is named after."""
+
+    def note(function: Callable[..., Any]) -> Callable[..., Any]:
+        family = function.__module__.rpartition(".")[2]
+        for head in heads:
+
+            def draw(rng: Random, head: str = head) -> Any:
+                return function(rng, head)
+
+            draw.__name__ = function.__name__
+            FOUND.append(Drawn(family, head, draw))
+        return function
+
+    return note
+
+
+def all_drawn() -> list[Drawn]:
+    """Every way to draw a model, the families' modules imported."""
+    if not FOUND:
+        package = importlib.import_module("tests.convert.families.drawn")
+        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+    return FOUND
+
+
+def made(way: Drawn, seed: int) -> Any:
+    """A model with weights on which faults show: gains not 1, biases not 0, softmax not flat."""
+    rng = Random(f"{way} {seed}")
+    torch.manual_seed(rng.randrange(2**31))
+    model = way.draw(rng)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            gain = parameter.dim() == 1 and name.endswith("weight")
+            parameter.copy_(torch.randn(parameter.shape) * 0.15 + (1.0 if gain else 0.0))
+        for name, buffer in model.named_buffers():
+            if name.endswith(("final_logits_bias", "e_score_correction_bias")):
+                buffer.copy_(torch.randn(buffer.shape) * 0.15)
+    return model.eval()

@@ -1,0 +1,83 @@
+"""Every family: a random model of ``transformers`` is imported with equal outputs, written back, and read there again."""
+
+import json
+
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from flexit.convert.exporting import as_family
+from flexit.convert.importing import read_source
+from flexit.convert.sources.source import open_source
+from tests.convert.families.comparing import TOLERANCE, cached_error, errors, module_of
+from tests.convert.families.models import all_drawn, made
+from tests.fuzz.day import today
+
+SEEDS = (0, today())
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(way, seed) for way in all_drawn() for seed in SEEDS],
+    ids=lambda each: f"{each[0]}-{each[1]}",
+)
+def imported(request, tmp_path_factory):
+    """Their model, the folder that it was saved in, and what was imported from there."""
+    way, seed = request.param
+    model = made(way, seed)
+    folder = tmp_path_factory.mktemp("theirs")
+    model.save_pretrained(folder)
+    pretrained = read_source(open_source(folder))
+    assert (pretrained.family, pretrained.head) == (way.family, way.head)
+    return model, folder, pretrained
+
+
+@pytest.mark.parametrize("padding", ["none", "left", "right"])
+def test_same_outputs(imported, padding):
+    model, _, pretrained = imported
+    found = errors(model, module_of(pretrained), padding)
+    assert found
+    assert max(found.values()) < TOLERANCE, found
+
+
+@pytest.mark.parametrize("padding", ["none", "left"])
+def test_same_scores_with_a_cache(imported, padding):
+    model, _, pretrained = imported
+    module = module_of(pretrained)
+    if (
+        module.program.decoded is None
+        or "logits" not in module.program.outputs
+        or pretrained.head not in ("causal", "seq2seq")
+    ):
+        pytest.skip("does not decode")
+    assert cached_error(model, module, padding) < TOLERANCE
+
+
+def test_written_back(imported, tmp_path):
+    model, folder, pretrained = imported
+    beside = {"pad_token_id": model.config.pad_token_id}
+    written = as_family(pretrained.spec, pretrained.weights, pretrained.family, beside=beside)
+    (tmp_path / "config.json").write_text(json.dumps(written.config))
+    save_file(
+        {name: each.numpy() for name, each in written.tensors.items()}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+    again, told = type(model).from_pretrained(tmp_path, output_loading_info=True, attn_implementation="eager")
+    assert {key: list(value) for key, value in told.items() if value} == {}
+    assert same_outputs(model, again.eval(), pretrained)
+    originals = tensors_in(folder)
+    assert originals.keys() == written.tensors.keys()
+    for name, original in originals.items():
+        ours = written.tensors[name].numpy()
+        assert (ours.dtype, ours.shape, ours.tobytes()) == (original.dtype, original.shape, original.tobytes()), name
+
+
+def same_outputs(one, other, pretrained):
+    return max(errors(other, module_of(pretrained), "right").values()) < TOLERANCE
+
+
+def tensors_in(folder):
+    found = {}
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "np") as opened:
+            found |= {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+    return found
