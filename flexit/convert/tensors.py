@@ -7,22 +7,15 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
+
+from flexit.files.safetensors import DTYPES
 
 if TYPE_CHECKING:
     import torch
 
 Array = NDArray[Any]
-
-DTYPES: dict[str, np.dtype[Any]] = {
-    "F64": np.dtype(np.float64), "F32": np.dtype(np.float32), "F16": np.dtype(np.float16),
-    "BF16": np.dtype(ml_dtypes.bfloat16), "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
-    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2), "I64": np.dtype(np.int64), "I32": np.dtype(np.int32),
-    "I16": np.dtype(np.int16), "I8": np.dtype(np.int8), "U8": np.dtype(np.uint8), "BOOL": np.dtype(np.bool_),
-}  # fmt: skip
-"""Number formats by the names that safetensors has for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +24,7 @@ class LazyTensor:
 
     Attributes:
         shape: its lengths.
-        dtype: its number format, a key of ``DTYPES``.
+        dtype: its number format, a key of ``flexit.files.safetensors.DTYPES``.
         read: gives the array; what it is a view of (a mapped file) stays open as long as the array lives.
     """
 

@@ -48,7 +48,7 @@ def writing(folder: str | Path, *, marker: str, force: bool = False) -> Iterator
     """
     target = Path(os.path.abspath(folder))
     _refuse_for_ever(target)
-    with _disk(target), locked(target) as lock:
+    with disk_errors(target), locked(target) as lock:
         _refuse(target, marker, force=force)
         sweep(target.parent, marker, name=target.name)
         temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
@@ -73,7 +73,7 @@ def locked(folder: str | Path) -> Iterator[Lock]:
     """
     target = Path(os.path.abspath(folder))
     with ExitStack() as stack:
-        with _disk(target):
+        with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context(hold(target.with_name(f"{target.name}.lock")))
             if lock.inherited_swap:
@@ -101,7 +101,7 @@ def recover(folder: str | Path) -> bool:
             continue
         with locked(target):
             if _missing(target) and old.is_dir():
-                with _disk(target):
+                with disk_errors(target):
                     old.rename(target)
                     sync_folder(target.parent)
         return True
@@ -127,7 +127,7 @@ def write_file(path: Path, data: str | bytes) -> None:
         ResourceError: FX1304; the old file is whole.
     """
     temporary = path.with_name(f"{path.name}.tmp")
-    with _disk(path):
+    with disk_errors(path):
         try:
             temporary.write_bytes(data.encode() if isinstance(data, str) else data)
             sync_file(temporary)
@@ -285,7 +285,7 @@ def _settle(target: Path) -> None:
 
 
 @contextmanager
-def _disk(target: Path) -> Iterator[None]:
+def disk_errors(target: Path) -> Iterator[None]:
     """Turn refusals of the operating system into FX1304, also those that Rust libraries report as text."""
     try:
         yield

@@ -12,7 +12,8 @@ from typing import BinaryIO
 import numpy as np
 
 from flexit.convert.sources.inside import unreadable
-from flexit.convert.tensors import DTYPES, Array, LazyTensor
+from flexit.convert.tensors import Array, LazyTensor
+from flexit.files.safetensors import DTYPES
 
 
 def mapped(stream: BinaryIO, path: Path) -> mmap.mmap | bytes:

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 from flexit.convert.sources.inside import open_file
 from flexit.convert.sources.json import parse_json
 from flexit.convert.sources.mapped import mapped, tensor_at
-from flexit.convert.tensors import DTYPES, LazyTensor
+from flexit.convert.tensors import LazyTensor
 from flexit.errors import SourceError
+from flexit.files.safetensors import DTYPES
 from flexit.ir.wording import cut, either, shown
 
 MAX_HEADER = 100_000_000
