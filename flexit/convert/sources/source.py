@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flexit.convert.sources import hub, live
+from flexit.convert.sources.gguf import GgufFile, open_gguf
 from flexit.convert.sources.inside import has_file, seen
 from flexit.convert.sources.json import read_json
 from flexit.convert.sources.weights import read_weights
@@ -30,12 +31,14 @@ class Source:
         tensors: the weights by the names that the files have for them; none is read yet.
         folder: where its other files are (tokenizer, generation settings), if there is a folder.
         place: what the user named, for messages.
+        gguf: the GGUF file that it is, whose metadata stand in place of a configuration; ``config`` is empty then.
     """
 
     config: Mapping[str, Any]
     tensors: Mapping[str, LazyTensor]
     folder: Path | None
     place: str
+    gguf: GgufFile | None = None
 
 
 def open_source(given: object) -> Source:
@@ -61,6 +64,9 @@ def open_source(given: object) -> Source:
         is_folder = is_file = False
     if is_folder:
         return _folder(path, place)
+    if is_file and path.suffix.lower() == ".gguf":
+        file = open_gguf(path)
+        return Source({}, file.tensors, None, place, gguf=file)
     if is_file:
         raise _nothing("a file that is no .gguf", place)
     if isinstance(given, str) and hub.is_hub_id(given) and (cached := hub.cached(given)):
