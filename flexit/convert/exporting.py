@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from flexit.convert.importing import scope_of, template_of
 from flexit.convert.mapping.family import Family, Head, family_names, find_family
-from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch
-from flexit.convert.mapping.layers import unrolled
+from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch, same
+from flexit.convert.mapping.layers import UNROLLED, unrolled
 from flexit.convert.pairing import Pair, pairs_of, rules_of
 from flexit.convert.readable import readable
 from flexit.convert.sources.source import Source
@@ -23,6 +23,9 @@ from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import check_tree
 from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
+
+VARIATION = ("layer", "variants", "pattern", "layers")
+"""Fields of a stack that say what its list of layers says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,10 @@ def as_family(
             return Written({**config, **(beside or {})}, tensors)
     assert best is not None
     name, error = best
+    path = ".".join(error.path).replace(UNROLLED, "layers")
     raise SourceError.of(
         "FX1830", "no family can say this model" if family is None else f"{family} cannot say this model",
-        path=".".join(error.path), expected=f"{error.expected} ({name}, the nearest)", found=str(error.found),
+        path=path, expected=f"{error.expected} ({name}, the nearest)", found=str(error.found),
         cure="change the block, or keep the model as a checkpoint or a bundle",
     )  # fmt: skip
 
@@ -84,9 +88,25 @@ def _config(spec: Spec, data: Data, family: Family, *, head: Head) -> Data:
     found.read(template_of(family, head), data)
     config = _settled(found, family, head)
     again = _filled(config, family, head)
-    if again is None or not _same_program(spec, again):
-        raise Mismatch(f"what the configuration of {family.family} would give", "another model", ("blocks",))
+    if again is None:
+        raise Mismatch(f"a configuration of {family.family}", "values that make none", ("blocks",))
+    if not _same_program(spec, again):
+        raise _first_difference(unrolled(again), data) or Mismatch("the same computation", "another", ("blocks",))
     return {"architectures": head.architectures[:1], "model_type": family.family, **config}
+
+
+def _first_difference(made: Any, found: Any, path: tuple[str, ...] = ()) -> Mismatch | None:
+    """Where the spec that a configuration gives differs from the one that is asked for."""
+    if isinstance(made, dict) and isinstance(found, dict):
+        one, other = cast("Data", made), cast("Data", found)
+        keys = [key for key in dict.fromkeys((*other, *one)) if key not in ("name", "description", "init", *VARIATION)]
+        pairs = [(str(key), one.get(key), other.get(key)) for key in keys]
+    elif isinstance(made, list) and isinstance(found, list) and len(cast("list[Any]", made)) == len(found):
+        several = zip(cast("list[Any]", made), cast("list[Any]", found), strict=True)
+        pairs = [(str(index), *both) for index, both in enumerate(several)]
+    else:
+        return None if same(made, found) else Mismatch(made, found, path)
+    return next((at for key, *both in pairs if (at := _first_difference(*both, path=(*path, key)))), None)
 
 
 def _settled(found: Found, family: Family, head: Head) -> Data:

@@ -83,6 +83,8 @@ def _candidates(rules: Mapping[str, Rule], path: str, shapes: Mapping[str, Shape
             values = match(target, path)
             if values is None:
                 continue
+            if rule.given is not None and filled(rule.given, values) not in shapes:
+                continue
             ours = tuple(filled(each, values) for each in rule.targets)
             if path in ours and all(each in shapes for each in ours):
                 yield _pair(filled(name, values), ours, [shapes[each] for each in ours], layout=_layout(rule, scope))

@@ -38,7 +38,7 @@ def _is_default(value: Any, entry: Entry) -> bool:
         return True
     default = entry.default
     if isinstance(default, Group):
-        return False
+        return value == {}
     return type(value) is type(default) and value == default
 
 

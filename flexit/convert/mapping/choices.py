@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -31,19 +32,29 @@ class If(Form):
                 for key, wanted in cast("Data", condition).items():
                     found.bind(key, wanted)
             found.read(args.get("then", ABSENT), value)
-            if isinstance(condition, str) and found.known(condition) is None:
-                found.bind(condition, True)
+            if isinstance(condition, str):
+                if condition in found.keys and not found.known(condition):
+                    raise Mismatch(f"a value of {condition}", value)
+                if condition not in found.keys:
+                    found.bind(condition, True)
 
         def fails() -> None:
             found.read(args.get("else", ABSENT), value)
-            entries = cast("Data", condition) if isinstance(condition, dict) else {condition: True}
-            if len(entries) == 1:
-                key, wanted = next(iter(entries.items()))
-                if isinstance(wanted, bool):
-                    found.bind(key, not wanted)
+            _bind_failed(condition, args, found)
 
         says = "then" in args if value is not None else "then" not in args
         found.attempt(*((holds, fails) if says else (fails, holds)))
+
+
+def _bind_failed(condition: Any, args: Data, found: Found) -> None:
+    """Note that a condition does not hold, where that says what a key is."""
+    if isinstance(condition, str):
+        found.bind(condition, None if f"${condition}" in json.dumps(args.get("then")) else False)
+        return
+    entries = cast("Data", condition)
+    key, wanted = next(iter(entries.items()))
+    if len(entries) == 1 and isinstance(wanted, bool):
+        found.bind(key, not wanted)
 
 
 def _holds(condition: Any, scope: Scope) -> bool:

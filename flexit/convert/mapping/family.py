@@ -47,12 +47,14 @@ class Rule(_Part):
     Attributes:
         to: our parameters, in the order in which their tensor holds them; names with holes.
         layout: how it holds them.
+        given: a parameter of ours without which the rule says nothing; the same holes.
         tied_to: another of their tensors that this one is, where the two are tied.
         when: the key that says whether they are; what the tensors say goes before it.
     """
 
     to: str | list[str] = Field(default_factory=list)
     layout: Any = None
+    given: str | None = None
     tied_to: str | None = None
     when: str = "tie_word_embeddings"
 
@@ -199,10 +201,8 @@ def _family(root: Node) -> Family:
     try:
         family = Family.model_validate(data)
     except ValidationError as error:
-        raise SourceError([
-            _fault(root, tuple(part for part in each["loc"] if part != "function-after"), each["msg"], found=each["input"])
-            for each in error.errors()
-        ]) from error  # fmt: skip
+        faults = [_fault(root, each["loc"], each["msg"], found=each["input"]) for each in error.errors()]
+        raise SourceError(faults) from error
     problems = list(_misused(root, family))
     if problems:
         raise SourceError(problems)

@@ -158,7 +158,7 @@ class Scope:
             return [value for each in cast("list[Any]", template) if not is_absent(value := self.fill(each))]
         if isinstance(template, dict):
             entries = cast("Data", template)
-            if entries.get("kind") == "stack" and "layer" in entries:
+            if repeats(entries):
                 from flexit.convert.mapping.layers import fill_stack
 
                 return fill_stack(entries, self)
@@ -210,24 +210,31 @@ class Found:
         return [entries.get(layer) for layer in range(max(entries) + 1)]
 
     def attempt(self, *trials: Callable[[], None]) -> None:
-        """Do the first of several things that fits; nothing of the others is noted.
+        """Do the first of several things that fits and needs no null, else the first that fits; of the others nothing
+        is noted.
 
         Raises:
             Mismatch: none does; that which got furthest.
         """
         best: Mismatch | None = None
+        fallback: Data | None = None
+        before = self.keys
         for trial in trials:
-            kept = {key: dict(value) if isinstance(value, dict) else value for key, value in self.keys.items()}
+            self.keys = {key: dict(value) if isinstance(value, dict) else value for key, value in before.items()}
             try:
                 trial()
             except Mismatch as error:
-                self.keys = kept
                 if best is None or len(error.path) > len(best.path):
                     best = error
-            else:
+                continue
+            if not any(value is None for key, value in self.keys.items() if key not in before):
                 return
-        assert best is not None
-        raise best
+            fallback = self.keys if fallback is None else fallback
+        if fallback is None:
+            self.keys = before
+            assert best is not None
+            raise best
+        self.keys = fallback
 
     def read(self, template: Any, value: Any) -> None:
         """Note what must hold for a template to give ``value``; canonical values agree with short forms.
@@ -249,7 +256,7 @@ class Found:
         if not isinstance(value, dict):
             raise Mismatch(template.get("kind", "a mapping"), value)
         entries = cast("Data", value)
-        if template.get("kind") == "stack" and "layer" in template:
+        if repeats(template):
             from flexit.convert.mapping.layers import read_stack
 
             read_stack(template, entries, self)
@@ -259,6 +266,11 @@ class Found:
                 self.read(each, entries.get(key))
             except Mismatch as error:
                 raise error.below(key) from error
+
+
+def repeats(template: Data) -> bool:
+    """Whether a template is a block that repeats a layer."""
+    return "n_layers" in template and "layer" in template
 
 
 def is_absent(value: Any) -> bool:

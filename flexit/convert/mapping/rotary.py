@@ -130,7 +130,7 @@ def _scaling(given: Data, scope: Scope) -> Any:
     scaling: Data = {"kind": kind}
     if kind == "dynamic":
         scaling["original_max_len"] = scope.value(LONGEST)
-    elif kind != "linear":
+    elif ORIGINAL in SCALINGS[kind]:
         scaling["original_max_len"] = scope.config.get(ORIGINAL) or given.get(ORIGINAL) or scope.value(LONGEST)
     for theirs, ours in SCALINGS[kind].items():
         if given.get(theirs) is not None and ours not in scaling:
