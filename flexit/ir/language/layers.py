@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from flexit.ir.block import Block, Fault
 from flexit.ir.language import variation
 from flexit.ir.language.kinds import choose
+from flexit.ir.language.names import free_name
 from flexit.ir.language.template import Template, as_written
 from flexit.ir.language.variation import Choice, MergeRefused
 from flexit.ir.language.written import Node, line_of
@@ -133,7 +134,9 @@ def _uses(stack: Varied) -> Iterator[tuple[str, str | None, bool]]:
 def _bad_entry(place: str, entry: object) -> Fault:
     return Fault(
         code="FX0601", field=place, message="not a pattern entry",
-        expected="name, name*N, or a list of names", found=shown(entry), cure="write an entry such as default*3",
+        expected="name, name*N, or a list of names", found=shown(entry),
+        cure=f"write {free_name(entry)}" if isinstance(entry, str) and entry.isidentifier()
+        else "write an entry such as default*3",
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ The same merge serves ``variants``, ``shares``, ``--set`` and grids.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from flexit.ir.block import Block
@@ -141,6 +141,17 @@ def choices(
         names = found[index].names + more
         found[index] = shared.setdefault(names, Choice(names))
     return tuple(found[:n_layers])
+
+
+def sure_choices(pattern: Sequence[str | Sequence[str]], variants: Container[str]) -> tuple[Choice, ...]:
+    """What the entries of a pattern say that are well formed and name only variants there are."""
+    found: list[tuple[str, ...]] = []
+    for entry in pattern:
+        match = ENTRY.fullmatch(entry) if isinstance(entry, str) else None
+        names = tuple(entry) if not isinstance(entry, str) else (match["name"],) if match else ()
+        if names and all(name in variants or names == (DEFAULT,) for name in names):
+            found.append(tuple(name for name in names if name != DEFAULT))
+    return tuple(Choice(names) for names in dict.fromkeys(found))
 
 
 def vary(layer: Node, variants: Mapping[str, Node], choice: Choice) -> Node:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -13,12 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 from flexit.errors import Problem
 from flexit.ir.block import Block
 from flexit.ir.diagnostics import problem
-from flexit.ir.faults import placed
+from flexit.ir.faults import at_node, placed
 from flexit.ir.language import variation
-from flexit.ir.language.annotations import FieldType, GroupOf, KindOf, Unchecked
+from flexit.ir.language.annotations import FieldType, GroupOf, KindOf, Unchecked, class_of
 from flexit.ir.language.layers import Varied, check_variation, merged
 from flexit.ir.language.names import PATTERN
-from flexit.ir.language.variation import MergeRefused
+from flexit.ir.language.template import Template
+from flexit.ir.language.variation import Choice, MergeRefused
 from flexit.ir.language.written import Node, dotted, line_of
 from flexit.ir.schema.explain import bad_variant, explain, unknown_field
 from flexit.ir.schema.locate import Spot, locate
@@ -42,6 +43,10 @@ def validate(root: Node) -> tuple[Spec | None, list[Problem]]:
         blocks = dict(_valid_blocks(root))
     for block in blocks.values():
         problems += inner_problems(block, named=True)
+    if spec is None:
+        problems += _layers_of_invalid(root, set(blocks))
+    for block in blocks.values() if problems else ():
+        problems += _variation_problems(block)
     return (None if problems else spec), list(dict.fromkeys(problems))
 
 
@@ -67,22 +72,61 @@ def inner_problems(block: Block, *, named: bool) -> Iterator[Problem]:
 
 
 def _layer_problems(block: Block) -> Iterator[Problem]:
+    """Problems of the layers as merged; mistakes in ``pattern`` and ``layers`` spare only the layers they are about."""
     assert isinstance(block, Varied)
     for name in block.variants:
         if not PATTERN.fullmatch(name) and block.node is not None:
             yield bad_variant(block.node.entries["variants"], name)
-    if any(check_variation(block, effect=False)):
-        return  # their own problems come first
-    for choice in dict.fromkeys(variation.choices(block.n_layers, block.pattern, block.layers)):
-        try:
-            node = merged(block, choice)
-        except MergeRefused as refused:
-            yield merge_problem(refused)
-            continue
-        layer, problems = validate_block(node)
-        yield from problems
-        if layer is not None:
-            yield from inner_problems(layer, named=False)
+    if not any(check_variation(block, effect=False)):
+        for choice in dict.fromkeys(variation.choices(block.n_layers, block.pattern, block.layers)):
+            yield from _merged_problems(block, choice)
+        return
+    sure = variation.sure_choices(block.pattern, block.variants)
+    for choice in sure:
+        yield from _merged_problems(block, choice)
+    used = {name for choice in sure for name in choice.names}
+    unsure = [Choice((name,)) for name in block.variants if name not in used and PATTERN.fullmatch(name)]
+    for choice in unsure if sure else (Choice(()), *unsure):
+        yield from _certain(_merged_problems(block, choice))
+
+
+def _merged_problems(block: Varied, choice: Choice) -> Iterator[Problem]:
+    try:
+        node = merged(block, choice)
+    except MergeRefused as refused:
+        yield merge_problem(refused)
+        return
+    yield from _block_problems(node)
+
+
+def _block_problems(node: Node) -> Iterator[Problem]:
+    layer, problems = validate_block(node)
+    yield from problems
+    if layer is not None:
+        yield from inner_problems(layer, named=False)
+
+
+def _certain(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Those that no further variant puts right by adding a field."""
+    yield from (problem for problem in problems if problem.code not in ("FX0202", "FX0607"))
+
+
+def _layers_of_invalid(root: Node, valid: Container[str]) -> Iterator[Problem]:
+    """Problems of the layers of stacks that are not valid themselves, say for want of ``n_layers``."""
+    blocks = root.entries.get("blocks")
+    for name, node in (blocks.entries if blocks is not None else {}).items():
+        cls = class_of(KindOf(Block), node.entries.get("kind")) if name not in valid else None
+        for field, info in cls.model_fields.items() if cls is not None else ():
+            if info.annotation is Template and field in node.entries:
+                yield from _certain(_block_problems(node.entries[field]))
+
+
+def _variation_problems(block: Block) -> Iterator[Problem]:
+    """Names that are no variant, and bad keys of ``layers``: told beside other mistakes, and else with the graph's."""
+    for _, child in block.inside():
+        yield from _variation_problems(child)
+    if isinstance(block, Varied) and block.node is not None:
+        yield from (at_node(block.node, fault) for fault in check_variation(block, effect=False))
 
 
 def merge_problem(refused: MergeRefused) -> Problem:
