@@ -23,14 +23,24 @@ def check_groups(n_heads: int, groups: int | None) -> Iterator[Fault]:
         )  # fmt: skip
 
 
-def check_heads(n_heads: int, width: int) -> Iterator[Fault]:
-    """Heads that do not divide the width, where ``head_dim`` is not written."""
+def check_heads(n_heads: int, width: int, *, groups: int | None, rotary: Rotary | None) -> Iterator[Fault]:
+    """Heads that do not divide the width, where ``head_dim`` is not written.
+
+    Args:
+        n_heads: of the queries.
+        width: of what is split into heads.
+        groups: key heads, where they are written; what is proposed fits them, and so does ``rotary``.
+        rotary: what turns the channels of a head.
+    """
     if width % n_heads:
-        near = sorted(divisors(width), key=lambda n: abs(n - n_heads))[:3]
+        fit = [n for n in divisors(width) if not n % (groups or 1)]
+        if rotary is not None:
+            fit = [n for n in fit if not any(check_rotary(rotary, width // n, written=False))]
+        near = sorted(fit, key=lambda n: abs(n - n_heads))[:3]
+        cure = f"set n_heads to {either(map(str, sorted(near)))}, or write head_dim" if near else "write head_dim"
         yield Fault(
             code="FX0403", field="n_heads", message="does not divide the width of x",
-            expected=f"a divisor of {width}, or head_dim written", found=str(n_heads),
-            cure=f"set n_heads to {either(map(str, sorted(near)))}, or write head_dim",
+            expected=f"a divisor of {width}, or head_dim written", found=str(n_heads), cure=cure,
         )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ class Add(Block, kind="add"):
 
     formula = "y = x_1 + ... + x_n"
     source = "its definition"
+    also_called: ClassVar[Mapping[str, str]] = {"sum": ""}
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"), variadic=True, chains=False)}
     examples = ({"kind": "add"},)
 

@@ -16,6 +16,7 @@ class Concat(Block, kind="concat"):
 
     formula = "channels: y_t = [x_1,t, ..., x_n,t];  length: y = x_1, then x_2, ..., then x_n"
     source = "its definition"
+    also_called: ClassVar[Mapping[str, str]] = {"cat": "", "concatenate": ""}
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"), variadic=True, chains=False)}
     examples = ({"kind": "concat"}, {"kind": "concat", "axis": "length"})
 

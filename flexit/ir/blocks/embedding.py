@@ -24,6 +24,9 @@ class Embedding(Block, kind="embedding"):
         "Vaswani et al. 2017, arXiv 1706.03762; factorised: Lan et al. 2020 (ALBERT), arXiv 1909.11942; token "
         "dropout: Hugging Face's EsmEmbeddings"
     )
+    also_called: ClassVar[Mapping[str, str]] = {
+        "embed": "", "embeddings": "", "token_embedding": "", "token_embeddings": "",
+    }  # fmt: skip
     inputs: ClassVar[Mapping[str, Port]] = {
         "tokens": Port(("tokens",)),
         "token_types": Port(("tokens",), optional=True, chains=False),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from flexit.ir.block import FeedForward, Norm
 from flexit.ir.blocks._feed_forward import MlpBias, biases
 from flexit.ir.expansion.edges import Sequence
@@ -32,6 +35,11 @@ class GatedMlp(FeedForward, kind="gated_mlp"):
 
     formula = "y = W_down (act(W_gate x + a) * (W_up x + b)) + c"
     source = "Shazeer 2020, arXiv 2002.05202; limits as in gpt-oss"
+    also_called: ClassVar[Mapping[str, str]] = {
+        "swiglu": "", "glu": "activation: sigmoid", "geglu": "activation: gelu", "reglu": "activation: relu",
+        "gated": "",
+    }  # fmt: skip
+    widths: ClassVar[Mapping[str, int]] = {"d_ff": 4}
     examples = (
         {"kind": "gated_mlp", "d_ff": 24},
         {"kind": "gated_mlp", "d_ff": 24, "activation": "gelu", "bias": {"in": True}, "norm": "rms_norm"},

@@ -16,6 +16,7 @@ class Graph(Block, kind="graph"):
 
     formula = "y = what its last block gives"
     source = "its definition"
+    also_called: ClassVar[Mapping[str, str]] = {"module": "", "subgraph": ""}
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "tokens", "vector"))}
     output: ClassVar[EdgeName | Literal["same"]] = "same"
     takes_extra_ports: ClassVar[bool] = True

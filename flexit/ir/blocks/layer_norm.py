@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
 from flexit.ir.block import Fault, Norm
 from flexit.ir.blocks._norms import inert_gain_offset
@@ -17,6 +17,7 @@ class LayerNorm(Norm, kind="layer_norm"):
 
     formula = "y = (x - mean(x)) / sqrt(var(x) + eps) * gain + bias, over the channels, var biased"
     source = "Ba, Kiros and Hinton 2016, arXiv 1607.06450"
+    also_called: ClassVar[Mapping[str, str]] = {"ln": "", "layernorm": ""}
     examples = ({"kind": "layer_norm"}, {"kind": "layer_norm", "eps": 1e-3, "gain": False, "bias": False})
 
     eps: PositiveFloat = 1e-5

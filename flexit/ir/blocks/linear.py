@@ -17,7 +17,9 @@ class Linear(Block, kind="linear"):
 
     formula = "y = activation(W x + b)"
     source = "its definition; torch.nn.Linear"
+    also_called: ClassVar[Mapping[str, str]] = {"dense": "", "projection": "", "proj": "", "fc": ""}
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"))}
+    widths: ClassVar[Mapping[str, int]] = {"d_out": 1}
     examples = ({"kind": "linear", "d_out": 24}, {"kind": "linear", "d_out": 8, "bias": True, "activation": "tanh"})
 
     d_out: PositiveInt

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from flexit.ir.blocks._table_head import TableHead
 from flexit.ir.expansion.edges import Logits, Sequence
@@ -25,6 +26,9 @@ class LmHead(TableHead, kind="lm_head"):
 
     formula = "z = cap(multiplier (E (input_multiplier x) + b)),  cap(z) = c tanh(z / c) or z"
     source = "tied: Press and Wolf 2017, arXiv 1608.05859; softcap: Gemma Team 2024, arXiv 2408.00118"
+    also_called: ClassVar[Mapping[str, str]] = {
+        "lm": "", "causal_lm": "", "causal_lm_head": "", "language_model_head": "", "unembedding": "",
+    }  # fmt: skip
     examples = (
         {"kind": "lm_head", "vocab_size": 31},
         {"kind": "lm_head", "vocab_size": 31, "bias": True, "multiplier": 0.5, "softcap": 4.0},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from pydantic import Field
 
@@ -38,6 +38,7 @@ class Mla(Mixer, kind="mla"):
         "x);  y = W_o softmax(s ([q, rot(q^R)] . [k, k^R])) v"
     )
     source = "DeepSeek-AI 2024 (DeepSeek-V2), arXiv 2405.04434, section 2.1"
+    also_called: ClassVar[Mapping[str, str]] = {"latent_attention": "", "multi_head_latent_attention": ""}
     examples = (
         {
             "kind": "mla", "n_heads": 2, "kv_lora_rank": 6, "qk_nope_head_dim": 4, "qk_rope_head_dim": 4,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, cast
 
 from pydantic import Field
 
@@ -38,6 +38,7 @@ class MlmHead(TableHead, kind="mlm_head"):
 
     formula = "z = E norm(act(W x + a)) + b"
     source = "Devlin et al. 2019 (BERT), arXiv 1810.04805; Hugging Face's BertLMPredictionHead"
+    also_called: ClassVar[Mapping[str, str]] = {"bert_head": "", "mlm": "", "masked_lm": "", "masked_lm_head": ""}
     examples = (
         {"kind": "mlm_head", "vocab_size": 31},
         {"kind": "mlm_head", "vocab_size": 31, "dense": None, "bias": False},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from flexit.ir.block import FeedForward, Norm
 from flexit.ir.blocks._feed_forward import MlpBias, biases
 from flexit.ir.expansion.edges import Sequence
@@ -15,6 +18,11 @@ class Mlp(FeedForward, kind="mlp"):
 
     formula = "y = W_down act(W_up x + a) + b"
     source = "Vaswani et al. 2017, arXiv 1706.03762, section 3.3"
+    also_called: ClassVar[Mapping[str, str]] = {
+        "ffn": "", "ff": "", "feed_forward": "", "feedforward": "", "dense": "",
+    }  # fmt: skip
+    usual: ClassVar[bool] = True
+    widths: ClassVar[Mapping[str, int]] = {"d_ff": 4}
     examples = (
         {"kind": "mlp", "d_ff": 24},
         {"kind": "mlp", "d_ff": 24, "activation": "relu2", "bias": True, "norm": "layer_norm", "dropout": 0.1},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -22,6 +22,7 @@ class Moe(FeedForward, kind="moe"):
         "Shazeer et al. 2017, arXiv 1701.06538; Jiang et al. 2024 (Mixtral), arXiv 2401.04088; groups and bias: "
         "DeepSeek-AI 2024 (V3), arXiv 2412.19437"
     )
+    also_called: ClassVar[Mapping[str, str]] = {"mixture_of_experts": "", "sparse_moe": "", "switch": "top_k: 1"}
     later: ClassVar[tuple[str, ...]] = ("capacity",)
     examples = (
         {"kind": "moe", "n_experts": 4, "top_k": 2, "expert": {"kind": "gated_mlp", "d_ff": 16}},

@@ -30,6 +30,12 @@ class MultiHead(Mixer, kind="multi_head"):
 
     formula = "y = W_o concat_h(softmax(scale Q_h K_g(h)^T + bias + mask) V_g(h))"
     source = "Vaswani et al. 2017, arXiv 1706.03762; grouped heads: Ainslie et al. 2023, arXiv 2305.13245"
+    also_called: ClassVar[Mapping[str, str]] = {
+        "mha": "", "attention": "", "attn": "", "self_attention": "", "self_attn": "", "multi_head_attention": "",
+        "gqa": "n_kv_heads", "grouped_query_attention": "n_kv_heads", "mqa": "n_kv_heads: 1",
+        "multi_query_attention": "n_kv_heads: 1",
+    }  # fmt: skip
+    usual: ClassVar[bool] = True
     inputs: ClassVar[Mapping[str, Port]] = {
         "x": Port(("sequence",)),
         "memory": Port(("sequence",), optional=True, chains=False),
@@ -123,7 +129,8 @@ class MultiHead(Mixer, kind="multi_head"):
     def check_ports(self, **ports: Any) -> Iterator[Fault]:
         x: Sequence = ports["x"]
         memory: Sequence = ports.get("memory", x)
-        found = list(check_heads(self.n_heads, x.width)) if self.head_dim is None else []
+        heads = check_heads(self.n_heads, x.width, groups=self.n_kv_heads, rotary=self.rotary)
+        found = list(heads) if self.head_dim is None else []
         if found:
             yield from found
         elif memory.axis is x.axis:

@@ -17,6 +17,7 @@ class Multiply(Block, kind="multiply"):
 
     formula = "y = x_1 * ... * x_n, channel by channel"
     source = "its definition"
+    also_called: ClassVar[Mapping[str, str]] = {"mul": "", "product": ""}
     inputs: ClassVar[Mapping[str, Port]] = {"x": Port(("sequence", "vector"), variadic=True, chains=False)}
     examples = ({"kind": "multiply"},)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName
@@ -16,6 +17,7 @@ class Pool(Block, kind="pool"):
 
     formula = "first, last, mean or max of the unpadded x_t; then dense; then v / |v|"
     source = "Devlin et al. 2019, arXiv 1810.04805; Reimers and Gurevych 2019 (Sentence-BERT), arXiv 1908.10084"
+    also_called: ClassVar[Mapping[str, str]] = {"pooler": "", "pooling": "", "mean_pooling": "method: mean"}
     output: ClassVar[EdgeName | Literal["same"]] = "vector"
     examples = (
         {"kind": "pool", "method": "mean"},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from flexit.ir.blocks._row_head import RowHead
 
 
@@ -10,6 +13,7 @@ class Regression(RowHead, kind="regression"):
 
     formula = "y = W act(D pool(x)) + b"
     source = "Devlin et al. 2019, arXiv 1810.04805, section 4.1 (STS-B)"
+    also_called: ClassVar[Mapping[str, str]] = {"regressor": "", "regression_head": ""}
     examples = (
         {"kind": "regression", "n_labels": 3, "pool": "mean", "dense": {}, "dropout": 0.1},
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from flexit.ir.block import Block, Fault, Norm
@@ -17,6 +17,7 @@ class Residual(Block, kind="residual"):
 
     formula = "y = norm_r(skip x + multiplier norm_o(f(norm_i(x))))"
     source = "He et al. 2016, arXiv 1512.03385; placements: Xiong et al. 2020, arXiv 2002.04745"
+    also_called: ClassVar[Mapping[str, str]] = {"skip": "", "skip_connection": ""}
     takes_extra_ports: ClassVar[bool] = True
     region: ClassVar[bool] = True
     examples = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
 from flexit.ir.block import Fault, Norm
 from flexit.ir.blocks._norms import inert_gain_offset
@@ -17,6 +17,8 @@ class RmsNorm(Norm, kind="rms_norm"):
 
     formula = "y = x / sqrt(mean(x^2) + eps) * (gain_offset + gain), over the channels"
     source = "Zhang and Sennrich 2019, arXiv 1910.07467"
+    also_called: ClassVar[Mapping[str, str]] = {"rms": "", "rmsnorm": ""}
+    usual: ClassVar[bool] = True
     examples = ({"kind": "rms_norm"}, {"kind": "rms_norm", "gain_offset": 1.0}, {"kind": "rms_norm", "gain": "scalar"})
 
     eps: PositiveFloat = 1e-6

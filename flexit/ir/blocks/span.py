@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName
@@ -15,6 +16,7 @@ class Span(Block, kind="span"):
 
     formula = "[start_t, end_t] = W x_t + b"
     source = "Devlin et al. 2019, arXiv 1810.04805, section 4.2 (SQuAD)"
+    also_called: ClassVar[Mapping[str, str]] = {"qa": "", "question_answering": ""}
     output: ClassVar[EdgeName | Literal["same"]] = "logits"
     main_output: ClassVar[str] = "start_logits"
     more_outputs: ClassVar[tuple[str, ...]] = ("end_logits",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -38,6 +38,9 @@ class Stack(Block, kind="stack"):
         "Vaswani et al. 2017, arXiv 1706.03762; layers shared: Dehghani et al. 2019, arXiv 1807.03819, and Lan et al."
         " 2020, arXiv 1909.11942"
     )
+    also_called: ClassVar[Mapping[str, str]] = {
+        "encoder": "", "decoder": "", "layers": "", "transformer_encoder": "", "transformer_decoder": "",
+    }  # fmt: skip
     more_outputs: ClassVar[tuple[str, ...]] = ("layers",)
     layer_outputs: ClassVar[tuple[str, ...]] = ("layers",)
     takes_extra_ports: ClassVar[bool] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from flexit.ir.block import Block, EdgeName
@@ -16,6 +17,7 @@ class TokenClassifier(Block, kind="token_classifier"):
 
     formula = "z_t = W act(D x_t) + b"
     source = "Devlin et al. 2019, arXiv 1810.04805, section 5.3 (CoNLL-2003)"
+    also_called: ClassVar[Mapping[str, str]] = {"ner": "", "tagger": "", "token_classification": ""}
     output: ClassVar[EdgeName | Literal["same"]] = "logits"
     examples = (
         {"kind": "token_classifier", "n_labels": 3, "dropout": 0.1},

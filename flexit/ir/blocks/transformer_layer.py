@@ -27,6 +27,11 @@ class TransformerLayer(Block, kind="transformer_layer"):
         "Vaswani et al. 2017, arXiv 1706.03762; pre-norm: Xiong et al. 2020, arXiv 2002.04745; parallel: Wang and "
         "Komatsuzaki 2021 (GPT-J)"
     )
+    also_called: ClassVar[Mapping[str, str]] = {
+        "transformer": "", "transformer_block": "", "block": "", "layer": "", "encoder_layer": "",
+        "decoder_layer": "",
+    }  # fmt: skip
+    usual: ClassVar[bool] = True
     inputs: ClassVar[Mapping[str, Port]] = {
         "x": Port(("sequence",)),
         "memory": Port(("sequence",), optional=True, chains=False),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Container
+from typing import Any, cast
 
 from flexit.ir import registry
 from flexit.ir.language.annotations import (
@@ -17,9 +18,10 @@ from flexit.ir.language.annotations import (
     Text,
     Words,
     as_slot,
+    fields,
 )
 from flexit.ir.language.kinds import Group, Kind
-from flexit.ir.wording import article, either, shown
+from flexit.ir.wording import article, either, plain, shown
 
 
 def describe(type_: FieldType) -> str:
@@ -92,19 +94,66 @@ def legal_kinds(trait: type[Kind]) -> list[str]:
     return registry.names(trait)
 
 
-def example(cls: type[Group], name: str, type_: FieldType) -> Any:
-    """A value that the field could have, from the examples of the class if it has any; None where none is known."""
+def meant_kind(word: str, trait: type[Kind]) -> tuple[str, str] | None:
+    """The kind that has the trait and is also called ``word``, and the field that makes it that, if any."""
+    for kind in legal_kinds(trait):
+        found = registry.find(trait, kind)
+        if found is not None and plain(word) in found.also_called:
+            return kind, found.also_called[plain(word)]
+    return None
+
+
+def is_usual(trait: type[Kind], kind: str) -> bool:
+    """Whether a kind is the one to propose among those of its sort."""
+    found = registry.find(trait, kind)
+    return found is not None and found.usual
+
+
+def usual_kind(trait: type[Kind], written: Container[str] = ()) -> str:
+    """The kind to propose where the trait is asked for: of those with most of the fields that are written."""
+
+    def rank(kind: str) -> tuple[int, bool]:
+        found = registry.find(trait, kind)
+        known = fields(found) if found is not None else {}
+        return sum(name in written for name in known), is_usual(trait, kind)
+
+    return max(legal_kinds(trait), key=rank)
+
+
+def example(cls: type[Group], name: str, type_: FieldType, *, width: int | None = None) -> Any:
+    """A value that the field could have, from the examples of the class if it has any; None where none is known.
+
+    Args:
+        cls: the class that has the field.
+        name: of the field.
+        type_: what it takes.
+        width: the model's, which other widths go by; without it none is known for them.
+    """
+    if name in cls.widths:
+        return None if width is None else cls.widths[name] * width
     for instance in getattr(cls, "examples", ()):
         if name in instance:
-            return instance[name]
+            return _scaled(instance[name], type_, width)
     for option in type_.options:
-        found = _example(option)
+        found = _example(option, width)
         if found is not None:
             return found
     return None
 
 
-def _example(option: Option) -> Any:
+def _scaled(sample: Any, type_: FieldType, width: int | None) -> Any:
+    """The example of a kind with the widths that go with the model's; None where that is not known."""
+    entries = cast("dict[str, Any]", sample) if isinstance(sample, dict) else {}
+    kind = entries.get("kind")
+    traits = [option.trait for option in type_.options if isinstance(option, KindOf)]
+    cls = registry.find(traits[0], kind) if traits and isinstance(kind, str) else None
+    scaled = [name for name in cls.widths if name in entries] if cls is not None else []
+    if cls is None or not scaled:
+        return cast("Any", sample)
+    return None if width is None else {**entries, **{name: cls.widths[name] * width for name in scaled}}
+
+
+def _example(option: Option, width: int | None) -> Any:
     match option:
         case Number(integer=True):
             return max(1, int(option.low or 1))
@@ -115,20 +164,22 @@ def _example(option: Option) -> Any:
         case Words(words=words):
             return words[0]
         case KindOf(trait=trait):
-            kind = legal_kinds(trait)[0]
+            kind = usual_kind(trait)
             found = registry.find(trait, kind)
-            needed = None if found is None else _required(found)
+            needed = None if found is None else required(found, width)
             return None if needed is None else {"kind": kind, **needed} if needed else kind
         case GroupOf(cls=cls):
-            return _required(cls)
+            return required(cls, width)
         case ListOf(item=item):
-            item_ = next((found for inner in item.options if (found := _example(inner)) is not None), None)
+            item_ = next((found for inner in item.options if (found := _example(inner, width)) is not None), None)
             return None if item_ is None else [item_]
         case _:
             return None
 
 
-def _required(cls: type[Group]) -> dict[str, Any] | None:
+def required(cls: type[Group], width: int | None) -> dict[str, Any] | None:
     """The fields that must be written, with examples; None where one of them has none."""
-    needed = {name: example(cls, name, entry.type) for name, entry in as_slot(cls).items() if entry.required}
+    needed = {
+        name: example(cls, name, entry.type, width=width) for name, entry in as_slot(cls).items() if entry.required
+    }
     return None if None in needed.values() else needed

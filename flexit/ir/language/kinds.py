@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, cast
 
@@ -20,6 +21,8 @@ class Group(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", populate_by_name=True)
 
+    widths: ClassVar[Mapping[str, int]] = {}
+    """Fields that are widths, and how many times the model's width is usual for each."""
     later: ClassVar[tuple[str, ...]] = ()
     """Fields of the language that this build does not have yet; each is refused as *not yet*."""
 
@@ -40,6 +43,10 @@ class Kind(Group):
     kind: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    also_called: ClassVar[Mapping[str, str]] = {}
+    """Other names of the kind, each with the field that makes it that, if any: messages say what to write instead."""
+    usual: ClassVar[bool] = False
+    """Whether it is the one to propose among the kinds that may stand in a place."""
 
     @property
     def node(self) -> Node | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -63,6 +63,7 @@ class Full(Mask, kind="full"):
         "always"
     )
     source = "Devlin et al. 2019, arXiv 1810.04805; window: Beltagy et al. 2020, arXiv 2004.05150"
+    also_called: ClassVar[Mapping[str, str]] = {"none": "", "all": "", "bidirectional": ""}
 
     window: PositiveInt | None = None
     """Only keys with |q - k| <= window, in ranks."""
@@ -89,6 +90,11 @@ class Causal(Mask, kind="causal"):
         "Vaswani et al. 2017, arXiv 1706.03762; window: Beltagy et al. 2020, arXiv 2004.05150, and Jiang et al. 2023 "
         "(Mistral), arXiv 2310.06825; kept keys: Xiao et al. 2023, arXiv 2309.17453"
     )
+    also_called: ClassVar[Mapping[str, str]] = {
+        "autoregressive": "", "sliding_window": "window", "sliding": "window", "local": "window",
+        "chunked": "chunk",
+    }  # fmt: skip
+    usual: ClassVar[bool] = True
     is_causal: ClassVar[bool] = True
     is_cached: ClassVar[bool] = True
 
@@ -115,6 +121,7 @@ class Prefix(Mask, kind="prefix"):
         "tokens"
     )
     source = "Raffel et al. 2020, arXiv 1910.10683, section 3.2.1"
+    also_called: ClassVar[Mapping[str, str]] = {"prefix_lm": ""}
     is_cached: ClassVar[bool] = True
     reads_prefix: ClassVar[bool] = True
 

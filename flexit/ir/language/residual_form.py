@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -74,6 +74,8 @@ class Sequential(ResidualForm, kind="sequential"):
 
     formula = "x = skip x + multiplier f(x), one sub-layer f after the other"
     source = "He et al. 2016, arXiv 1512.03385; skip as in DeepNorm: Wang et al. 2022, arXiv 2203.00555"
+    also_called: ClassVar[Mapping[str, str]] = {"serial": ""}
+    usual: ClassVar[bool] = True
 
     multiplier: PositiveFloat | dict[str, PositiveFloat] = 1.0
     """On the branch (Granite, MiniCPM); per sub-layer: {feed_forward: 0.5}."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -20,6 +21,7 @@ class Learned(Position, kind="learned"):
 
     formula = "y_t = x_t + P[p_t + offset]"
     source = "Gehring et al. 2017, arXiv 1705.03122; Devlin et al. 2019, arXiv 1810.04805"
+    also_called: ClassVar[Mapping[str, str]] = {"absolute": "", "trained": "", "embedding": ""}
 
     max_len: PositiveInt
     """Longest sequence."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ class Sinusoidal(Position, kind="sinusoidal"):
         "theta^(-2i/d), fairseq: theta^(-i/(d/2 - 1))"
     )
     source = "Vaswani et al. 2017, arXiv 1706.03762, section 3.5; fairseq's SinusoidalPositionalEmbedding"
+    also_called: ClassVar[Mapping[str, str]] = {"sin": "", "sine": "", "sincos": "", "fixed": ""}
 
     style: Literal["interleaved", "concat", "fairseq"] = "interleaved"
     """sin, cos in turn (Vaswani); all sin then all cos (Marian); the same with exponent -i/(d/2-1) (M2M, XGLM)."""

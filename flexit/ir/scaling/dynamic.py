@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from flexit.ir.block import Fault
@@ -21,6 +21,7 @@ class Dynamic(Scaling, kind="dynamic"):
         "theta' = theta (factor n / L - factor + 1)^(d / (d - 2)),  n the row's length, at least L = original_max_len"
     )
     source = "dynamic NTK scaling (emozilla 2023); Hugging Face's rope type dynamic"
+    also_called: ClassVar[Mapping[str, str]] = {"dynamic_ntk": ""}
     by_length: ClassVar[bool] = True
     examples = ({"kind": "dynamic", "factor": 2.0, "original_max_len": 16},)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from flexit.ir.language.kinds import PositiveFloat
 from flexit.ir.scaling.base import Scaling, plain
 
@@ -11,6 +14,7 @@ class Linear(Scaling, kind="linear"):
 
     formula = "f_i' = f_i / factor"
     source = "Chen et al. 2023 (position interpolation), arXiv 2306.15595"
+    also_called: ClassVar[Mapping[str, str]] = {"position_interpolation": "", "interpolation": ""}
     examples = ({"kind": "linear", "factor": 4.0},)
 
     factor: PositiveFloat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import log, sqrt
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -25,6 +25,7 @@ class Longrope(Scaling, kind="longrope"):
         "sqrt(1 + ln(factor) / ln(L))"
     )
     source = "Ding et al. 2024, arXiv 2402.13753; Hugging Face's rope type longrope"
+    also_called: ClassVar[Mapping[str, str]] = {"su": ""}
     by_length: ClassVar[bool] = True
     examples = (
         {"kind": "longrope", "short_factor": [1.0], "long_factor": [4.0], "original_max_len": 16, "factor": 4.0},

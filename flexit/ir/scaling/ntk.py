@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from flexit.ir.block import Fault
 from flexit.ir.language.kinds import PositiveFloat
@@ -14,6 +15,7 @@ class Ntk(Scaling, kind="ntk"):
 
     formula = "theta' = theta alpha^(d / (d - 2))"
     source = "NTK-aware scaling (bloc97 2023); Hugging Face's HunYuan models"
+    also_called: ClassVar[Mapping[str, str]] = {"ntk_aware": ""}
     examples = ({"kind": "ntk", "alpha": 50.0},)
 
     alpha: PositiveFloat

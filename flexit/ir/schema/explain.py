@@ -7,18 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from flexit.errors import Problem
+from flexit.ir.block import FeedForward
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
 from flexit.ir.io.flow import flow
 from flexit.ir.io.scalars import resolve
 from flexit.ir.language.activations import SYNONYMS, Activation
-from flexit.ir.language.annotations import FieldType, Flag, GroupOf, KindOf, Number, Text, Words, as_slot, fields
-from flexit.ir.language.describe import bounds, describe, example, family_name, legal_kinds
+from flexit.ir.language.annotations import FieldType, Flag, KindOf, Number, Text, Words, as_slot, fields
+from flexit.ir.language.describe import bounds, describe, example, family_name, legal_kinds, meant_kind, usual_kind
 from flexit.ir.language.kinds import Group
 from flexit.ir.language.names import PATTERN, free_name
 from flexit.ir.language.written import Mark, Node, dotted
+from flexit.ir.schema.cures import cure_of_field, cure_of_kind
 from flexit.ir.schema.locate import Spot
-from flexit.ir.wording import article, cut, either, nearest, shown, typed
+from flexit.ir.wording import article, cut, either, nearest, plain, shown, typed
 
 YES_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 OVERRIDE = "--set "
@@ -59,8 +61,7 @@ def unknown_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
             expected="a field of this version of flexit", found=cut(name), cure=f"delete {name}; it is planned",
         )  # fmt: skip
     known = list(fields(cls) if spot.named else as_slot(cls))
-    near, home = nearest(name, known), _home(cls, name)
-    cure = f"write {near}" if near else f"write it under {home}" if home else "delete it, or write one of these fields"
+    cure = cure_of_field(cls, name, known)
     if name in ("from", "shares") and name in fields(cls):
         cure = f"delete it; {name} belongs to an entry of a blocks map"
     return at(
@@ -71,26 +72,19 @@ def unknown_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
 
 def missing_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
     """A required field that is not written."""
-    del context
     assert spot.owner is not None
-    sample = example(spot.owner, str(spot.name), spot.type)
-    field = f"{spot.name}: {'...' if sample is None else flow(sample)}"
-    bare = isinstance(spot.parent.value, str)
-    cure = f"add {field}" if sample is not None else f"add {spot.name}, {describe(spot.type)}"
+    cls, width = spot.owner, context.get("width")
+    sample = example(cls, str(spot.name), spot.type, width=width)
+    cure = f"add {spot.name}: {flow(sample)}" if sample is not None else f"add {spot.name}, {describe(spot.type)}"
+    if isinstance(spot.parent.value, str):
+        needed = [(name, entry.type) for name, entry in as_slot(cls).items() if entry.required]
+        values = {name: example(cls, name, type_, width=width) for name, type_ in needed}
+        inside = [f"{name}: {'...' if value is None else flow(value)}" for name, value in values.items()]
+        cure = f"write {{kind: {', '.join([spot.parent.value, *inside])}}}"
     return at(
         spot, "FX0202", spot.mark, message="required field is missing",
-        expected=f"{describe(spot.type)} (there is no default)",
-        found="nothing", cure=f"write {{kind: {spot.parent.value}, {field}}}" if bare else cure,
+        expected=f"{describe(spot.type)} (there is no default)", found="nothing", cure=cure,
     )  # fmt: skip
-
-
-def _home(cls: type[Group], name: str) -> str | None:
-    """The group of the class that has a field of this name."""
-    for field, entry in fields(cls).items():
-        for option in entry.type.options:
-            if isinstance(option, GroupOf) and name in fields(option.cls):
-                return field
-    return None
 
 
 # ---- kinds
@@ -98,12 +92,16 @@ def _home(cls: type[Group], name: str) -> str | None:
 
 def _kind_missing(spot: Spot, context: Mapping[str, Any]) -> Problem:
     del context
-    legal = legal_kinds(_trait(spot))
+    trait = _trait(spot)
+    legal, written = legal_kinds(trait), spot.node.entries if spot.node is not None else {}
+    typed_as = written["type"].value if "type" in written else None
+    cure = f"add kind: {usual_kind(trait, written)}"
+    if isinstance(typed_as, str):
+        cure = f"write kind: {typed_as if typed_as in legal else usual_kind(trait, written)} in the place of type"
     return at(
         spot, "FX0202", spot.node.key if spot.node is not None and spot.node.key else spot.mark,
         path=(*spot.path, "kind"), message="required field is missing",
-        expected=f"{article(family_name(_trait(spot)))}: {either(legal)}", found="no kind",
-        cure=f"add kind: {legal[0]}",
+        expected=f"{article(family_name(trait))}: {either(legal)}", found="no kind", cure=cure,
     )  # fmt: skip
 
 
@@ -114,18 +112,18 @@ def _kind_type(spot: Spot, context: Mapping[str, Any]) -> Problem:
     value = node.plain() if node is not None else None
     if node is not None and node is spot.node and not isinstance(value, list):
         return wrong_value(spot)
-    legal = legal_kinds(_trait(spot))
+    trait = _trait(spot)
     return at(
         spot, "FX0205", node.mark if node else spot.mark, path=path, message="wrong type",
-        expected=f"{article(family_name(_trait(spot)))}: {either(legal)}", found=typed(value), cure=f"write {legal[0]}",
+        expected=f"{article(family_name(trait))}: {either(legal_kinds(trait))}", found=typed(value),
+        cure=f"write {usual_kind(trait)}",
     )  # fmt: skip
 
 
 def _kind_unknown(spot: Spot, context: Mapping[str, Any]) -> Problem:
-    kind = str(context["kind"])
-    legal, family = legal_kinds(_trait(spot)), family_name(_trait(spot))
-    near = nearest(kind, legal)
-    cure = f"write {near}" if near else "write one of them"
+    kind, trait = str(context["kind"]), _trait(spot)
+    legal, family = legal_kinds(trait), family_name(trait)
+    cure = cure_of_kind(kind, trait)
     if any(isinstance(option, Flag) for option in spot.type.options) and kind.lower() in YES_NO:
         return wrong_value(spot, as_kind=False)
     if ":" in kind:
@@ -146,12 +144,11 @@ def _kind_later(spot: Spot, context: Mapping[str, Any]) -> Problem:
 
 
 def _kind_misplaced(spot: Spot, context: Mapping[str, Any]) -> Problem:
-    kind = str(context["kind"])
-    family = family_name(_trait(spot))
-    legal = legal_kinds(_trait(spot))
+    kind, trait = str(context["kind"]), _trait(spot)
+    legal, cure = legal_kinds(trait), cure_of_kind(kind, trait)
     return at(
-        spot, "FX0204", _kind_mark(spot), message=f"{kind} is no {family}", expected=f"one of {', '.join(legal)}",
-        found=kind, cure=f"write {nearest(kind, legal) or legal[0]}, or move {kind} where it belongs",
+        spot, "FX0204", _kind_mark(spot), message=f"{kind} is no {family_name(trait)}",
+        expected=f"one of {', '.join(legal)}", found=kind, cure=f"{cure}, or move {kind} where it belongs",
     )  # fmt: skip
 
 
@@ -273,11 +270,14 @@ def _a_number(spot: Spot) -> str:
 def _not_a_word(spot: Spot, value: Any, words: Words) -> Problem:
     known = [str(word) for word in words.words]
     is_activation = set(known) == set(get_args(Activation))
-    same = SYNONYMS.get(value) if isinstance(value, str) else None
+    function = SYNONYMS.get(plain(value)) if isinstance(value, str) else None
     near = nearest(str(value), known)
+    gated = meant_kind(str(value), FeedForward) if is_activation else None
     cure = f"write {near}" if near else "write one of them"
-    if same in known:
-        cure = f"write {same}, which is the same function"
+    if function in known:
+        cure = f"write {function}, which is the same function"
+    elif gated is not None:
+        cure = f"write kind: {gated[0]}{f', with {gated[1]}' if gated[1] else ''}; {value} is no activation"
     return at(
         spot, "FX0207", spot.mark, message="not an activation" if is_activation else "not one of the words",
         expected=describe(spot.type), found=shown(value), cure=cure,

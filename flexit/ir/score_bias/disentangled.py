@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import sqrt
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -29,6 +29,7 @@ class Disentangled(Bias, kind="disentangled"):
         " log-spaced buckets"
     )
     source = "He et al. 2021, arXiv 2006.03654; buckets of DeBERTa v2 (microsoft/DeBERTa)"
+    also_called: ClassVar[Mapping[str, str]] = {"deberta": ""}
     examples = (
         {"kind": "disentangled", "n_buckets": 4, "max_distance": 8},
         {"kind": "disentangled", "n_buckets": 5, "max_distance": 6, "terms": ["p2c"], "share_projections": False},

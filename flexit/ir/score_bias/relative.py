@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from flexit.ir.dims import fixed
 from flexit.ir.expansion.edges import Axis
@@ -23,6 +24,7 @@ class Relative(Bias, kind="relative"):
         "s[i, j] = q_i . (k_j + a[c]),  y_i = sum_j p[i, j] (v_j + b[c]),  c = clip(j - i, -max_distance, max_distance)"
     )
     source = "Shaw, Uszkoreit and Vaswani 2018, arXiv 1803.02155"
+    also_called: ClassVar[Mapping[str, str]] = {"shaw": ""}
     examples = (
         {"kind": "relative", "max_distance": 3, "values": True},
         {"kind": "relative", "max_distance": 2, "per_head": True, "values": True},
