@@ -41,12 +41,14 @@ class Source:
     gguf: GgufFile | None = None
 
 
-def open_source(given: object) -> Source:
+def open_source(given: object, *, allow_pickle: bool = False) -> Source:
     """Open a checkpoint without running code of it and without a network.
 
     Args:
         given: a folder, the id of a model in the Hugging Face cache (``org/name``), a ``.gguf`` file, or a model of
             ``transformers``, which is saved into a temporary folder that lives as long as the source.
+        allow_pickle: read ``pytorch_model.bin`` where there is nothing else, by PyTorch's weights-only loader in a
+            process of its own.
 
     Raises:
         SourceError: FX1801 nothing that can be opened, FX1802 no configuration, and those of a file that is not what
@@ -63,24 +65,24 @@ def open_source(given: object) -> Source:
     except (OSError, ValueError):
         is_folder = is_file = False
     if is_folder:
-        return _folder(path, place)
+        return _folder(path, place, allow_pickle=allow_pickle)
     if is_file and path.suffix.lower() == ".gguf":
         file = open_gguf(path)
         return Source({}, file.tensors, None, place, gguf=file)
     if is_file:
         raise _nothing("a file that is no .gguf", place)
     if isinstance(given, str) and hub.is_hub_id(given) and (cached := hub.cached(given)):
-        return _folder(cached, place)
+        return _folder(cached, place, allow_pickle=allow_pickle)
     raise _nothing("no folder or file of that name, and no cached model of that id", place)
 
 
-def _folder(folder: Path, place: str) -> Source:
+def _folder(folder: Path, place: str, *, allow_pickle: bool = False) -> Source:
     if not has_file(folder, CONFIG):
         raise SourceError.of(
             "FX1802", f"{place} has no configuration", expected=f"a folder with {CONFIG}",
             found=seen(folder), cure="give the folder that save_pretrained wrote, or that was downloaded",
         )  # fmt: skip
-    return Source(read_json(folder, CONFIG), read_weights(folder), folder, place)
+    return Source(read_json(folder, CONFIG), read_weights(folder, allow_pickle=allow_pickle), folder, place)
 
 
 def _live(model: Any) -> Source:
