@@ -45,7 +45,7 @@ def account(
     """The tensors of all pairs by name, after everything in the checkpoint is accounted for.
 
     Raises:
-        SourceError: FX1820 tensors are missing, FX1821 unexpected, FX1822 mis-shaped, FX1823 copies that differ.
+        SourceError: FX1860 tensors are missing, FX1861 unexpected, FX1862 mis-shaped, FX1863 copies that differ.
     """
     expected = {name: pair for pair in pairs for name in pair.theirs}
     aliases = [alias for alias in aliases if alias.name not in expected]
@@ -75,7 +75,7 @@ def _missing(expected: Mapping[str, Pair], found: Mapping[str, LazyTensor]) -> I
     for name, pair in expected.items():
         if name not in found:
             yield Problem(
-                code="FX1820", path=name, message="the checkpoint lacks this tensor",
+                code="FX1860", path=name, message="the checkpoint lacks this tensor",
                 expected=f"{list(pair.shape)} for {', '.join(pair.ours)}", found="nothing",
                 cure="give the whole checkpoint, with the configuration that belongs to it",
             )  # fmt: skip
@@ -88,7 +88,7 @@ def _unexpected(
         if name in expected or name in aliases or any(match(pattern, name) is not None for pattern in ignored):
             continue
         yield Problem(
-            code="FX1821", path=name, message="the checkpoint has a tensor that the model has no place for",
+            code="FX1861", path=name, message="the checkpoint has a tensor that the model has no place for",
             expected="only tensors that the configuration calls for", found=f"{tensor.dtype} {list(tensor.shape)}",
             cure="give the configuration of this checkpoint; what it holds beside would not be computed",
         )  # fmt: skip
@@ -99,7 +99,7 @@ def _misshapen(expected: Mapping[str, Pair], found: Mapping[str, LazyTensor]) ->
         pair = expected[name]
         if tensor.shape != pair.shape:
             yield Problem(
-                code="FX1822", path=name, message="the tensor has another shape than the configuration says",
+                code="FX1862", path=name, message="the tensor has another shape than the configuration says",
                 expected=f"{list(pair.shape)} for {', '.join(pair.ours)}", found=str(list(tensor.shape)),
                 cure="give the configuration of this checkpoint",
             )  # fmt: skip
@@ -109,7 +109,7 @@ def _differing(aliases: Sequence[Alias], tensors: Tensors) -> Iterator[Problem]:
     for alias in aliases:
         if alias.of in tensors and not equal(tensors[alias.name], tensors[alias.of]):
             yield Problem(
-                code="FX1823", path=alias.name, message=f"differs from {alias.of}, which the family shares with it",
+                code="FX1863", path=alias.name, message=f"differs from {alias.of}, which the family shares with it",
                 expected="the same numbers", found="others",
                 cure="give a checkpoint that the family's own code has saved",
             )  # fmt: skip

@@ -53,7 +53,7 @@ def as_family(
         beside: what else the configuration is to say, such as ``pad_token_id``: keys that change nothing of the model.
 
     Raises:
-        SourceError: FX1830, no family fits; it names the block where the nearest one does not.
+        SourceError: FX1870, no family fits; it names the block where the nearest one does not.
     """
     best: tuple[str, Mismatch] | None = None
     data = unrolled(spec)
@@ -72,7 +72,7 @@ def as_family(
     name, error = best
     path = ".".join(error.path).replace(UNROLLED, "layers")
     raise SourceError.of(
-        "FX1830", "no family can say this model" if family is None else f"{family} cannot say this model",
+        "FX1870", "no family can say this model" if family is None else f"{family} cannot say this model",
         path=path, expected=f"{error.expected} ({name}, the nearest)", found=str(error.found),
         cure="change the block, or keep the model as a checkpoint or a bundle",
     )  # fmt: skip

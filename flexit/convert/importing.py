@@ -1,10 +1,9 @@
-"""``read_source``: a checkpoint of another library as a spec and its parameters."""
+"""Reading a checkpoint by a family's rules: configuration to spec, tensors to parameters."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -35,50 +34,39 @@ from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest, shown
 
 
-@dataclass(frozen=True, slots=True)
-class Pretrained:
-    """A model that somebody trained.
-
-    Attributes:
-        spec: what it is.
-        weights: its parameters by path; each is read when it is asked for.
-        folder: where the files beside its weights are, if there is a folder.
-        family, head: which mapping said so.
-    """
-
-    spec: Spec
-    weights: Mapping[str, LazyTensor]
-    folder: Path | None
-    family: str
-    head: str
-
-
-def read_source(source: Source, family: Family | None = None) -> Pretrained:
-    """A checkpoint as a spec and its parameters.
-
-    Args:
-        source: the checkpoint.
-        family: how to understand it; by default the family of its ``model_type``.
+def read_source(source: Source, family: Family) -> tuple[Spec, dict[str, LazyTensor], str]:
+    """A checkpoint as a spec, its parameters by path, and which model of the family it is.
 
     Raises:
-        SourceError: FX1810 no family; FX1813 no such model in it; FX1814 a key of the configuration that is not
-            understood, FX1815 one with a value that is not, FX1816 a model that the language cannot say; FX182x
-            tensors that are missing, unexpected, mis-shaped or differ.
+        SourceError: FX1853 no such model in the family; FX1854 a key of the configuration that is not understood,
+            FX1855 one with a value that is not, FX1856 a model that the language cannot say; FX186x tensors that are
+            missing, unexpected, mis-shaped or differ.
     """
-    family = family_of(source) if family is None else family
     name, head = head_of(source, family)
     prefix = _prefix(source, family, head)
     scope = scope_of(source, family, head, tied=_tied(source, family, head, prefix=prefix))
     spec = _spec(source, family, head, scope=scope)
-    rules = rules_of(family, head, prefix)
     shapes = {param.path: param.shape for param in compile_spec(spec).params()}
-    pairs = pairs_of(rules, shapes, scope)
+    pairs = pairs_of(rules_of(family, head, prefix), shapes, scope)
     _refuse_unknown_keys(source, family, scope)
     aliases = aliases_of(family, head, prefix=prefix, names=list(source.tensors))
-    found = account(
-        pairs, source.tensors, aliases, ignored=[*family.ignored, *(prefix + each for each in family.ignored)]
-    )
-    return Pretrained(spec, _weights(pairs, found, shapes), source.folder, family.family, name)
+    ignored = [*family.ignored, *(prefix + each for each in family.ignored)]
+    found = account(pairs, source.tensors, aliases, ignored=ignored)
+    return spec, _weights(pairs, found, shapes), name
+
+
+def read_spec_of(source: Source, family: Family) -> Spec:
+    """The spec of a checkpoint, whose tensors are asked only what is tied.
+
+    Raises:
+        SourceError: those of the configuration, see :func:`read_source`.
+    """
+    _, head = head_of(source, family)
+    tied = _tied(source, family, head, prefix=_prefix(source, family, head))
+    scope = scope_of(source, family, head, tied=tied)
+    spec = _spec(source, family, head, scope=scope)
+    _refuse_unknown_keys(source, family, scope)
+    return spec
 
 
 # ---- which family, which model
@@ -88,14 +76,14 @@ def family_of(source: Source) -> Family:
     """The family of a configuration's ``model_type``.
 
     Raises:
-        SourceError: FX1810, none is known for it.
+        SourceError: FX1850, none is known for it.
     """
     named = source.config.get("model_type")
     known = family_names_by_type()
     if not isinstance(named, str) or named not in known:
         near = nearest(str(named), list(known))
         raise SourceError.of(
-            "FX1810", "no family is known for this model", path="model_type",
+            "FX1850", "no family is known for this model", path="model_type",
             expected=f"one of {', '.join(sorted(known))}", found=shown(named),
             cure=f"say --as FAMILY if its layers are those of one of {', '.join(family_names())}"
             f"{f' ({known[near]} is near)' if near else ''}, or write a mapping file for it",
@@ -107,7 +95,7 @@ def head_of(source: Source, family: Family) -> tuple[str, Head]:
     """Which of a family's models a configuration says it is; the first if it does not say.
 
     Raises:
-        SourceError: FX1813, one that the family does not have.
+        SourceError: FX1853, one that the family does not have.
     """
     named = source.config.get("architectures")
     architectures = (
@@ -121,7 +109,7 @@ def head_of(source: Source, family: Family) -> tuple[str, Head]:
             return found, family.heads[found]
     classes = [each for head in family.heads.values() for each in head.architectures]
     raise SourceError.of(
-        "FX1813", f"the family {family.family} has no such model", path="architectures",
+        "FX1853", f"the family {family.family} has no such model", path="architectures",
         expected=f"one of {', '.join(classes)}", found=", ".join(architectures),
         cure="import one of these, or write a mapping file with this model",
     )  # fmt: skip
@@ -168,7 +156,7 @@ def _spec(source: Source, family: Family, head: Head, *, scope: Scope) -> Spec:
         data = scope.fill(template)
     except Incomplete as error:
         raise SourceError.of(
-            "FX1815", f"{error.key} is not understood", path=error.key, expected=error.expected,
+            "FX1855", f"{error.key} is not understood", path=error.key, expected=error.expected,
             found=shown(error.found), cure=f"correct it in config.json, or write a mapping file beside {family.family}",
         ) from error  # fmt: skip
     document = {"flexit": 1, "name": _name(source, family), **readable(data)}
@@ -176,7 +164,7 @@ def _spec(source: Source, family: Family, head: Head, *, scope: Scope) -> Spec:
     if checked.spec is None or not checked.valid:
         raise SourceError([
             Problem(
-                code="FX1816", path=each.path, message=f"no spec can say this model: {each.message} ({each.code})",
+                code="FX1856", path=each.path, message=f"no spec can say this model: {each.message} ({each.code})",
                 expected=each.expected, found=each.found, cure="correct the configuration, or the mapping file",
             )
             for each in checked.problems
@@ -205,7 +193,7 @@ def _refuse_unknown_keys(source: Source, family: Family, scope: Scope) -> None:
     for key, allowed in family.must.items():
         if key in source.config and source.config[key] not in allowed:
             problems.append(Problem(
-                code="FX1815", path=key, message="has a value that the family does not cover",
+                code="FX1855", path=key, message="has a value that the family does not cover",
                 expected=f"one of {', '.join(shown(each) for each in allowed)}", found=shown(source.config[key]),
                 cure="import a model without it",
             ))  # fmt: skip
@@ -213,7 +201,7 @@ def _refuse_unknown_keys(source: Source, family: Family, scope: Scope) -> None:
     for key, value in source.config.items():
         if key not in known and value is not None:
             problems.append(Problem(
-                code="FX1814", path=key, message="a key of the configuration that is not understood",
+                code="FX1854", path=key, message="a key of the configuration that is not understood",
                 expected="keys that change nothing, or that the family covers", found=shown(value),
                 cure="if it changes nothing of what is computed, list it under inert in a mapping file that extends "
                 f"{family.family}",

@@ -52,7 +52,7 @@ def pairs_of(rules: Mapping[str, Rule], shapes: Mapping[str, Shape], scope: Scop
         scope: the configuration, for layouts that depend on it.
 
     Raises:
-        SourceError: FX1812, parameters that no rule holds.
+        SourceError: FX1852, parameters that no rule holds.
     """
     pairs: list[Pair] = []
     held: set[str] = set()
@@ -67,7 +67,7 @@ def pairs_of(rules: Mapping[str, Rule], shapes: Mapping[str, Shape], scope: Scop
     if left:
         raise SourceError([
             Problem(
-                code="FX1812", path=path, message="no rule of the family holds this parameter",
+                code="FX1852", path=path, message="no rule of the family holds this parameter",
                 expected="a tensor of theirs for every parameter of the spec", found="none",
                 cure="add a rule for it to the mapping file, or change the spec of the mapping file",
             )

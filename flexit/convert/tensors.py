@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexit.errors import SourceError
 from flexit.files.safetensors import DTYPES
 
 if TYPE_CHECKING:
@@ -66,5 +67,8 @@ def combined(parts: Sequence[LazyTensor], shape: Sequence[int], work: Callable[[
     """What ``work`` makes of several tensors of one number format, an array of ``shape``."""
     dtypes = {part.dtype for part in parts}
     if len(dtypes) != 1:
-        raise ValueError(f"tensors of several number formats: {', '.join(sorted(dtypes))}")
+        raise SourceError.of(
+            "FX1864", "tensors that are one parameter have several number formats", expected="one number format",
+            found=", ".join(sorted(dtypes)), cure="get the checkpoint in one number format",
+        )  # fmt: skip
     return LazyTensor(tuple(shape), dtypes.pop(), lambda: work([part.read() for part in parts]))

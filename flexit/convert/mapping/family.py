@@ -164,12 +164,12 @@ def find_family(name: str) -> Family:
     """The family of that name.
 
     Raises:
-        SourceError: FX1810, there is none.
+        SourceError: FX1850, there is none.
     """
     if name not in family_names():
         near = nearest(name, family_names())
         raise SourceError.of(
-            "FX1810", f"no family is called {shown(name)}", expected=f"one of {', '.join(family_names())}",
+            "FX1850", f"no family is called {shown(name)}", expected=f"one of {', '.join(family_names())}",
             found=shown(name),
             cure=f"write {near}" if near else "name a family whose layers these are, or give a mapping file",
         )  # fmt: skip
@@ -181,14 +181,14 @@ def read_family(file: Path) -> Family:
     """The family that a mapping file defines.
 
     Raises:
-        SourceError: FX1811, it is none; every problem is in it.
+        SourceError: FX1851, it is none; every problem is in it.
         SpecError: the text cannot be read.
     """
     try:
         text = file.read_bytes()
     except OSError as error:
         raise SourceError.of(
-            "FX1811", f"{file} cannot be read", expected="a mapping file", found=error.strerror or str(error),
+            "FX1851", f"{file} cannot be read", expected="a mapping file", found=error.strerror or str(error),
             cure="check the path and its permissions",
         ) from error  # fmt: skip
     return _family(read(text, str(file), max_bytes=MAX_BYTES))
@@ -235,7 +235,7 @@ def _fault(root: Node, path: tuple[Any, ...], message: str, *, found: Any) -> Pr
     node, _ = root.find(tuple(str(part) if not isinstance(part, int) else part for part in path))
     mark = node.mark
     return Problem(
-        code="FX1811", path=".".join(str(part) for part in path), message="not a mapping file: " + message,
+        code="FX1851", path=".".join(str(part) for part in path), message="not a mapping file: " + message,
         expected="the keys and forms that docs/mapping-files.md explains", found=shown(found), cure="correct it",
         file=None if mark is None else mark.file, line=None if mark is None else mark.line,
         column=None if mark is None else mark.column,

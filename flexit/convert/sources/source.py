@@ -14,7 +14,7 @@ from flexit.convert.sources import hub, live
 from flexit.convert.sources.gguf import GgufFile, open_gguf
 from flexit.convert.sources.inside import has_file, seen
 from flexit.convert.sources.json import read_json
-from flexit.convert.sources.weights import read_weights
+from flexit.convert.sources.weights import INDEX, SINGLE, read_weights
 from flexit.convert.tensors import LazyTensor
 from flexit.errors import SourceError
 from flexit.ir.wording import cut
@@ -41,7 +41,7 @@ class Source:
     gguf: GgufFile | None = None
 
 
-def open_source(given: object, *, allow_pickle: bool = False) -> Source:
+def open_source(given: object, *, allow_pickle: bool = False, weights: bool = True) -> Source:
     """Open a checkpoint without running code of it and without a network.
 
     Args:
@@ -49,6 +49,7 @@ def open_source(given: object, *, allow_pickle: bool = False) -> Source:
             ``transformers``, which is saved into a temporary folder that lives as long as the source.
         allow_pickle: read ``pytorch_model.bin`` where there is nothing else, by PyTorch's weights-only loader in a
             process of its own.
+        weights: without, a folder need not have any; what it has in other form than safetensors is not opened.
 
     Raises:
         SourceError: FX1801 nothing that can be opened, FX1802 no configuration, and those of a file that is not what
@@ -65,24 +66,26 @@ def open_source(given: object, *, allow_pickle: bool = False) -> Source:
     except (OSError, ValueError):
         is_folder = is_file = False
     if is_folder:
-        return _folder(path, place, allow_pickle=allow_pickle)
+        return _folder(path, place, allow_pickle=allow_pickle, weights=weights)
     if is_file and path.suffix.lower() == ".gguf":
         file = open_gguf(path)
         return Source({}, file.tensors, None, place, gguf=file)
     if is_file:
         raise _nothing("a file that is no .gguf", place)
     if isinstance(given, str) and hub.is_hub_id(given) and (cached := hub.cached(given)):
-        return _folder(cached, place, allow_pickle=allow_pickle)
+        return _folder(cached, place, allow_pickle=allow_pickle, weights=weights)
     raise _nothing("no folder or file of that name, and no cached model of that id", place)
 
 
-def _folder(folder: Path, place: str, *, allow_pickle: bool = False) -> Source:
+def _folder(folder: Path, place: str, *, allow_pickle: bool = False, weights: bool = True) -> Source:
     if not has_file(folder, CONFIG):
         raise SourceError.of(
             "FX1802", f"{place} has no configuration", expected=f"a folder with {CONFIG}",
             found=seen(folder), cure="give the folder that save_pretrained wrote, or that was downloaded",
         )  # fmt: skip
-    return Source(read_json(folder, CONFIG), read_weights(folder, allow_pickle=allow_pickle), folder, place)
+    opened = weights or any(has_file(folder, name) for name in (SINGLE, INDEX))
+    tensors = read_weights(folder, allow_pickle=allow_pickle) if opened else {}
+    return Source(read_json(folder, CONFIG), tensors, folder, place)
 
 
 def _live(model: Any) -> Source:

@@ -101,6 +101,8 @@ def tensor_of(path: str, value: object) -> Tensor:
     Raises:
         UserError: FX2002, they are none.
     """
+    if callable(torch_of := getattr(value, "torch", None)) and not isinstance(value, Tensor):
+        value = torch_of()  # a lazy tensor of an imported model, which numpy alone would not read in bf16
     if isinstance(value, Tensor) and not value.is_complex() and value.dtype != torch.bool:
         return value
     array = real_array(path, value)

@@ -1,0 +1,153 @@
+"""``from_pretrained``: a checkpoint of another library as a spec, its parameters, and the files that go with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import flexit
+from flexit.convert.importing import family_of, read_source, read_spec_of
+from flexit.convert.mapping.family import Family, find_family, read_family
+from flexit.convert.sources.source import Source, open_source
+from flexit.convert.tensors import LazyTensor
+from flexit.errors import Problem
+from flexit.files.folder import writing
+from flexit.files.safetensors import Progress, write_safetensors
+from flexit.ir.io.emit import to_yaml
+from flexit.ir.spec import Spec
+
+MARKER = "import.json"
+SPEC, WEIGHTS = "spec.yaml", "model.safetensors"
+LABELS, GENERATION = "labels.json", "generation_config.json"
+GENERATION_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+CLASSIFIERS = ("sequence", "token")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pretrained:
+    """A model that somebody trained.
+
+    Attributes:
+        spec: what it is.
+        weights: its parameters by path, each read when it is asked for: :class:`~flexit.convert.tensors.LazyTensor`
+            with ``shape``, ``dtype``, ``numpy()`` and ``torch()``.
+        files: what goes with it, by name: ``tokenizer.json``, ``generation_config.json``, ``labels.json``.
+        family, head: the mapping file that said so, and which of its models this is.
+        place: what it was made of.
+    """
+
+    spec: Spec
+    weights: Mapping[str, LazyTensor]
+    files: Mapping[str, bytes]
+    family: str
+    head: str
+    place: str
+
+    def save(self, folder: str | Path, *, force: bool = False, progress: Progress | None = None) -> tuple[Problem, ...]:
+        """Write a checkpoint that ``flexit export``, ``train`` and ``generate`` take; at most one tensor is in memory.
+
+        Args:
+            folder: where it goes: ``spec.yaml``, ``model.safetensors`` and the files beside.
+            force: replace a checkpoint that is there.
+            progress: called with bytes written and bytes in all.
+
+        Returns:
+            Warnings: FX1871, weights that are not finite.
+
+        Raises:
+            UserError: the folder may not be written.
+            ResourceError: FX1304, the operating system refused.
+        """
+        bad: list[str] = []
+        with writing(folder, marker=MARKER, force=force) as temporary:
+            (temporary / SPEC).write_text(to_yaml(self.spec), encoding="utf-8")
+            noted = {path: _noting(path, tensor, bad) for path, tensor in self.weights.items()}
+            write_safetensors(temporary / WEIGHTS, noted, metadata={"format": "pt"}, progress=progress)
+            for name, content in self.files.items():
+                (temporary / name).write_bytes(content)
+            told = {"flexit": flexit.__version__, "family": self.family, "model": self.head, "source": self.place}
+            (temporary / MARKER).write_text(json.dumps(told, indent=1), encoding="utf-8")
+        return tuple(_not_finite(name) for name in bad)
+
+
+def from_pretrained(source: object, *, family: str | Path | None = None, allow_pickle: bool = False) -> Pretrained:
+    """Read a checkpoint of another library, without running anybody's code and without a network.
+
+    Args:
+        source: a folder that ``save_pretrained`` wrote, the id of a model in the Hugging Face cache, a ``.gguf`` file,
+            or a model of ``transformers``.
+        family: the family whose layers it has, or a mapping file (``docs/mapping-files.md``); by default that of its
+            ``model_type``.
+        allow_pickle: read ``pytorch_model.bin`` where there are no safetensors, in a process of its own.
+
+    Raises:
+        SourceError: FX18xx, it cannot be opened or understood; every problem is in it.
+    """
+    opened = open_source(source, allow_pickle=allow_pickle)
+    known = _family(opened, family)
+    spec, weights, head = read_source(opened, known)
+    return Pretrained(spec, weights, _files(opened, head), known.family, head, opened.place)
+
+
+def spec_of(source: object, *, family: str | Path | None = None) -> Spec:
+    """The spec of a checkpoint; its weights are needed only where they say what is tied.
+
+    Raises:
+        SourceError: see :func:`from_pretrained`.
+    """
+    opened = open_source(source, weights=False)
+    return read_spec_of(opened, _family(opened, family))
+
+
+def _family(source: Source, family: str | Path | None) -> Family:
+    if family is None:
+        return family_of(source)
+    is_file = isinstance(family, Path) or str(family).endswith((".yaml", ".yml", ".json"))
+    return read_family(Path(family)) if is_file else find_family(str(family))
+
+
+# ---- what goes with the weights
+
+
+def _files(source: Source, head: str) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    generation = _generation(source)
+    if generation is not None:
+        found[GENERATION] = generation
+    labels = source.config.get("id2label")
+    if head in CLASSIFIERS and isinstance(labels, dict) and labels:
+        names = cast("dict[str, Any]", labels)
+        found[LABELS] = json.dumps([str(names[key]) for key in sorted(names, key=int)], ensure_ascii=False).encode()
+    return found
+
+
+def _generation(source: Source) -> bytes | None:
+    """``generation_config.json``, or what the configuration says of it."""
+    file = None if source.folder is None else source.folder / GENERATION
+    if file is not None and file.is_file():
+        return file.read_bytes()
+    told = {key: source.config[key] for key in GENERATION_IDS if source.config.get(key) is not None}
+    return json.dumps(told, indent=2).encode() if told else None
+
+
+def _noting(path: str, tensor: LazyTensor, bad: list[str]) -> LazyTensor:
+    """The same tensor, which notes its name when it is read and is not finite."""
+    import numpy as np
+
+    def read() -> Any:
+        array = tensor.numpy()
+        if array.dtype.kind not in "biu" and not np.isfinite(array).all():
+            bad.append(path)
+        return array
+
+    return replace(tensor, read=read)
+
+
+def _not_finite(path: str) -> Problem:
+    return Problem(
+        code="FX1871", path=path, message="has weights that are no numbers", expected="numbers",
+        found="NaN or infinity", cure="get the checkpoint from where it is whole", warning=True,
+    )  # fmt: skip

@@ -1,0 +1,76 @@
+"""``to_pretrained``: a spec and its parameters as a folder that ``transformers`` loads without remote code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import flexit
+from flexit.convert.exporting import as_family
+from flexit.files.folder import writing
+from flexit.files.safetensors import Progress, write_sharded
+from flexit.ir.spec import Spec
+
+MARKER = "flexit.json"
+BESIDE = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+
+
+def to_pretrained(
+    spec: Spec, weights: Mapping[str, Any], out_dir: str | Path, *, family: str | None = None,
+    files: Mapping[str, bytes] | None = None, force: bool = False, progress: Progress | None = None,
+) -> str:  # fmt: skip
+    """Write a model as a checkpoint of ``transformers``.
+
+    Args:
+        spec: what it is.
+        weights: its parameters by path: arrays, tensors of PyTorch, or lazy tensors; their number format is kept.
+        out_dir: where it goes: ``config.json``, ``model.safetensors`` or shards of 5 GB, and ``files``.
+        family: the family to write it as; by default the first that can say it.
+        files: further files by name, such as ``tokenizer.json`` and ``generation_config.json``; token ids of the
+            latter go into the configuration too, ``labels.json`` becomes its ``id2label``.
+        force: replace a folder that was written so.
+        progress: called with bytes written and bytes in all.
+
+    Returns:
+        The name of the class that it is.
+
+    Raises:
+        SourceError: FX1870, no family can say it; the message names the block.
+        UserError: the folder may not be written.
+        ResourceError: FX1304, the operating system refused.
+    """
+    carried = dict(files or {})
+    written = as_family(spec, weights, family, beside=_beside(carried))
+    config = {**written.config, **_labels(carried)}
+    dtypes = {tensor.dtype for tensor in written.tensors.values()}
+    if len(dtypes) == 1:
+        config["dtype"] = NAMES.get(dtypes.pop(), "float32")
+    with writing(out_dir, marker=MARKER, force=force) as folder:
+        (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_sharded(folder, written.tensors, metadata={"format": "pt"}, progress=progress)
+        for name, content in carried.items():
+            (folder / name).write_bytes(content)
+        (folder / MARKER).write_text(json.dumps({"flexit": flexit.__version__}), encoding="utf-8")
+    return str(cast("list[str]", config["architectures"])[0])
+
+
+def _beside(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Token ids that the model's files name."""
+    if "generation_config.json" not in files:
+        return {}
+    given = json.loads(files["generation_config.json"])
+    return {key: given[key] for key in BESIDE if given.get(key) is not None}
+
+
+def _labels(files: dict[str, bytes]) -> dict[str, Any]:
+    """``labels.json``, which is ours, as their ``id2label``."""
+    if "labels.json" not in files:
+        return {}
+    names = json.loads(files.pop("labels.json"))
+    return {
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
