@@ -7,6 +7,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from flexit.errors import SourceError
+from flexit.ir.wording import cut
+
 
 def is_live(given: object) -> bool:
     """Whether this is a model of ``transformers``, which need not be importable to tell."""
@@ -17,11 +20,20 @@ def is_live(given: object) -> bool:
 
 
 def save(model: Any) -> Path:
-    """Write a model into a new temporary folder, which is the caller's to remove."""
+    """Write a model into a new temporary folder, which is the caller's to remove.
+
+    Raises:
+        SourceError: FX1801, the library does not write it.
+    """
     folder = Path(mkdtemp(prefix="flexit-source-"))
     try:
         model.save_pretrained(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
+        if not isinstance(error, Exception):
+            raise
+        raise SourceError.of(
+            "FX1801", f"a {type(model).__name__} cannot be opened", expected="a model that save_pretrained can write",
+            found=cut(str(error) or type(error).__name__), cure="see what model.save_pretrained(folder) says",
+        ) from error  # fmt: skip
     return folder

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -204,6 +206,15 @@ def test_a_cached_id_that_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert code_of("org/name") == "FX1801"
 
 
+def test_an_id_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.chdir(tmp_path)
+    assert code_of("org/name") == "FX1825"
+    assert code_of("org/name/deeper") == "FX1801"
+    write_single(tmp_path / "org" / "name")
+    assert open_source("org/name").config == CONFIG
+
+
 @pytest.mark.slow
 def test_a_live_model() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -230,3 +241,15 @@ def test_a_live_model() -> None:
     gc.collect()
     assert not folder.exists()
     assert all(tensor.torch().equal(state[name]) for name, tensor in tensors.items())
+
+
+@pytest.mark.slow
+def test_a_live_model_without_weights() -> None:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    with torch.device("meta"):
+        model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=9))
+    before = set(Path(tempfile.gettempdir()).glob("flexit-source-*"))
+    assert code_of(model) == "FX1801"
+    assert set(Path(tempfile.gettempdir()).glob("flexit-source-*")) == before
