@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flexit.convert.mapping.family import Family, Head, rule_of
+from flexit.convert.mapping.family import Copy, Family, Head, copy_of, rule_of
 from flexit.convert.mapping.patterns import filled, match
 from flexit.convert.pairing import Pair
 from flexit.convert.tensors import LazyTensor
@@ -18,23 +18,25 @@ Tensors = Mapping[str, LazyTensor]
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A tensor that must hold what another one holds."""
+    """A tensor that must hold what another one holds, unless nothing reads it."""
 
     name: str
     of: str
+    dead: bool = False
 
 
 def aliases_of(family: Family, head: Head, *, prefix: str, names: Sequence[str]) -> list[Alias]:
     """Tensors of a checkpoint that are copies by the family's rules, or tied; names of copies may have the prefix."""
     tied = {name: rule_of(rule).tied_to for name, rule in head.tensors.items() if not isinstance(rule, str)}
-    rules = {**family.copies, **{name: prefix + of for name, of in tied.items() if of is not None}}
+    copies = {name: copy_of(written) for name, written in family.copies.items()}
+    rules = {**copies, **{name: Copy(of=prefix + of) for name, of in tied.items() if of is not None}}
     found: list[Alias] = []
     for name in names:
         for copy, main in rules.items():
             for before in dict.fromkeys(("", prefix)):
                 values = match(before + copy, name)
                 if values is not None:
-                    found.append(Alias(name, before + filled(main, values)))
+                    found.append(Alias(name, before + filled(main.of, values), main.dead))
                     break
     return found
 
@@ -107,7 +109,7 @@ def _misshapen(expected: Mapping[str, Pair], found: Mapping[str, LazyTensor]) ->
 
 def _differing(aliases: Sequence[Alias], tensors: Tensors) -> Iterator[Problem]:
     for alias in aliases:
-        if alias.of in tensors and not equal(tensors[alias.name], tensors[alias.of]):
+        if not alias.dead and alias.of in tensors and not equal(tensors[alias.name], tensors[alias.of]):
             yield Problem(
                 code="FX1863", path=alias.name, message=f"differs from {alias.of}, which the family shares with it",
                 expected="the same numbers", found="others",

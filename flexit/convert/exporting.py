@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from flexit.convert.importing import scope_of, template_of
-from flexit.convert.mapping.family import Family, Head, family_names, find_family
+from flexit.convert.mapping.family import Family, Head, copy_of, family_names, find_family
 from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch, same
 from flexit.convert.mapping.layers import UNROLLED, unrolled
 from flexit.convert.pairing import Pair, pairs_of, rules_of
@@ -85,7 +85,8 @@ def _config(spec: Spec, data: Data, family: Family, *, head: Head) -> Data:
         Mismatch: none of this family does.
     """
     found = Found(family.varying)
-    found.read(template_of(family, head), data)
+    for _ in range(2):  # what is computed of two keys is read once one of them is known
+        found.read(template_of(family, head), data)
     config = _settled(found, family, head)
     again = _filled(config, family, head)
     if again is None:
@@ -168,6 +169,10 @@ def _tensors(
         parts = [ours[path] for path in pair.ours]
         for index, name in enumerate(pair.theirs):
             found[name] = combined(parts, pair.shape, partial(_joined, pair, index))
+    for name, written in family.copies.items():
+        copy = copy_of(written)
+        if copy.dead and copy.of in found:
+            found.setdefault(name, found[copy.of])
     return found
 
 

@@ -22,6 +22,7 @@ from flexit.convert.mapping.family import (
     rule_of,
 )
 from flexit.convert.mapping.forms import Data, Incomplete, Scope
+from flexit.convert.mapping.patterns import match
 from flexit.convert.pairing import Pair, pairs_of, rules_of
 from flexit.convert.readable import readable
 from flexit.convert.sources.source import Source
@@ -92,7 +93,7 @@ def family_of(source: Source) -> Family:
 
 
 def head_of(source: Source, family: Family) -> tuple[str, Head]:
-    """Which of a family's models a configuration says it is; the first if it does not say.
+    """Which of a family's models a configuration says it is; if it does not say, the first that the tensors can be.
 
     Raises:
         SourceError: FX1853, one that the family does not have.
@@ -102,7 +103,8 @@ def head_of(source: Source, family: Family) -> tuple[str, Head]:
         [each for each in cast("list[Any]", named) if isinstance(each, str)] if isinstance(named, list) else []
     )
     if not architectures:
-        return next(iter(family.heads.items()))
+        fitting = [(name, head) for name, head in family.heads.items() if _has_its_own(head, source)]
+        return fitting[0] if fitting else next(iter(family.heads.items()))
     for architecture in architectures:
         found = family.head_of(architecture)
         if found is not None:
@@ -113,6 +115,13 @@ def head_of(source: Source, family: Family) -> tuple[str, Head]:
         expected=f"one of {', '.join(classes)}", found=", ".join(architectures),
         cure="import one of these, or write a mapping file with this model",
     )  # fmt: skip
+
+
+def _has_its_own(head: Head, source: Source) -> bool:
+    """Whether a checkpoint has tensors of every kind that a model adds to its trunk, those aside that may be tied."""
+    rules = {name: rule_of(written) for name, written in head.tensors.items()}
+    own = [name for name, rule in rules.items() if rule.tied_to is None and rule.given is None]
+    return all(any(match(pattern, name) is not None for name in source.tensors) for pattern in own)
 
 
 def _prefix(source: Source, family: Family, head: Head) -> str:

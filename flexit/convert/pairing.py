@@ -86,8 +86,17 @@ def _candidates(rules: Mapping[str, Rule], path: str, shapes: Mapping[str, Shape
             if rule.given is not None and filled(rule.given, values) not in shapes:
                 continue
             ours = tuple(filled(each, values) for each in rule.targets)
-            if path in ours and all(each in shapes for each in ours):
-                yield _pair(filled(name, values), ours, [shapes[each] for each in ours], layout=_layout(rule, scope))
+            theirs = _numbered(values, rule, scope)
+            if theirs is not None and path in ours and all(each in shapes for each in ours):
+                yield _pair(filled(name, theirs), ours, [shapes[each] for each in ours], layout=_layout(rule, scope))
+
+
+def _numbered(values: Mapping[str, str], rule: Rule, scope: Scope) -> Mapping[str, str] | None:
+    """What fills the holes of their name; None of a layer that they do not number."""
+    if rule.stride is None:
+        return values
+    group, left = divmod(int(values["n"]), scope.fill(rule.stride))
+    return None if left else {**values, "n": str(group)}
 
 
 def _pair(name: str, ours: tuple[str, ...], shapes: Sequence[Shape], *, layout: Layout) -> Pair:

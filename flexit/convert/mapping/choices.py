@@ -7,13 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from flexit.convert.mapping.forms import ABSENT, Data, Form, Found, Incomplete, Mismatch, Scope, same
+from flexit.convert.mapping.forms import ABSENT, Data, Form, Found, Incomplete, Mismatch, Scope, is_absent, is_key, same
 
 
 class If(Form):
     """``{$if: key, then: A, else: B}``: A where the key is neither null, false nor 0; B, or nothing, elsewhere.
 
-    ``{$if: {key: value, ...}, ...}``: A where each key has that value.
+    ``{$if: {key: value, ...}, ...}``: A where each key has that value, which may be that of another key.
     """
 
     name = "if"
@@ -30,12 +30,12 @@ class If(Form):
         def holds() -> None:
             if isinstance(condition, dict):
                 for key, wanted in cast("Data", condition).items():
-                    found.bind(key, wanted)
+                    found.bind(key, found.known(wanted[1:]) if is_key(wanted) else wanted)
             found.read(args.get("then", ABSENT), value)
             if isinstance(condition, str):
-                if condition in found.keys and not found.known(condition):
+                if found.knows(condition) and not found.known(condition):
                     raise Mismatch(f"a value of {condition}", value)
-                if condition not in found.keys:
+                if not found.knows(condition):
                     found.bind(condition, True)
 
         def fails() -> None:
@@ -59,12 +59,15 @@ def _bind_failed(condition: Any, args: Data, found: Found) -> None:
 
 def _holds(condition: Any, scope: Scope) -> bool:
     if isinstance(condition, dict):
-        return all(same(scope.value(key), wanted) for key, wanted in cast("Data", condition).items())
+        return all(same(scope.value(key), scope.fill(wanted)) for key, wanted in cast("Data", condition).items())
     return bool(scope.value(str(condition)))
 
 
 class Case(Form):
-    """``{$case: key, of: {word: A, ...}, else: B}``: what stands under the value of the key."""
+    """``{$case: key, of: {word: A, ...}, else: B}``: what stands under the value of the key.
+
+    Words under which the same stands leave open which of them the key was.
+    """
 
     name = "case"
     arguments = frozenset({"of", "else"})
@@ -81,18 +84,20 @@ class Case(Form):
 
     @staticmethod
     def read(args: Data, value: Any, found: Found) -> None:
-        key = str(args[""])
+        key, options = str(args[""]), cast("Data", args["of"])
 
         def chosen(word: str, template: Any) -> None:
-            found.bind(key, _value(word))
+            if found.knows(key) or list(options.values()).count(template) == 1:
+                found.bind(key, _value(word))
             found.read(template, value)
 
-        trials: list[Callable[[], None]] = [
-            partial(chosen, word, template) for word, template in cast("Data", args["of"]).items()
-        ]
+        trials: list[Callable[[], None]] = [partial(chosen, word, template) for word, template in options.items()]
+        templates = list(options.values())
         if "else" in args:
             trials.append(lambda: found.read(args["else"], value))
-        found.attempt(*trials)
+            templates.append(args["else"])
+        fits = [is_absent(template) == (value is None) for template in templates]
+        found.attempt(*(trials[index] for index in sorted(range(len(trials)), key=lambda index: not fits[index])))
 
 
 def _word(value: Any) -> str:
@@ -109,6 +114,21 @@ def _value(word: str) -> Any:
     if word in known:
         return known[word]
     return int(word) if word.lstrip("-").isdigit() else word
+
+
+class Words(Form):
+    """``{$words: key}``: a list of words, which a configuration may also write as one text with ``|`` between them."""
+
+    name = "words"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        value = scope.value(str(args[""]))
+        return [word.strip() for word in value.lower().split("|")] if isinstance(value, str) else value
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        found.bind(str(args[""]), value)
 
 
 class Default(Form):

@@ -48,6 +48,7 @@ class Rule(_Part):
         to: our parameters, in the order in which their tensor holds them; names with holes.
         layout: how it holds them.
         given: a parameter of ours without which the rule says nothing; the same holes.
+        stride: of how many layers of ours, numbered ``{n}``, each that they number is the first.
         tied_to: another of their tensors that this one is, where the two are tied.
         when: the key that says whether they are; what the tensors say goes before it.
     """
@@ -55,6 +56,7 @@ class Rule(_Part):
     to: str | list[str] = Field(default_factory=list)
     layout: Any = None
     given: str | None = None
+    stride: Any = None
     tied_to: str | None = None
     when: str = "tie_word_embeddings"
 
@@ -62,6 +64,18 @@ class Rule(_Part):
     def targets(self) -> list[str]:
         """Our parameters."""
         return [self.to] if isinstance(self.to, str) else self.to
+
+
+class Copy(_Part):
+    """A tensor that holds what another one holds.
+
+    Attributes:
+        of: the name of the other one; the same holes.
+        dead: whether their code has it and does not read it: then it may hold anything, and is written too.
+    """
+
+    of: str
+    dead: bool = False
 
 
 class Head(_Part):
@@ -102,7 +116,7 @@ class Family(_Part):
         prefix: what stands before the names of the trunk's tensors.
         tensors: rules of the trunk's tensors.
         copies: tensors that hold what another one holds.
-        ignored: tensors that are no parameters.
+        ignored: tensors that are no parameters, or of a part that the model does not have.
         heads: the models of the family.
     """
 
@@ -118,7 +132,7 @@ class Family(_Part):
     spec: dict[str, Any]
     prefix: str = ""
     tensors: dict[str, str | Rule]
-    copies: dict[str, str] = Field(default_factory=dict)
+    copies: dict[str, str | Copy] = Field(default_factory=dict)
     ignored: list[str] = Field(default_factory=list)
     heads: dict[str, Head]
 
@@ -135,6 +149,11 @@ class Family(_Part):
 def rule_of(written: str | Rule) -> Rule:
     """A rule, which may be the name of our parameter alone."""
     return Rule(to=written) if isinstance(written, str) else written
+
+
+def copy_of(written: str | Copy) -> Copy:
+    """A copy, which may be the name of the other tensor alone."""
+    return Copy(of=written) if isinstance(written, str) else written
 
 
 # ---- finding and reading

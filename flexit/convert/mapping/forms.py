@@ -153,7 +153,7 @@ class Scope:
         if form is not None:
             return form[0].fill(form[1], self)
         if isinstance(template, str):
-            return self.value(template[1:]) if template.startswith("$") and template != ABSENT else template
+            return self.value(template[1:]) if is_key(template) else template
         if isinstance(template, list):
             return [value for each in cast("list[Any]", template) if not is_absent(value := self.fill(each))]
         if isinstance(template, dict):
@@ -193,6 +193,12 @@ class Found:
             known = self.keys.setdefault(key, value)
         if not same(known, value):
             raise Mismatch(f"{known}, as elsewhere ({key})", value)
+
+    def knows(self, key: str) -> bool:
+        """Whether anything is known of a key, in a layer of its entry for the layer."""
+        if key in self.per_layer and self.layer is not None:
+            return self.layer in self.keys.get(key, {})
+        return key in self.keys
 
     def known(self, key: str) -> Any:
         """The value of a key as far as it is known."""
@@ -245,7 +251,7 @@ class Found:
         form = form_of(template)
         if form is not None:
             form[0].read(form[1], value, self)
-        elif isinstance(template, str) and template.startswith("$") and template != ABSENT:
+        elif is_key(template):
             self.bind(template, value)
         elif isinstance(template, dict):
             self._read_mapping(cast("Data", template), value)
@@ -271,6 +277,11 @@ class Found:
 def repeats(template: Data) -> bool:
     """Whether a template is a block that repeats a layer."""
     return "n_layers" in template and "layer" in template
+
+
+def is_key(template: Any) -> bool:
+    """Whether a template is the value of a key."""
+    return isinstance(template, str) and template.startswith("$") and template != ABSENT
 
 
 def is_absent(value: Any) -> bool:

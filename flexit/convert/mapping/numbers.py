@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any, cast
 
-from flexit.convert.mapping.forms import Data, Form, Found, Incomplete, Mismatch, Scope, same
+from flexit.convert.mapping.forms import Data, Form, Found, Incomplete, Mismatch, Scope, is_key, same
 
 
 def number(scope: Scope, template: Any) -> float:
@@ -52,10 +52,10 @@ class Quotient(Form):
         """Of two keys the one that is not known yet."""
         top, bottom = cast("list[Any]", args[""])
         quotient = _require_number(value)
-        parts = [found.known(str(each).removeprefix("$")) if _is_key(each) else each for each in (top, bottom)]
-        if parts[1] is not None and _is_key(top):
+        parts = [found.known(str(each).removeprefix("$")) if is_key(each) else each for each in (top, bottom)]
+        if parts[1] is not None and is_key(top):
             found.bind(top, short(quotient * parts[1]))
-        elif parts[0] is not None and _is_key(bottom):
+        elif parts[0] is not None and is_key(bottom):
             found.bind(bottom, short(parts[0] / quotient))
 
 
@@ -75,7 +75,7 @@ class Product(Form):
         known: list[float] = []
         missing: list[str] = []
         for each in cast("list[Any]", args[""]):
-            part = found.known(each[1:]) if _is_key(each) else each
+            part = found.known(each[1:]) if is_key(each) else each
             if part is None:
                 missing.append(each)
             else:
@@ -116,5 +116,27 @@ class Sum(Form):
         found.read(base, _require_number(value) - added)
 
 
-def _is_key(template: Any) -> bool:
-    return isinstance(template, str) and template.startswith("$")
+class Difference(Form):
+    """``{$difference: [a, b, ...]}``: a less all others, numbers or keys."""
+
+    name = "difference"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        first, *others = (number(scope, each) for each in cast("list[Any]", args[""]))
+        return first - sum(others)
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        """The one key that is not known yet."""
+        difference = _require_number(value)
+        signed: list[tuple[str, int]] = []
+        for index, each in enumerate(cast("list[Any]", args[""])):
+            sign = -1 if index else 1
+            part = found.known(each[1:]) if is_key(each) else each
+            if part is None:
+                signed.append((each, sign))
+            else:
+                difference -= sign * part
+        if len(signed) == 1:
+            found.bind(signed[0][0], signed[0][1] * difference)

@@ -37,7 +37,7 @@ def _hits(args: Data, value: Any) -> list[bool]:
 
 
 class First(Form):
-    """``{$first: key, hit: A, miss: B}``: A in as many first layers as the key says, B in the others."""
+    """``{$first: key, hit: A, miss: B}``: A in as many first layers as the key, or a number, says, B in the others."""
 
     name = "first"
     arguments = frozenset({"hit", "miss", "n"})
@@ -53,7 +53,10 @@ class First(Form):
         first = sum(hits)
         if hits != [layer < first for layer in range(len(hits))]:
             raise Mismatch(f"{args['hit']} in the first layers alone", value)
-        found.bind(str(args[""]), first)
+        if isinstance(args[""], str):
+            found.bind(args[""], first)
+        elif first != min(args[""], len(hits)):
+            raise Mismatch(f"{args['hit']} in the first {args['']}", value)
 
 
 class Every(Form):
@@ -147,7 +150,7 @@ class Runs(Form):
 
 
 def _whole(args: Data, scope: Scope) -> int:
-    value = scope.value(str(args[""]))
+    value = scope.value(args[""]) if isinstance(args[""], str) else args[""]
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise Incomplete(str(args[""]), "a whole number", value)
     return value

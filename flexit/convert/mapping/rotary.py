@@ -102,10 +102,12 @@ def _parameters(args: Data, scope: Scope) -> Data:
         if kind is None or entries.get(kind) is None:
             raise Incomplete(PARAMETERS, "one rotation" if kind is None else f"a rotation of {kind}", given)
         found = dict(cast("Data", entries[kind]))
-    elif kind in thetas and scope.has(str(thetas[kind])):
+    elif kind in thetas and (scope.has(str(thetas[kind])) or thetas[kind] in scope.defaults):
         found = {"rope_theta": scope.value(str(thetas[kind]))}
     else:
         found = dict(entries)
+    if kind in thetas and thetas[kind] in scope.defaults:
+        found.setdefault("rope_theta", scope.value(str(thetas[kind])))
     theta = scope.config.get("rope_theta")
     found.setdefault("rope_theta", args.get("theta", 10000.0) if theta is None else theta)
     part = scope.config.get(str(args.get("part", "partial_rotary_factor")))

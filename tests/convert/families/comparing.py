@@ -108,6 +108,7 @@ def errors(model, module, padding, seed=0):
     result = {}
     for name, value in found.items():
         their = expected[NAMES.get(name, name)].numpy()
+        their = their[..., None] if their.ndim + 1 == value.ndim else their  # one score for each token
         per_token = their.ndim > 1 and their.shape[:2] == valid.shape and name != "pooled"
         if padding == "left" and not per_token and not decodes(model):
             continue  # theirs pools the first slot, which is a pad there; ours the first token

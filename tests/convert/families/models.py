@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from flexit.convert.mapping.family import family_names
+
 Draw = Callable[[Random], Any]
 
 
@@ -34,10 +36,13 @@ FOUND: list[Drawn] = []
 
 
 def drawn(*heads: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Note a function ``(rng, head) -> model`` as that of some models of the family that its module is named after."""
+    """Note a function ``(rng, head) -> model`` as that of some models of the family that its module is named after,
+    with ``_`` for ``-``.
+    """
 
     def note(function: Callable[..., Any]) -> Callable[..., Any]:
-        family = function.__module__.rpartition(".")[2]
+        named = function.__module__.rpartition(".")[2]
+        family = named if named in family_names() else named.replace("_", "-")
         for head in heads:
 
             def draw(rng: Random, head: str = head) -> Any:
@@ -71,4 +76,8 @@ def made(way: Drawn, seed: int) -> Any:
         for name, buffer in model.named_buffers():
             if name.endswith(("final_logits_bias", "e_score_correction_bias")):
                 buffer.copy_(torch.randn(buffer.shape) * 0.15)
+        for module in model.modules():
+            table = getattr(module, "decoder", None)
+            if isinstance(table, torch.nn.Linear) and getattr(module, "bias", None) is not None:
+                module.bias.copy_(table.bias)  # which nothing reads where the two are not tied
     return model.eval()

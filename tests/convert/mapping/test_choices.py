@@ -1,0 +1,59 @@
+"""Forms that choose: filled from a configuration, and read back from what they gave."""
+
+import pytest
+
+from flexit.convert.mapping.forms import Found, Incomplete, Mismatch, Scope
+
+
+def filled(template, config):
+    return Scope(config, {}, frozenset()).fill(template)
+
+
+def read(template, value, known=()):
+    found = Found(frozenset())
+    found.keys.update(known)
+    found.read(template, value)
+    return found.keys
+
+
+def test_if_compares_a_key_with_another_one():
+    template = {"$if": {"inner": "$outer"}, "else": {"dim": "$inner"}}
+    assert filled(template, {"inner": 4, "outer": 8}) == {"dim": 4}
+    assert filled(template, {"inner": 8, "outer": 8}) == "$absent"
+    assert read(template, {"dim": 4}, {"outer": 8})["inner"] == 4
+    assert read(template, None, {"outer": 8})["inner"] == 8
+
+
+def test_a_condition_per_layer_is_noted_for_each_layer():
+    template = {"$if": "normed", "else": ["feed_forward"]}
+    found = Found(frozenset({"normed"}))
+    for layer, value in enumerate([["feed_forward"], None]):
+        found.layer = layer
+        found.read(template, value)
+    assert found.whole("normed") == [False, True]
+
+
+CASE = {"$case": "types", "of": {"0": "$absent", "1": "$absent"}, "else": "tokens"}
+
+
+def test_words_under_which_the_same_stands_leave_the_key_open():
+    assert read(CASE, None) == {}
+    assert read(CASE, "tokens") == {}
+    assert read({"$case": "types", "of": {"0": "$absent"}, "else": "tokens"}, None) == {"types": 0}
+
+
+def test_a_known_word_is_held_against_what_stands_there():
+    assert read(CASE, None, {"types": 1}) == {"types": 1}
+    with pytest.raises(Mismatch):
+        read({"$case": "types", "of": {"0": "a", "1": "b"}}, "b", {"types": 0})
+
+
+@pytest.mark.parametrize("written", [["p2c", "c2p"], "p2c|c2p", "P2C | c2p"])
+def test_words_are_a_list_or_one_text(written):
+    assert filled({"$words": "terms"}, {"terms": written}) == ["p2c", "c2p"]
+    assert read({"$words": "terms"}, ["p2c", "c2p"]) == {"terms": ["p2c", "c2p"]}
+
+
+def test_a_word_without_an_entry_is_no_value_of_the_key():
+    with pytest.raises(Incomplete, match="types"):
+        filled({"$case": "types", "of": {"0": "a"}}, {"types": 7})

@@ -1,0 +1,53 @@
+"""Rules of tensors: which of theirs holds which of ours."""
+
+import numpy as np
+import pytest
+
+from flexit.convert.accounting import account, aliases_of
+from flexit.convert.mapping.family import Rule, find_family
+from flexit.convert.mapping.forms import Scope
+from flexit.convert.pairing import pairs_of, rules_of
+from flexit.convert.tensors import LazyTensor
+from flexit.errors import SourceError
+
+
+def held(*shape, value=0.0):
+    return LazyTensor(shape, "F32", lambda: np.full(shape, value, np.float32))
+
+
+def test_groups_of_layers_are_numbered_by_their_first():
+    rules = {"groups.{n}.w": Rule(to="layers.{n}.w", stride={"$quotient": ["$layers", "$groups"]})}
+    shapes = {"layers.0.w": (2,), "layers.3.w": (2,)}
+    pairs = pairs_of(rules, shapes, Scope({"layers": 6, "groups": 2}, {}, frozenset()))
+    assert [(pair.theirs, pair.ours) for pair in pairs] == [
+        (("groups.0.w",), ("layers.0.w",)), (("groups.1.w",), ("layers.3.w",)),
+    ]  # fmt: skip
+    with pytest.raises(SourceError, match="FX1852"):
+        pairs_of(rules, {"layers.2.w": (2,)}, Scope({"layers": 6, "groups": 2}, {}, frozenset()))
+
+
+def bias_of(*, tied, tensors):
+    """What the bias of BERT's masked head is read from."""
+    bert = find_family("bert")
+    head = bert.heads["masked"]
+    shapes = {"head.bias": (5,)} | ({} if tied else {"head.table.weight": (5, 4)})
+    pairs = pairs_of(rules_of(bert, head, "bert."), shapes, Scope({}, {}, frozenset()))
+    aliases = aliases_of(bert, head, prefix="bert.", names=list(tensors))
+    found = account(pairs, tensors, aliases, ignored=[])
+    return next(float(found[pair.theirs[0]].numpy()[0]) for pair in pairs if pair.ours == ("head.bias",))
+
+
+LIVE, DEAD = "cls.predictions.decoder.bias", "cls.predictions.bias"
+TABLE = {"cls.predictions.decoder.weight": held(5, 4)}
+
+
+def test_of_two_biases_that_are_tied_either_is_read_and_both_must_agree():
+    assert bias_of(tied=True, tensors={DEAD: held(5, value=1.0), LIVE: held(5, value=1.0)}) == 1.0
+    assert bias_of(tied=True, tensors={DEAD: held(5, value=1.0)}) == 1.0
+    with pytest.raises(SourceError, match="FX1863"):
+        bias_of(tied=True, tensors={DEAD: held(5, value=1.0), LIVE: held(5, value=2.0)})
+
+
+def test_of_two_biases_that_are_not_tied_theirs_reads_one():
+    assert bias_of(tied=False, tensors={**TABLE, DEAD: held(5, value=1.0), LIVE: held(5, value=2.0)}) == 2.0
+    assert bias_of(tied=False, tensors={**TABLE, DEAD: held(5, value=1.0)}) == 1.0
