@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from flexit.version import __version__
+
 if TYPE_CHECKING:
+    from flexit.convert.pretrained import Pretrained, from_pretrained
+    from flexit.convert.to_pretrained import to_pretrained
     from flexit.ir.analysis.cost import cost
     from flexit.ir.builder import Graph
     from flexit.ir.io.load import load_spec
@@ -29,12 +33,12 @@ if TYPE_CHECKING:
     from flexit.runtime.train.config import TrainingConfig
     from flexit.runtime.train.trainer import Trainer
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Beams",
     "GenerationConfig",
     "Graph",
+    "Pretrained",
     "Reading",
     "Sampling",
     "Spec",
@@ -44,22 +48,28 @@ __all__ = [
     "TorchSession",
     "Trainer",
     "TrainingConfig",
+    "__version__",
     "beam_search",
     "classify",
     "cost",
     "embed",
     "export",
+    "from_pretrained",
     "generate",
     "hidden_states",
     "load_spec",
     "open_bundle",
     "shrink",
     "to_onnx",
+    "to_pretrained",
     "to_torch",
     "verify",
 ]
 
 _HOMES = {
+    "from_pretrained": "flexit.convert.pretrained",
+    "Pretrained": "flexit.convert.pretrained",
+    "to_pretrained": "flexit.convert.to_pretrained",
     "load_spec": "flexit.ir.io.load",
     "Spec": "flexit.ir.spec",
     "Graph": "flexit.ir.builder",

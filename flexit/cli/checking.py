@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flexit.errors import Problem, SpecError, UserError
-from flexit.ir.io.load import check
+from flexit.ir.io.load import check, check_text
 from flexit.ir.io.source import MAX_BYTES
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
@@ -77,15 +77,31 @@ def examine(file: str, sets: Sequence[str] = (), max_bytes: int | None = None) -
 
 
 def loaded(file: str, sets: Sequence[str] = ()) -> tuple[Spec, Program]:
-    """A valid spec and its program.
+    """A valid spec and its program; of another library's checkpoint, the spec that it is.
 
     Raises:
         SpecError: it is not valid.
+        SourceError: the checkpoint cannot be understood.
     """
-    checked = check(file, sets=sets)
+    text = _foreign(file)
+    checked = check(file, sets=sets) if text is None else check_text(text, f"{file} as a spec", sets=sets)
     if checked.spec is None or checked.program is None:
         raise SpecError(problem for problem in checked.problems if not problem.warning)
     return checked.spec, checked.program
+
+
+def _foreign(file: str) -> str | None:
+    """The spec of another library's checkpoint as YAML, None of anything else; only a folder or file can be one."""
+    if not (os.path.isdir(file) or file.endswith(".gguf") or ("/" in file and not os.path.exists(file))):
+        return None
+    from flexit.convert.sources.source import is_source
+
+    if not is_source(file):
+        return None
+    from flexit.convert.pretrained import spec_of
+    from flexit.ir.io.emit import to_yaml
+
+    return to_yaml(spec_of(file))
 
 
 def as_data(result: Examined) -> dict[str, Any]:

@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flexit.convert.pretrained import Pretrained, from_pretrained
+from flexit.convert.sources.safetensors import read_safetensors
+from flexit.convert.sources.source import is_source
 from flexit.errors import UserError
 from flexit.files.folder import recover
 from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import load_spec, presets
+from flexit.ir.spec import Spec
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.bundles.export import CURE
+from flexit.runtime.bundles.export import CARRIED, CURE
 from flexit.runtime.saved import WEIGHTS, read_spec, read_weights
 
 
@@ -26,32 +30,50 @@ def checkpoint_at(path: str) -> Path | None:
 
     folder = Path(path)
     recover(folder)
-    if (folder / WEIGHTS).is_file():
+    if (folder / WEIGHTS).is_file() and not is_source(path):
         require_whole(folder)
         return folder
     newest = newest_whole(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
     return None if newest is None else newest[0]
 
 
-def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool) -> FlexitModule | Path:
-    """What ``export`` takes: a checkpoint, or the module of a spec with first weights.
+def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool) -> FlexitModule | Path | Pretrained:
+    """What ``export`` takes: a checkpoint, ours or another library's, or the module of a spec with first weights.
 
     Raises:
         UserError: there is no such model, or the predicted memory is not there.
     """
-    checkpoint = checkpoint_at(path)
+    foreign = is_source(path)
+    checkpoint = Path(path) if foreign else checkpoint_at(path)
     if checkpoint is not None and sets:
         raise UserError.of(
             "FX1504", "the weights of a checkpoint fix its spec", expected="no --set", found=sets[0],
             cure="leave --set out, or export a spec", path="set",
         )  # fmt: skip
     if checkpoint is not None:
-        return checkpoint
+        return from_pretrained(path) if foreign else checkpoint
     if Path(path).is_dir() or not (Path(path).is_file() or path in presets()):
         raise _no_model(path, "a run folder, a checkpoint folder, a spec or a preset")
     spec = load_spec(path, sets=sets)
     require_memory(cost(spec).export_peak, what="exporting", cure=CURE, allow=allow_memory)
     return to_torch(spec, seed=seed, allow_memory=True)
+
+
+def weights_at(path: str) -> tuple[Spec, Mapping[str, Any], dict[str, bytes]]:
+    """The spec, the weights and the files beside of a checkpoint or run, or of another library's checkpoint; weights
+    are read when they are asked for.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if is_source(path):
+        model = from_pretrained(path)
+        return model.spec, model.weights, dict(model.files)
+    checkpoint = checkpoint_at(path)
+    if checkpoint is None:
+        raise _no_model(path, "a run folder, a checkpoint folder, or a folder of another library")
+    files = {name: (checkpoint / name).read_bytes() for name in CARRIED if (checkpoint / name).is_file()}
+    return read_spec(checkpoint), read_safetensors(checkpoint, WEIGHTS), files
 
 
 def module_at(path: str) -> tuple[FlexitModule, Path]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import flexit
 from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
 from flexit.convert.sources.source import Source, open_source
@@ -18,6 +17,7 @@ from flexit.files.folder import writing
 from flexit.files.safetensors import Progress, write_safetensors
 from flexit.ir.io.emit import to_yaml
 from flexit.ir.spec import Spec
+from flexit.version import __version__
 
 MARKER = "import.json"
 SPEC, WEIGHTS = "spec.yaml", "model.safetensors"
@@ -68,7 +68,7 @@ class Pretrained:
             write_safetensors(temporary / WEIGHTS, noted, metadata={"format": "pt"}, progress=progress)
             for name, content in self.files.items():
                 (temporary / name).write_bytes(content)
-            told = {"flexit": flexit.__version__, "family": self.family, "model": self.head, "source": self.place}
+            told = {"flexit": __version__, "family": self.family, "model": self.head, "source": self.place}
             (temporary / MARKER).write_text(json.dumps(told, indent=1), encoding="utf-8")
         return tuple(_not_finite(name) for name in bad)
 

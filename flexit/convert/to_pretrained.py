@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import flexit
 from flexit.convert.exporting import as_family
 from flexit.files.folder import writing
 from flexit.files.safetensors import Progress, write_sharded
 from flexit.ir.spec import Spec
+from flexit.version import __version__
 
 MARKER = "flexit.json"
 BESIDE = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
@@ -53,7 +53,7 @@ def to_pretrained(
         write_sharded(folder, written.tensors, metadata={"format": "pt"}, progress=progress)
         for name, content in carried.items():
             (folder / name).write_bytes(content)
-        (folder / MARKER).write_text(json.dumps({"flexit": flexit.__version__}), encoding="utf-8")
+        (folder / MARKER).write_text(json.dumps({"flexit": __version__}), encoding="utf-8")
     return str(cast("list[str]", config["architectures"])[0])
 
 

@@ -16,7 +16,8 @@ from flexit.ir.spec import Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPEC = "spec.json"
+SPECS = ("spec.json", "spec.yaml")
+"""Where a folder has its spec: as it was when it was trained or exported, or as it was imported, to be read."""
 WEIGHTS = "model.safetensors"
 MAX_BYTES = 16 * 2**20
 """Of a resolved spec, which says every default."""
@@ -42,14 +43,15 @@ def spec_in(folder: Path) -> Spec:
         CheckpointError: FX1201, there is none.
         SpecError: it is not valid.
     """
+    path = next((folder / name for name in SPECS if (folder / name).is_file()), folder / SPECS[0])
     try:
-        with (folder / SPEC).open("rb") as file:
+        with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _no_checkpoint(folder, error) from error
     with plugins.sealed():
         # --set may have left a variant without a layer, which is no fault then, nor afterwards.
-        checked = check_tree(read(text, str(folder / SPEC), max_bytes=MAX_BYTES).as_touched())
+        checked = check_tree(read(text, str(path), max_bytes=MAX_BYTES).as_touched())
     if checked.spec is None or not checked.valid:
         raise SpecError(checked.problems)
     return checked.spec
@@ -82,6 +84,7 @@ def read_arrays(file: Path) -> Mapping[str, Tensor]:
 def _no_checkpoint(folder: Path, error: Exception) -> CheckpointError:
     found: Any = error.strerror if isinstance(error, OSError) else None
     return CheckpointError.of(
-        "FX1201", f"{folder} is no checkpoint", expected=f"{SPEC} and {WEIGHTS}", found=str(found or error),
+        "FX1201", f"{folder} is no checkpoint", expected=f"{SPECS[0]} or {SPECS[1]}, and {WEIGHTS}",
+        found=str(found or error),
         cure="give the folder of a checkpoint, such as runs/NAME/checkpoints/step-000200",
     )  # fmt: skip

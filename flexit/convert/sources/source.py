@@ -20,6 +20,8 @@ from flexit.errors import SourceError
 from flexit.ir.wording import cut
 
 CONFIG = "config.json"
+OURS = ("spec.json", "spec.yaml", "run.json")
+"""Files that only folders of flexit have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,22 @@ def open_source(given: object, *, allow_pickle: bool = False, weights: bool = Tr
     if isinstance(given, str) and hub.is_hub_id(given) and (cached := hub.cached(given)):
         return _folder(cached, place, allow_pickle=allow_pickle, weights=weights)
     raise _nothing("no folder or file of that name, and no cached model of that id", place)
+
+
+def is_source(given: str) -> bool:
+    """Whether a name is that of another library's checkpoint: a folder with its configuration and without a spec of
+    ours, a GGUF file, or the id of a model in the Hugging Face cache.
+    """
+    path = Path(given)
+    try:
+        if path.is_dir():
+            ours = any((path / name).is_file() for name in OURS)
+            return not ours and (path / CONFIG).is_file()
+        if path.is_file():
+            return path.suffix.lower() == ".gguf"
+    except (OSError, ValueError):
+        return False
+    return hub.is_hub_id(given) and hub.cached(given) is not None
 
 
 def _folder(folder: Path, place: str, *, allow_pickle: bool = False, weights: bool = True) -> Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ import onnxruntime
 import torch
 
 import flexit
+from flexit.convert.pretrained import Pretrained, from_pretrained
+from flexit.convert.sources.source import is_source
 from flexit.errors import UserError
 from flexit.files.folder import writing
 from flexit.ir.analysis.cost import cost
@@ -46,14 +48,15 @@ CARRIED = ("tokenizer.json", "generation_config.json", "labels.json")
 
 
 def export(
-    model: FlexitModule | str | Path, out_dir: str | Path, *, force: bool = False, seed: int = 0,
+    model: FlexitModule | Pretrained | str | Path, out_dir: str | Path, *, force: bool = False, seed: int = 0,
     progress: Progress | None = None, allow_memory: bool = False, carry: Sequence[str | Path] = (),
     states: States | None = None,
 ) -> Bundle:  # fmt: skip
     """Emit a model as ONNX, prove it against PyTorch, and write both as a bundle.
 
     Args:
-        model: a module, or a checkpoint folder (``spec.json``, ``model.safetensors``).
+        model: a module, a checkpoint folder, or another library's checkpoint as :func:`flexit.from_pretrained` takes
+            it or gives it.
         out_dir: where the bundle goes.
         force: replace a bundle that is there.
         seed: of the proof's inputs and stress weights.
@@ -69,10 +72,14 @@ def export(
         ResourceError: FX1703, the predicted memory is not there.
     """
     seed = natural(seed)
+    no_files: dict[str, Path | bytes] = {}
     if isinstance(model, FlexitModule):
-        module, carried = _in_fp32(model if states is None else _with_states(model, states)), {}
+        module, carried = _in_fp32(model if states is None else _with_states(model, states)), no_files
         needed = cost(module.program).export_peak - sum(value.nbytes for value in module.parameters())
         require_memory(needed, what="exporting", cure=CURE, allow=allow_memory)
+    elif isinstance(model, Pretrained) or is_source(os.fspath(model)):
+        pretrained = model if isinstance(model, Pretrained) else from_pretrained(model)
+        module, carried = _of_pretrained(pretrained, states or "full", allow_memory=allow_memory)
     else:
         module, carried = _from_checkpoint(Path(model), states or "full", allow_memory=allow_memory)
     carried |= _carriable(carry)
@@ -81,7 +88,7 @@ def export(
         evidence = _proved(written, seed=seed, progress=progress)
         (folder / "spec.json").write_text(json.dumps(as_written(module.spec), indent=1), encoding="utf-8")
         for name, source in carried.items():
-            shutil.copyfile(source, folder / name)
+            (folder / name).write_bytes(source.read_bytes() if isinstance(source, Path) else source)
         _write_probe(module, folder, seed)
         _write_manifest(written, evidence)
     return read_bundle(out_dir)
@@ -119,12 +126,21 @@ def _with_states(module: FlexitModule, states: States) -> FlexitModule:
     return sharing(module, compile_spec(module.spec, states=states))
 
 
-def _from_checkpoint(folder: Path, states: States, *, allow_memory: bool) -> tuple[FlexitModule, dict[str, Path]]:
+def _from_checkpoint(
+    folder: Path, states: States, *, allow_memory: bool
+) -> tuple[FlexitModule, dict[str, Path | bytes]]:
     spec = read_spec(folder)
     require_whole(folder)
     require_memory(cost(spec, states=states).export_peak, what="exporting", cure=CURE, allow=allow_memory)
-    carried = {name: folder / name for name in CARRIED if (folder / name).is_file()}
-    return to_torch(spec, read_weights(folder), allow_memory=True, states=states), carried
+    carried: dict[str, Path | bytes] = {name: folder / name for name in CARRIED if (folder / name).is_file()}
+    return _in_fp32(to_torch(spec, read_weights(folder), allow_memory=True, states=states)), carried
+
+
+def _of_pretrained(
+    model: Pretrained, states: States, *, allow_memory: bool
+) -> tuple[FlexitModule, dict[str, Path | bytes]]:
+    require_memory(cost(model.spec, states=states).export_peak, what="exporting", cure=CURE, allow=allow_memory)
+    return _in_fp32(to_torch(model.spec, model.weights, allow_memory=True, states=states)), dict(model.files)
 
 
 @dataclass(frozen=True, slots=True)

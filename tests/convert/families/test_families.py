@@ -1,14 +1,16 @@
 """Every family: a random model of ``transformers`` is imported with equal outputs, written back, and read again."""
 
 import json
+from pathlib import Path
 
 import pytest
-from safetensors import safe_open
 
+from flexit.convert.mapping.family import family_names, find_family
 from flexit.convert.pretrained import from_pretrained
 from flexit.convert.to_pretrained import to_pretrained
 from tests.convert.families.comparing import TOLERANCE, cached_error, errors, module_of
 from tests.convert.families.models import all_drawn, made
+from tests.convert.families.same import same_tensors
 from tests.fuzz.day import today
 
 pytestmark = pytest.mark.slow
@@ -67,20 +69,16 @@ def test_written_back(imported, tmp_path):
     again, told = type(model).from_pretrained(tmp_path / "back", output_loading_info=True, **plain)
     assert {key: list(value) for key, value in told.items() if value} == {}
     assert same_outputs(model, again.eval(), pretrained)
-    originals, ours = tensors_in(folder), tensors_in(tmp_path / "back")
-    assert originals.keys() == ours.keys()
-    for name, original in originals.items():
-        found = ours[name]
-        assert (found.dtype, found.shape, found.tobytes()) == (original.dtype, original.shape, original.tobytes()), name
+    assert same_tensors(folder, tmp_path / "back")
 
 
 def same_outputs(one, other, pretrained):
     return max(errors(other, module_of(pretrained), "right").values()) < TOLERANCE
 
 
-def tensors_in(folder):
-    found = {}
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, "np") as opened:
-            found |= {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
-    return found
+def test_the_page_names_every_family_and_every_model_is_drawn():
+    page = (Path(__file__).parents[3] / "docs" / "families.md").read_text(encoding="utf-8")
+    ways = {(way.family, way.head) for way in all_drawn()}
+    for name in family_names():
+        assert f"| {name} |" in page, "run python -m tests.convert.families"
+        assert [head for head in find_family(name).heads if (name, head) not in ways] == []

@@ -1,0 +1,88 @@
+"""``python -m tests.convert.families``: measures every family and writes ``docs/families.md``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import transformers
+
+from flexit.convert.mapping.family import family_names, find_family
+from flexit.convert.pretrained import from_pretrained
+from flexit.convert.to_pretrained import to_pretrained
+from tests.convert.families.comparing import cached_error, errors, module_of
+from tests.convert.families.models import Drawn, all_drawn, made
+from tests.convert.families.same import same_tensors
+from tests.fuzz.day import today
+
+PAGE = Path(__file__).parents[3] / "docs" / "families.md"
+INTRODUCTION = """# Families of models
+
+Whose checkpoints flexit reads (`flexit import`, `flexit export`, `flexit.from_pretrained`) and writes
+(`flexit convert`,
+`flexit.to_pretrained`). Written by `python -m tests.convert.families` from what it measured: random models
+of `transformers` {version} with random configurations, seeds {seeds}. An error is the largest difference of an output
+from theirs over the largest output, in fp32, over rows without padding, padded left and padded right; with a cache,
+over tokens that are read one by one. *Back* says that `transformers` loads what was written with no key missing or
+left over, and that every tensor is the original byte by byte.
+
+A model that is not here may still be read with a [mapping file](mapping-files.md).
+
+| family | `model_type` | models | error | with a cache | back |
+| --- | --- | --- | --- | --- | --- |
+"""
+
+
+def measured(way: Drawn, seed: int, folder: Path) -> tuple[float, float | None]:
+    """Worst error of outputs, and of cached decoding; AssertionError where it is not written back exactly."""
+    model = made(way, seed)
+    model.save_pretrained(folder / "theirs")
+    pretrained = from_pretrained(folder / "theirs")
+    module = module_of(pretrained)
+    worst = max(error for padding in ("none", "left", "right") for error in errors(model, module, padding).values())
+    decodes = way.head in ("causal", "seq2seq")
+    cached = max(cached_error(model, module, padding) for padding in ("none", "left")) if decodes else None
+    to_pretrained(pretrained.spec, pretrained.weights, folder / "back", family=pretrained.family)
+    assert same_tensors(folder / "theirs", folder / "back")
+    return worst, cached
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(prog="families", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, today()])
+    asked = parser.parse_args()
+    found: dict[str, list[tuple[float, float | None]]] = defaultdict(list)
+    heads: dict[str, list[str]] = defaultdict(list)
+    for way in all_drawn():
+        for seed in asked.seeds:
+            with TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+                found[way.family].append(measured(way, seed, Path(folder)))
+        if way.head not in heads[way.family]:
+            heads[way.family].append(way.head)
+        print(way, flush=True)
+    seeds = " and ".join(map(str, asked.seeds))
+    text = INTRODUCTION.format(version=transformers.__version__, seeds=seeds)
+    for name in family_names():
+        text += row(name, heads[name], found[name])
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"{PAGE} written")
+
+
+def row(name: str, heads: list[str], found: list[tuple[float, float | None]]) -> str:
+    """The line of a family."""
+    types = ", ".join(f"`{each}`" for each in find_family(name).model_types)
+    if not found:
+        return f"| {name} | {types} | {', '.join(find_family(name).heads)} | not measured | | |\n"
+    cached = [error for _, error in found if error is not None]
+    shown = f"{max(cached):.0e}" if cached else "does not decode"
+    worst = max(error for error, _ in found)
+    return f"| {name} | {types} | {', '.join(heads)} | {worst:.0e} | {shown} | yes |\n"
+
+
+if __name__ == "__main__":
+    main()
