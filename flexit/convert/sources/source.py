@@ -101,9 +101,9 @@ def _folder(folder: Path, place: str, *, allow_pickle: bool = False, weights: bo
             "FX1802", f"{place} has no configuration", expected=f"a folder with {CONFIG}",
             found=seen(folder), cure="give the folder that save_pretrained wrote, or that was downloaded",
         )  # fmt: skip
+    config = read_json(folder, CONFIG)
     opened = weights or any(has_file(folder, name) for name in (SINGLE, INDEX))
-    tensors = read_weights(folder, allow_pickle=allow_pickle) if opened else {}
-    return Source(read_json(folder, CONFIG), tensors, folder, place)
+    return Source(config, read_weights(folder, allow_pickle=allow_pickle) if opened else {}, folder, place)
 
 
 def _live(model: Any) -> Source:
