@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -191,9 +190,9 @@ def template_of(family: Family, head: Head) -> Data:
 
 
 def _name(source: Source, family: Family) -> str:
-    """What the spec is called: the folder, or the family."""
-    named = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source.place).stem if source.place else "").strip("-.")
-    return named or family.family
+    """What the spec is called: the folder or file, or the family."""
+    stem = source.place.rstrip("/").rpartition("/")[2].removesuffix(".gguf").lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._") or family.family.replace("_", "-")
 
 
 def _refuse_unknown_keys(source: Source, family: Family, scope: Scope) -> None:

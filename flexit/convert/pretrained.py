@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from flexit.convert.gguf import as_checkpoint
 from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
 from flexit.convert.sources.source import Source, open_source
@@ -86,7 +87,7 @@ def from_pretrained(source: object, *, family: str | Path | None = None, allow_p
     Raises:
         SourceError: FX18xx, it cannot be opened or understood; every problem is in it.
     """
-    opened = open_source(source, allow_pickle=allow_pickle)
+    opened = as_checkpoint(open_source(source, allow_pickle=allow_pickle))
     known = _family(opened, family)
     spec, weights, head = read_source(opened, known)
     return Pretrained(spec, weights, _files(opened, head), known.family, head, opened.place)
@@ -98,7 +99,7 @@ def spec_of(source: object, *, family: str | Path | None = None) -> Spec:
     Raises:
         SourceError: see :func:`from_pretrained`.
     """
-    opened = open_source(source, weights=False)
+    opened = as_checkpoint(open_source(source, weights=False))
     return read_spec_of(opened, _family(opened, family))
 
 

@@ -99,6 +99,27 @@ class Head(_Part):
     keys: dict[str, Any] = Field(default_factory=dict)
 
 
+class Gguf(_Part):
+    """How GGUF files name the family.
+
+    Attributes:
+        architecture: ``general.architecture``; further ones in ``also``.
+        keys: keys of the configuration by what the metadata call them, after the architecture and a dot.
+        config: what the configuration says beside.
+        head: the model that these files hold.
+        tensors: rules from GGUF's names to those of the family's own checkpoints.
+        ignored: tensors that are no parameters.
+    """
+
+    architecture: str
+    also: list[str] = Field(default_factory=list)
+    keys: dict[str, str]
+    config: dict[str, Any] = Field(default_factory=dict)
+    head: str = "causal"
+    tensors: dict[str, str | Rule]
+    ignored: list[str] = Field(default_factory=list)
+
+
 class Family(_Part):
     """A mapping file.
 
@@ -118,6 +139,7 @@ class Family(_Part):
         copies: tensors that hold what another one holds.
         ignored: tensors that are no parameters, or of a part that the model does not have.
         heads: the models of the family.
+        gguf: how GGUF files name it, where llama.cpp knows it.
     """
 
     family: str
@@ -135,6 +157,7 @@ class Family(_Part):
     copies: dict[str, str | Copy] = Field(default_factory=dict)
     ignored: list[str] = Field(default_factory=list)
     heads: dict[str, Head]
+    gguf: Gguf | None = None
 
     @property
     def varying(self) -> frozenset[str]:
@@ -176,6 +199,17 @@ def family_names_by_type() -> Mapping[str, str]:
         for each in types[1].split(",") if types else [name]:
             found[each.strip()] = name
     return found
+
+
+@cache
+def family_of_gguf(architecture: str) -> str | None:
+    """The family whose GGUF files say that architecture; only the lines that say so are read."""
+    for name in family_names():
+        text = (resources.files("flexit.convert.families") / f"{name}.yaml").read_text(encoding="utf-8")
+        said = re.search(r"^gguf:\n  architecture: (\w+)\n(?:  also: \[(.*)\]\n)?", text, re.MULTILINE)
+        if said is not None and architecture in (said[1], *(each.strip() for each in (said[2] or "").split(","))):
+            return name
+    return None
 
 
 @cache
