@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flexit.runtime.bundles.export import export
     from flexit.runtime.bundles.verify import verify
     from flexit.runtime.generation.beam import Beams, beam_search
+    from flexit.runtime.generation.chat_template import ChatTemplate
     from flexit.runtime.generation.generate import generate
     from flexit.runtime.generation.generation_config import GenerationConfig
     from flexit.runtime.generation.sampling import Sampling
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Beams",
+    "ChatTemplate",
     "GenerationConfig",
     "Graph",
     "Pretrained",
@@ -86,6 +88,7 @@ _HOMES = {
     "Sampling": "flexit.runtime.generation.sampling",
     "beam_search": "flexit.runtime.generation.beam",
     "Beams": "flexit.runtime.generation.beam",
+    "ChatTemplate": "flexit.runtime.generation.chat_template",
     "verify": "flexit.runtime.bundles.verify",
     "Tokenizer": "flexit.runtime.tokenizer",
     "TextStream": "flexit.runtime.generation.text_stream",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,12 +38,14 @@ class Request:
         prompts: texts to continue, one row each; an empty one begins with the start token.
         source: what an encoder reads, for every row.
         choosing: how tokens are chosen, as far as it was said.
+        specials: whether special tokens that are written out in the prompts are those tokens.
     """
 
     prompts: Sequence[str]
     source: str | None
     max_new_tokens: int
     choosing: Choosing
+    specials: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,10 @@ class Speaker:
                 on_text(row, rest)
         return [stream.text for stream in streams]
 
+    def streams(self, request: Request) -> bool:
+        """Whether tokens are final as they come, so that their text can be shown."""
+        return not isinstance(request.choosing.resolved(self.config), Beams)
+
     def search(self, request: Request, beams: Beams) -> list[list[tuple[str, float]]]:
         """The best texts of each row with their scores, best first."""
         rows, stop = self._rows(request), request.choosing.stop
@@ -96,7 +103,8 @@ class Speaker:
         ]
 
     def _rows(self, request: Request) -> list[list[int]]:
-        return [self.tokenizer.encode(prompt) or [self.config.start] for prompt in request.prompts]
+        read = (self.tokenizer.encode(prompt, specials=request.specials) for prompt in request.prompts)
+        return [row or [self.config.start] for row in read]
 
     def _others(self, request: Request, rows: Sequence[Sequence[int]]) -> dict[str, Array]:
         """The encoder's input, where the model has one; a prompt is the prefix, where the model reads one both ways."""
@@ -161,6 +169,15 @@ def speaker_at(path: str) -> Speaker:
     Raises:
         UserError: there is no model, or it has no tokenizer.
     """
+    return open_at(path)[0]
+
+
+def open_at(path: str) -> tuple[Speaker, Path]:
+    """The same, and the folder of its files.
+
+    Raises:
+        UserError: there is no model, or it has no tokenizer.
+    """
     from flexit.runtime.tokenizer import Tokenizer
 
     session, folder = session_at(path)
@@ -169,9 +186,8 @@ def speaker_at(path: str) -> Speaker:
             "FX1106", f"{folder} has no tokenizer", expected="the tokenizer.json of a trained model", found="none",
             cure="export a checkpoint of flexit train, which carries its tokenizer into the bundle", path=path,
         )  # fmt: skip
-    return Speaker(
-        session, Tokenizer.load(folder / "tokenizer.json"), GenerationConfig.read(folder / "generation_config.json")
-    )
+    config = GenerationConfig.read(folder / "generation_config.json")
+    return Speaker(session, Tokenizer.load(folder / "tokenizer.json"), config), folder
 
 
 def next_step(bundle: Bundle, out: str) -> str:

@@ -62,7 +62,9 @@ def export(
     carry: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE", help="Goes into the bundle too: tokenizer.json, generation_config.json or labels.json."
+            metavar="FILE",
+            help="Goes into the bundle too: tokenizer.json, generation_config.json, labels.json, chat_template.jinja "
+            "or special_tokens_map.json.",
         ),
     ] = None,
     allow_memory: AllowMemory = False,
@@ -115,7 +117,13 @@ def generate(
     ],
     *,
     prompt: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Text to continue; may be given again.")
+        list[str] | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Text to continue; may be given again.")
+    ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Answer as the model's chat template has it: the prompt, or line after line.")
+    ] = False,
+    system: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Of a chat: what the model is told before it begins.")
     ] = None,
     source: Annotated[str | None, typer.Option(metavar="TEXT", help="Text that an encoder reads.")] = None,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Most new tokens.")] = 100,
@@ -151,8 +159,11 @@ def generate(
 
     What is not said is as the model's generation_config.json has it, else the best token each time.
 
+    With --chat each prompt is a question; without one the questions are read line by line, until Ctrl-D.
+
     Example: flexit generate bundles/tiny --prompt "def main" --temperature 0.8 --top-p 0.9
     """
+    from flexit.cli import chatting
     from flexit.cli.choosing import Choosing
     from flexit.cli.generating import Request, run
 
@@ -161,7 +172,11 @@ def generate(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty,
         seed=seed, beams=beams, length_penalty=length_penalty, n_best=n_best, stop=tuple(stop or ()),
     )  # fmt: skip
-    run(model, Request(prompts=prompt or [""], source=source, max_new_tokens=max_new_tokens, choosing=choosing))
+    request = Request(prompts=prompt or [""], source=source, max_new_tokens=max_new_tokens, choosing=choosing)
+    if chat or system is not None:
+        chatting.run(model, request, chatting.Opening(system=system, asked=prompt is not None, chat=chat))
+    else:
+        run(model, request)
 
 
 def demo(

@@ -90,14 +90,22 @@ class Tokenizer:
         """Id of the separator."""
         return self._separator_id
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, specials: bool = False) -> list[int]:
         """Ids of a text; nothing is added.
+
+        Args:
+            text: the text.
+            specials: whether special tokens that are written out in it are those tokens, as a chat template means.
 
         Raises:
             TaskError: FX2003, the text has halves of surrogate pairs, as bytes that are no UTF-8 become.
         """
         _require_utf8(text)
-        return self._inner.encode(text, add_special_tokens=False).ids
+        self._inner.encode_special_tokens = not specials
+        try:
+            return self._inner.encode(text, add_special_tokens=False).ids
+        finally:
+            self._inner.encode_special_tokens = True
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, in parallel."""

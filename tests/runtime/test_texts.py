@@ -294,7 +294,12 @@ def test_files_are_carried_into_a_bundle(folders: dict[str, Path], tmp_path: Pat
     folder = folders["moods"]
     module = to_torch(read_spec(folder), read_weights(folder))
     (tmp_path / "labels.json").write_text(json.dumps(["x", "y", "z"]))
-    bundle = export(module, tmp_path / "bundle", carry=[folder / "tokenizer.json", tmp_path / "labels.json"])
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    (tmp_path / "special_tokens_map.json").write_text("{}")
+    others = [tmp_path / name for name in ("labels.json", "chat_template.jinja", "special_tokens_map.json")]
+    bundle = export(module, tmp_path / "bundle", carry=[folder / "tokenizer.json", *others])
+    assert (bundle.folder / "chat_template.jinja").read_text() == "{{ messages }}"
+    assert "special_tokens_map.json" in bundle.manifest["files"]
     model = TextModel.of(open_bundle(bundle.folder, threads=1), bundle.folder)
     assert model.labels == ("x", "y", "z")
     assert classify(model, TEXTS)[0].scores == pytest.approx(classify(in_torch(folder), TEXTS)[0].scores, abs=1e-4)

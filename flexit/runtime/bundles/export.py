@@ -43,7 +43,9 @@ from flexit.runtime.sessions.torch_session import TorchSession, interface_of, sh
 from flexit.runtime.train.checkpoint import require_whole
 
 CURE = "export a smaller model"
-CARRIED = ("tokenizer.json", "generation_config.json", "labels.json")
+CARRIED = (
+    "tokenizer.json", "generation_config.json", "labels.json", "chat_template.jinja", "special_tokens_map.json",
+)  # fmt: skip
 """Files of a checkpoint, or given, that go into the bundle as they are."""
 
 
