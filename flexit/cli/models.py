@@ -12,6 +12,13 @@ from flexit.cli.specs import Json, Plugins, Sets, StateForm, load_plugins, named
 from flexit.runtime.train.signals import interruptible
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
+Prompts = Annotated[
+    list[str] | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Text to continue; may be given again.")
+]
+Chat = Annotated[
+    bool, typer.Option("--chat", help="Answer as the model's chat template has it: the prompt, or line after line.")
+]
+System = Annotated[str | None, typer.Option(metavar="TEXT", help="Of a chat: what the model is told first.")]
 Source = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, a spec or a preset.", callback=named)
 ]
@@ -116,15 +123,9 @@ def generate(
         str, typer.Argument(metavar="MODEL", help="A bundle, a run folder or a checkpoint.", callback=named)
     ],
     *,
-    prompt: Annotated[
-        list[str] | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Text to continue; may be given again.")
-    ] = None,
-    chat: Annotated[
-        bool, typer.Option("--chat", help="Answer as the model's chat template has it: the prompt, or line after line.")
-    ] = False,
-    system: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Of a chat: what the model is told before it begins.")
-    ] = None,
+    prompt: Prompts = None,
+    chat: Chat = False,
+    system: System = None,
     source: Annotated[str | None, typer.Option(metavar="TEXT", help="Text that an encoder reads.")] = None,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Most new tokens.")] = 100,
     temperature: Annotated[
