@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from flexit.convert.sources.inside import has_file
 from flexit.convert.tokenizers.contents import text_of
 from flexit.convert.tokenizers.files import DEFAULT, TEMPLATE
 from flexit.convert.tokenizers.refusal import unreadable
@@ -21,10 +22,11 @@ def chat_templates_of(folder: Path, config: Mapping[str, Any]) -> dict[str, str]
         SourceError: FX1901, one is no text.
     """
     found = _listed(config.get("chat_template"))
-    if (folder / TEMPLATE).is_file():
-        found[DEFAULT] = text_of(folder / TEMPLATE)
+    if has_file(folder, TEMPLATE):
+        found[DEFAULT] = text_of(folder, TEMPLATE)
     if (folder / FOLDER).is_dir():
-        found |= {file.stem: text_of(file) for file in sorted((folder / FOLDER).glob("*.jinja"))}
+        files = sorted((folder / FOLDER).glob("*.jinja"))
+        found |= {file.stem: text_of(folder, f"{FOLDER}/{file.name}") for file in files}
     return found
 
 

@@ -1,72 +1,50 @@
-"""The content of tokenizer files: bounded, UTF-8, and of the JSON type that is expected."""
+"""The content of tokenizer files: bounded, in their folder, UTF-8, and of the JSON type that is expected."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from flexit.convert.sources.inside import has_file, read_file
+from flexit.convert.sources.json import read_json
 from flexit.convert.tokenizers.refusal import unreadable
 
 MAX_BYTES = 128 * 2**20
 """More than any tokenizer file that is known (the largest, of 256,000 tokens with merges, takes 35 MB)."""
 
 
-def text_of(file: Path) -> str:
+def text_of(folder: Path, name: str) -> str:
     """The text of a file.
 
     Raises:
-        SourceError: FX1901, it is too large, is not UTF-8, or the system refused.
+        SourceError: FX1901, it is not UTF-8; FX1804 to FX1807, it is too large or cannot be opened.
     """
-    content = bytes_of(file)
+    content = bytes_of(folder, name)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise unreadable(
-            file.name, expected="UTF-8 text", found=f"byte 0x{content[error.start]:02x} at offset {error.start}"
+            name, expected="UTF-8 text", found=f"byte 0x{content[error.start]:02x} at offset {error.start}"
         ) from None
 
 
-def bytes_of(file: Path) -> bytes:
+def bytes_of(folder: Path, name: str) -> bytes:
     """The bytes of a file.
 
     Raises:
-        SourceError: FX1901, it is too large, or the system refused.
+        SourceError: FX1804 to FX1807, it is too large or cannot be opened.
     """
-    try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise unreadable(file.name, expected=f"at most {MAX_BYTES:,} bytes", found=f"{size:,} bytes")
-        return file.read_bytes()
-    except OSError as error:
-        raise unreadable(file.name, expected="a file that can be read", found=error.strerror or str(error)) from error
+    return read_file(folder, name, max_bytes=MAX_BYTES)
 
 
-def object_of(file: Path) -> dict[str, Any]:
+def object_of(folder: Path, name: str) -> dict[str, Any]:
     """The JSON object in a file; empty where there is no such file.
 
     Raises:
-        SourceError: FX1901, it holds none.
+        SourceError: FX1803, it holds none; FX1804 to FX1807, it is too large or cannot be opened.
     """
-    return json_object(file.name, text_of(file)) if file.is_file() else {}
-
-
-def json_object(name: str, text: str) -> dict[str, Any]:
-    """A text as a JSON object.
-
-    Raises:
-        SourceError: FX1901, it is none.
-    """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise unreadable(name, expected="a JSON object", found=str(error)) from None
-    if not isinstance(found, dict):
-        raise unreadable(name, expected="a JSON object", found=text[:60])
-    if "\\ud" in text.lower() and not is_utf8(json.dumps(found, ensure_ascii=False)):
-        raise unreadable(name, expected="characters", found="half of a surrogate pair, as an escape")
-    return cast("dict[str, Any]", found)
+    return read_json(folder, name, max_bytes=MAX_BYTES) if has_file(folder, name) else {}
 
 
 def is_utf8(text: str) -> bool:

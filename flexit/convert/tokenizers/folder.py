@@ -9,11 +9,12 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from flexit.convert.sources.inside import has_file
 from flexit.convert.tokenizers import byte_level, word_piece
 from flexit.convert.tokenizers.chat_templates import chat_templates_of
-from flexit.convert.tokenizers.contents import bytes_of, flag_in, json_object, object_of, text_of
+from flexit.convert.tokenizers.contents import bytes_of, flag_in, object_of, text_of
 from flexit.convert.tokenizers.conventions import Chosen, Convention, convention_of
-from flexit.convert.tokenizers.files import TokenizerFiles, read_tokenizer
+from flexit.convert.tokenizers.files import GENERATION, TOKENIZER, TokenizerFiles, read_tokenizer
 from flexit.convert.tokenizers.refusal import inconsistent
 from flexit.convert.tokenizers.sentence_piece import sentence_piece
 from flexit.convert.tokenizers.specials import ADDED, CONFIG, MAP, Declared, add, found
@@ -38,9 +39,9 @@ class _Said:
 
     @classmethod
     def of(cls, folder: Path) -> _Said:
-        tokenizer = object_of(folder / CONFIG)
-        declared = Declared.of(tokenizer, object_of(folder / MAP), object_of(folder / ADDED))
-        return cls(object_of(folder / "config.json"), tokenizer, declared)
+        tokenizer = object_of(folder, CONFIG)
+        declared = Declared.of(tokenizer, object_of(folder, MAP), object_of(folder, ADDED))
+        return cls(object_of(folder, "config.json"), tokenizer, declared)
 
     def chosen(self, among: tuple[str, ...], file: str) -> Chosen:
         return convention_of(self.config, self.tokenizer, among=among, file=file)
@@ -53,8 +54,9 @@ def find_tokenizer(folder: Path) -> TokenizerFiles | None:
     SentencePiece is converted, as the model's tokenizer class or type says.
 
     Raises:
-        SourceError: FX1901, a file cannot be read; FX1902, the vocabulary contradicts itself; FX1903, the tokenizer is
-            of a kind that is not converted; FX1905, a special token is missing; FX1825, a library is missing.
+        SourceError: FX1803 to FX1807 or FX1901, a file cannot be read; FX1902, the vocabulary contradicts itself;
+            FX1903, the tokenizer is of a kind that is not converted; FX1905, a special token is missing; FX1825, a
+            library is missing.
     """
     said = _Said.of(folder)
     made = _given(folder, said) or _word_piece(folder, said) or _byte_level(folder, said)
@@ -62,11 +64,10 @@ def find_tokenizer(folder: Path) -> TokenizerFiles | None:
     if made is None:
         return None
     inner, names, file = made
-    generation = folder / "generation_config.json"
     return TokenizerFiles(
         text=inner.to_str(pretty=True), specials=found(inner, names, file=file),
         chat_templates=chat_templates_of(folder, said.tokenizer),
-        generation=object_of(generation) if generation.is_file() else None,
+        generation=object_of(folder, GENERATION) if has_file(folder, GENERATION) else None,
     )  # fmt: skip
 
 
@@ -75,53 +76,50 @@ _Made = tuple[Tokenizer, Mapping[str, str], str]
 
 
 def _given(folder: Path, said: _Said) -> _Made | None:
-    file = folder / "tokenizer.json"
-    if not file.is_file():
+    if not has_file(folder, TOKENIZER):
         return None
-    text = text_of(file)
-    json_object(file.name, text)
-    inner = read_tokenizer(text, file=file.name)
+    inner = read_tokenizer(text_of(folder, TOKENIZER), file=TOKENIZER)
     add(inner, said.declared, said.declared.names, file=CONFIG)
-    return inner, said.declared.names, file.name
+    return inner, said.declared.names, TOKENIZER
 
 
 def _word_piece(folder: Path, said: _Said) -> _Made | None:
-    file = folder / "vocab.txt"
-    if not file.is_file():
+    file = "vocab.txt"
+    if not has_file(folder, file):
         return None
-    chosen = said.chosen(("Bert", "MPNet"), file.name)
-    vocabulary = word_piece.vocabulary_of(text_of(file), file=file.name)
+    chosen = said.chosen(("Bert", "MPNet"), file)
+    vocabulary = word_piece.vocabulary_of(text_of(folder, file), file=file)
     names = _names(chosen.convention, said.declared)
     inner = word_piece.word_piece(
-        vocabulary, said.tokenizer, unk=names["unk"], lower_case=chosen.convention.lower_case, file=file.name
+        vocabulary, said.tokenizer, unk=names["unk"], lower_case=chosen.convention.lower_case, file=file
     )
-    return _finished(inner, chosen.convention, said, file=file.name)
+    return _finished(inner, chosen.convention, said, file=file)
 
 
 def _byte_level(folder: Path, said: _Said) -> _Made | None:
-    file, merges = folder / "vocab.json", folder / "merges.txt"
-    if not file.is_file():
+    file, merges = "vocab.json", "merges.txt"
+    if not has_file(folder, file):
         return None
-    chosen = said.chosen(("GPT2", "Qwen2", "Roberta"), file.name)
-    if not merges.is_file():
+    chosen = said.chosen(("GPT2", "Qwen2", "Roberta"), file)
+    if not has_file(folder, merges):
         raise inconsistent(
-            merges.name, "the vocabulary has no merges", expected="vocab.json and merges.txt", found="vocab.json alone"
+            merges, "the vocabulary has no merges", expected="vocab.json and merges.txt", found="vocab.json alone"
         )
-    vocabulary = byte_level.vocabulary_of(json_object(file.name, text_of(file)), file=file.name)
-    pairs = byte_level.merges_of(text_of(merges).split("\n"), file=merges.name)
+    vocabulary = byte_level.vocabulary_of(object_of(folder, file), file=file)
+    pairs = byte_level.merges_of(text_of(folder, merges).split("\n"), file=merges)
     inner = byte_level.byte_level(
-        vocabulary, pairs, file=merges.name, nfc=chosen.name == "Qwen2",
+        vocabulary, pairs, file=merges, nfc=chosen.name == "Qwen2",
         split=byte_level.QWEN2 if chosen.name == "Qwen2" else byte_level.GPT2,
         add_prefix_space=flag_in(said.tokenizer, "add_prefix_space", name=CONFIG) is True,
     )  # fmt: skip
-    return _finished(inner, chosen.convention, said, file=file.name)
+    return _finished(inner, chosen.convention, said, file=file)
 
 
 def _sentence_piece(folder: Path, said: _Said) -> _Made | None:
     for name, among in SENTENCE_PIECE.items():
-        if (folder / name).is_file():
+        if has_file(folder, name):
             chosen = said.chosen(among, name)
-            inner = sentence_piece(bytes_of(folder / name), chosen, said.tokenizer, file=name)
+            inner = sentence_piece(bytes_of(folder, name), chosen, said.tokenizer, file=name)
             return _finished(inner, chosen.convention, said, file=name)
     return None
 

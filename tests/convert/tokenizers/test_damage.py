@@ -76,7 +76,9 @@ BROKEN: list[tuple[str, dict[str, bytes | object], str]] = [
     ("json", {"tokenizer_config__json": {"chat_template": 3}}, "FX1901"),
     ("json", {"tokenizer_config__json": {"chat_template": [{"name": "x"}]}}, "FX1901"),
     ("json", {"chat_template__jinja": b"\xff"}, "FX1901"),
-    ("json", {"generation_config__json": b"3"}, "FX1901"),
+    ("json", {"generation_config__json": b"3"}, "FX1803"),
+    ("json", {"tokenizer_config__json": b"{"}, "FX1803"),
+    ("json", {"special_tokens_map__json": b'{"eos_token": "\\ud800"}'}, "FX1803"),
     ("word", {"vocab__txt": b"[UNK]\na\na\n"}, "FX1902"),
     ("word", {"vocab__txt": b""}, "FX1902"),
     ("word", {"vocab__txt": b"a\nb\n"}, "FX1902"),
@@ -119,7 +121,14 @@ def test_a_gigantic_file(sources: dict[str, Any], tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", **sources["json"])
     with (folder / "tokenizer.json").open("r+b") as file:
         file.truncate(MAX_BYTES + 1)
-    assert refused(folder) == "FX1901"
+    assert refused(folder) == "FX1804"
+
+
+def test_a_link_out_of_the_folder(sources: dict[str, Any], tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "m", **sources["json"])
+    (folder / "chat_template.jinja").symlink_to(tmp_path / "secret")
+    (tmp_path / "secret").write_text("x")
+    assert refused(folder) == "FX1805"
 
 
 def test_more_ids_than_rows(sources: dict[str, Any], tmp_path: Path) -> None:
@@ -188,7 +197,7 @@ def test_mutations(kind: str, sources: dict[str, Any], tmp_path: Path) -> None:
         files[name] = mutated(files[name], chance)
         folder = folder_of(tmp_path / str(number), **files)
         outcomes.append(survives(lambda: find_tokenizer(folder)))  # noqa: B023
-    assert any(outcomes) and all(code.startswith("FX19") for code in outcomes if code)
+    assert any(outcomes) and all(code.startswith(("FX180", "FX19")) for code in outcomes if code)
 
 
 @pytest.mark.slow
@@ -217,4 +226,4 @@ def test_mutated_metadata() -> None:
         data[name] = value
         outcomes.append(survives(lambda: gguf_tokenizer({f"{GGML}{key}": each for key, each in data.items()})))  # noqa: B023
     assert any(outcomes) and not all(outcomes)
-    assert all(code.startswith("FX19") for code in outcomes if code)
+    assert all(code.startswith(("FX180", "FX19")) for code in outcomes if code)

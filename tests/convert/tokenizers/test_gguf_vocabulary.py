@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 import sentencepiece
 
+from flexit.convert.sources.gguf import open_gguf
 from flexit.convert.tokenizers.files import TokenizerFiles
 from flexit.convert.tokenizers.gguf_vocabulary import gguf_tokenizer
 from flexit.errors import SourceError
@@ -30,8 +30,7 @@ def read(metadata: dict[str, Any]) -> TokenizerFiles:
 
 @cache
 def smollm2() -> dict[str, Any]:
-    reader = gguf.GGUFReader(SMOLLM2.path())
-    return {name: field.contents() for name, field in reader.fields.items() if name.startswith("tokenizer")}
+    return {name: each for name, each in open_gguf(SMOLLM2.path()).metadata.items() if name.startswith("tokenizer")}
 
 
 @pytest.mark.weights
