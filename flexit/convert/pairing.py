@@ -33,8 +33,19 @@ class Pair:
 
     @property
     def shape(self) -> Shape:
-        """The shape of each of their tensors."""
-        return self.layout.shape(self.shapes)
+        """The shape of each of their tensors.
+
+        Raises:
+            SourceError: FX1855, the parameters do not go together so.
+        """
+        try:
+            return self.layout.shape(self.shapes)
+        except ValueError as error:
+            raise SourceError.of(
+                "FX1855", "tensors cannot be laid out as the configuration says", path=self.theirs[0],
+                expected=f"parts that go together: {', '.join(self.ours)}", found=str(error),
+                cure="give the configuration of this checkpoint",
+            ) from error  # fmt: skip
 
 
 def rules_of(family: Family, head: Head, prefix: str) -> dict[str, Rule]:
@@ -110,4 +121,10 @@ def _pair(name: str, ours: tuple[str, ...], shapes: Sequence[Shape], *, layout: 
 
 def _layout(rule: Rule, scope: Scope) -> Layout:
     filled_in: Any = scope.fill(rule.layout)
-    return layout_of(filled_in)
+    try:
+        return layout_of(filled_in)
+    except (ValueError, TypeError) as error:
+        raise SourceError.of(
+            "FX1855", "tensors cannot be laid out as the configuration says", expected="counts that divide the rows",
+            found=str(error), cure="give the configuration of this checkpoint",
+        ) from error  # fmt: skip

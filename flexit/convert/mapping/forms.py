@@ -151,7 +151,7 @@ class Scope:
         """The value that a template stands for; ``ABSENT`` where it is to be left out."""
         form = form_of(template)
         if form is not None:
-            return form[0].fill(form[1], self)
+            return self._formed(*form)
         if isinstance(template, str):
             return self.value(template[1:]) if is_key(template) else template
         if isinstance(template, list):
@@ -164,6 +164,15 @@ class Scope:
                 return fill_stack(entries, self)
             return {key: value for key, each in entries.items() if not is_absent(value := self.fill(each))}
         return template
+
+    def _formed(self, form: type[Form], args: Data) -> Any:
+        """What a form gives; a value that it cannot work with is the configuration's fault."""
+        try:
+            return form.fill(args, self)
+        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            keys = [key for key in keys_in(args) if key in self.config]
+            found = {key: self.config[key] for key in keys}
+            raise Incomplete(", ".join(keys) or form.name, f"values that {form.name} can use", found) from error
 
 
 class Found:
@@ -272,6 +281,16 @@ class Found:
                 self.read(each, entries.get(key))
             except Mismatch as error:
                 raise error.below(key) from error
+
+
+def keys_in(template: Any) -> set[str]:
+    """Every text in a template, among them the keys that it names."""
+    if isinstance(template, dict):
+        entries = cast("Data", template)
+        return {*entries, *(text for each in entries.values() for text in keys_in(each))}
+    if isinstance(template, list):
+        return {text for each in cast("list[Any]", template) for text in keys_in(each)}
+    return {template.removeprefix("$")} if isinstance(template, str) else set()
 
 
 def repeats(template: Data) -> bool:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
-from flexit.convert.mapping.forms import Data, Found, Mismatch, Scope, is_absent
+from flexit.convert.mapping.forms import Data, Found, Mismatch, Scope, is_absent, keys_in
 from flexit.ir.io.canonical import canonical, canonical_layers
 from flexit.ir.language.layers import Varied
 from flexit.ir.spec import Spec
@@ -29,7 +29,7 @@ def fill_stack(template: Data, scope: Scope) -> Data:
         return {**rest, "layer": scope.at(0).fill(template["layer"])}  # which the check of the spec refuses
     layers: list[Any] = []
     names: list[str] = []
-    varied = _keys_in(template["layer"]) & scope.per_layer
+    varied = keys_in(template["layer"]) & scope.per_layer
     for index in range(count):
         at = scope.at(index)
         layers.append(at.fill(template["layer"]))
@@ -103,16 +103,6 @@ def _joined(names: Sequence[str]) -> list[str]:
             found.append(name)
             counts.append(1)
     return [name if count == 1 else f"{name}*{count}" for name, count in zip(found, counts, strict=True)]
-
-
-def _keys_in(template: Any) -> set[str]:
-    """Every text in a template, among them the keys that it names."""
-    if isinstance(template, dict):
-        entries = cast("Data", template)
-        return {*entries, *(text for each in entries.values() for text in _keys_in(each))}
-    if isinstance(template, list):
-        return {text for each in cast("list[Any]", template) for text in _keys_in(each)}
-    return {template.removeprefix("$")} if isinstance(template, str) else set()
 
 
 def _word(key: str, value: Any) -> str:
