@@ -43,7 +43,7 @@ def test_smollm2(tmp_path: Path) -> None:
     ids = {token: row for row, token in enumerate(metadata[f"{GGML}tokens"])}
     merges = [tuple(line.split(" ")) for line in metadata[f"{GGML}merges"]]
     by_hand = encoder(ids, merges, digits_apart)  # type: ignore[arg-type]
-    usual = tuple(line for line in lines if set(bytes_of(line)) <= set(ids))  # a few bytes are no tokens of it
+    usual = tuple(line for line in lines if ids.keys() >= set(bytes_of(line)))  # a few bytes are no tokens of it
     assert len(usual) > 10_000
     ours = tokenizer.encode_all(usual)
     assert first_difference(ours, [by_hand(line) for line in usual], usual) == ""
