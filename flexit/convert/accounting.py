@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flexit.convert.computed import stand_in
 from flexit.convert.mapping.family import Copy, Family, Head, copy_of, rule_of
 from flexit.convert.mapping.patterns import filled, match
 from flexit.convert.pairing import Pair
@@ -54,6 +55,7 @@ def account(
     stands_for = {alias.of: alias.name for alias in aliases if alias.of not in tensors}
     found = {name: tensors[name] if name in tensors else tensors[stands_for[name]] for name in expected
              if name in tensors or name in stands_for}  # fmt: skip
+    found |= _stand_ins({name: pair for name, pair in expected.items() if name not in found}, tensors)
     problems = [
         *_missing(expected, found),
         *_unexpected(expected, tensors, aliases={alias.name for alias in aliases}, ignored=ignored),
@@ -63,6 +65,13 @@ def account(
     if problems:
         raise SourceError(problems)
     return found
+
+
+def _stand_ins(missing: Mapping[str, Pair], tensors: Tensors) -> Iterator[tuple[str, LazyTensor]]:
+    dtype = next((tensor.dtype for tensor in tensors.values()), "F32")
+    for name, pair in missing.items():
+        if pair.absent is not None:
+            yield name, stand_in(pair.absent, pair.shape, dtype)
 
 
 def equal(one: LazyTensor, other: LazyTensor) -> bool:

@@ -169,10 +169,9 @@ def _tensors(
         parts = [ours[path] for path in pair.ours]
         for index, name in enumerate(pair.theirs):
             found[name] = combined(parts, pair.shape, partial(_joined, pair, index))
-    for name, written in family.copies.items():
-        copy = copy_of(written)
-        if copy.dead and copy.of in found:
-            found.setdefault(name, found[copy.of])
+    dead = {name: copy_of(written).of for name, written in family.copies.items() if copy_of(written).dead}
+    for before in ("", prefix):
+        found = {before + name: found[before + of] for name, of in dead.items() if before + of in found} | found
     return found
 
 

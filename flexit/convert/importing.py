@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from flexit.convert.accounting import account, aliases_of, equal
+from flexit.convert.computed import computed_names, other_than_computed
 from flexit.convert.mapping.family import (
     INERT,
     Family,
@@ -51,7 +52,10 @@ def read_source(source: Source, family: Family) -> tuple[Spec, dict[str, LazyTen
     _refuse_unknown_keys(source, family, scope)
     aliases = aliases_of(family, head, prefix=prefix, names=list(source.tensors))
     ignored = [*family.ignored, *(prefix + each for each in family.ignored)]
-    found = account(pairs, source.tensors, aliases, ignored=ignored)
+    computed = computed_names(family, source.tensors, prefix=prefix)
+    found = account(pairs, source.tensors, aliases, ignored=[*ignored, *computed])
+    if problems := list(other_than_computed(computed, source.tensors)):
+        raise SourceError(problems)
     return spec, _weights(pairs, found, shapes), name
 
 

@@ -157,6 +157,21 @@ class Shaped(Layout):
 
 
 @dataclass(frozen=True, slots=True)
+class Row(Layout):
+    """With one more axis in front, of length 1, as BART's bias on the logits."""
+
+    def shape(self, parts: Sequence[Shape]) -> Shape:
+        return (1, *_one(parts))
+
+    def split(self, whole: Array, parts: Sequence[Shape]) -> list[Array]:
+        del parts
+        return [whole[0]]
+
+    def join(self, parts: Sequence[Array]) -> Array:
+        return _one(parts)[None]
+
+
+@dataclass(frozen=True, slots=True)
 class Paired(Layout):
     """Rows of each head in the order of the other style of rotation: theirs turn pairs ``(2i, 2i + 1)`` where ours
     turn ``(i, i + dim / 2)``, as in GGUF files of Llama.
@@ -218,6 +233,7 @@ LAYOUTS: dict[str, Callable[[Any], Layout]] = {
     "interleave": lambda axis: Interleaved(0 if axis is None else _integer(axis)),
     "per_group": lambda groups: PerGroup(_integer(groups)),
     "shape": lambda lengths: Shaped(tuple(_integer(each) for each in lengths)),
+    "row": lambda _: Row(),
     "pairs": lambda heads: Paired(_integer(heads)),
 }
 """The layouts that a mapping file may name, with what stands after the name."""

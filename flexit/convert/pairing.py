@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flexit.convert.layouts import Layout, Shape, layout_of
@@ -23,6 +23,7 @@ class Pair:
         shapes: what of each parameter a tensor holds.
         layout: how.
         stacked: whether our first axis counts their tensors.
+        absent: what stands for their tensor where there is none, if anything does.
     """
 
     theirs: tuple[str, ...]
@@ -30,6 +31,7 @@ class Pair:
     shapes: tuple[Shape, ...]
     layout: Layout
     stacked: bool
+    absent: Any = None
 
     @property
     def shape(self) -> Shape:
@@ -99,7 +101,8 @@ def _candidates(rules: Mapping[str, Rule], path: str, shapes: Mapping[str, Shape
             ours = tuple(filled(each, values) for each in rule.targets)
             theirs = _numbered(values, rule, scope)
             if theirs is not None and path in ours and all(each in shapes for each in ours):
-                yield _pair(filled(name, theirs), ours, [shapes[each] for each in ours], layout=_layout(rule, scope))
+                pair = _pair(filled(name, theirs), ours, [shapes[each] for each in ours], layout=_layout(rule, scope))
+                yield replace(pair, absent=rule.absent)
 
 
 def _numbered(values: Mapping[str, str], rule: Rule, scope: Scope) -> Mapping[str, str] | None:

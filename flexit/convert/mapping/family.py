@@ -48,6 +48,7 @@ class Rule(_Part):
         to: our parameters, in the order in which their tensor holds them; names with holes.
         layout: how it holds them.
         given: a parameter of ours without which the rule says nothing; the same holes.
+        absent: what stands for their tensor where a checkpoint lacks it: a number, or ``{sinusoidal: style}``.
         stride: of how many layers of ours, numbered ``{n}``, each that they number is the first.
         tied_to: another of their tensors that this one is, where the two are tied.
         when: the key that says whether they are; what the tensors say goes before it.
@@ -56,6 +57,7 @@ class Rule(_Part):
     to: str | list[str] = Field(default_factory=list)
     layout: Any = None
     given: str | None = None
+    absent: Any = None
     stride: Any = None
     tied_to: str | None = None
     when: str = "tie_word_embeddings"
@@ -137,6 +139,7 @@ class Family(_Part):
         prefix: what stands before the names of the trunk's tensors.
         tensors: rules of the trunk's tensors.
         copies: tensors that hold what another one holds.
+        computed: tensors that follow from their shape, which a checkpoint may hold: sinusoidal tables, and their style.
         ignored: tensors that are no parameters, or of a part that the model does not have.
         heads: the models of the family.
         gguf: how GGUF files name it, where llama.cpp knows it.
@@ -155,6 +158,7 @@ class Family(_Part):
     prefix: str = ""
     tensors: dict[str, str | Rule]
     copies: dict[str, str | Copy] = Field(default_factory=dict)
+    computed: dict[str, str] = Field(default_factory=dict)
     ignored: list[str] = Field(default_factory=list)
     heads: dict[str, Head]
     gguf: Gguf | None = None

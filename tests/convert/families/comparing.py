@@ -20,8 +20,13 @@ def module_of(pretrained):
     return to_torch(pretrained.spec, {path: tensor.torch() for path, tensor in pretrained.weights.items()}).eval()
 
 
-def inputs_for(module, config, padding, seed=0, length=11):
+READ_AT_THE_END: set[type] = set()
+"""Classes that read the result at the last ``eos_token_id``, which then ends each row and stands nowhere else."""
+
+
+def inputs_for(module, model, padding, seed=0, length=11):
     """Two rows of ids for every input that the module has; the second one is padded."""
+    config = model.config
     rng = Random(seed)
     pad = getattr(config, "pad_token_id", None) or 0
     size = config.vocab_size
@@ -34,6 +39,9 @@ def inputs_for(module, config, padding, seed=0, length=11):
     for entry in module.program.inputs:
         if entry.name.endswith("input_ids"):
             ids = torch.tensor([[drawn_id(rng, size, pad) for _ in range(length)] for _ in range(2)])
+            if type(model) in READ_AT_THE_END:
+                ids = torch.where(ids == config.eos_token_id, config.bos_token_id, ids)
+                ids.scatter_(1, (mask.cumsum(1) * mask).argmax(1, keepdim=True), config.eos_token_id)
             found[entry.name] = torch.where(mask.bool(), ids, pad)
         elif entry.name.endswith("attention_mask"):
             found[entry.name] = mask
@@ -99,7 +107,7 @@ DECODERS: set[str] = set()
 
 def errors(model, module, padding, seed=0):
     """Relative error of each of our outputs on unpadded slots."""
-    inputs = inputs_for(module, model.config, padding, seed)
+    inputs = inputs_for(module, model, padding, seed)
     expected = theirs_on(model, inputs)
     with torch.no_grad():
         found = module(**inputs)
@@ -118,7 +126,7 @@ def errors(model, module, padding, seed=0):
 
 def cached_error(model, module, padding, seed=0):
     """Relative error of our scores for the last tokens, decoded one by one, against their whole run."""
-    inputs = inputs_for(module, model.config, padding, seed)
+    inputs = inputs_for(module, model, padding, seed)
     expected = theirs_on(model, inputs)["logits"].numpy()
     arrays = {name: value.numpy() for name, value in inputs.items()}
     ids = next(name for name in ("decoder_input_ids", "input_ids") if name in arrays)

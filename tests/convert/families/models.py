@@ -71,6 +71,8 @@ def made(way: Drawn, seed: int) -> Any:
     model = way.draw(rng)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue  # a table that is computed
             gain = parameter.dim() == 1 and name.endswith("weight")
             parameter.copy_(torch.randn(parameter.shape) * 0.15 + (1.0 if gain else 0.0))
         for name, buffer in model.named_buffers():
@@ -80,4 +82,7 @@ def made(way: Drawn, seed: int) -> Any:
             table = getattr(module, "decoder", None)
             if isinstance(table, torch.nn.Linear) and getattr(module, "bias", None) is not None:
                 module.bias.copy_(table.bias)  # which nothing reads where the two are not tied
+            shared = getattr(module, "shared", None)
+            if shared is not None and model.config.is_encoder_decoder:
+                shared.weight.copy_(module.encoder.embed_tokens.weight)  # likewise
     return model.eval()

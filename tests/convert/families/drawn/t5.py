@@ -7,22 +7,25 @@ from tests.convert.families.models import drawn
 CLASSES = {"seq2seq": hf.T5ForConditionalGeneration, "hidden": hf.T5Model, "encoder": hf.T5EncoderModel}
 
 
+def sizes(rng):
+    """What the configurations of T5's kin have."""
+    buckets, reach = rng.choice([(8, 10), (32, 128)])
+    return {
+        "vocab_size": rng.randrange(50, 140),
+        "d_model": rng.randrange(16, 40),
+        "d_kv": rng.randrange(4, 12),
+        "d_ff": rng.randrange(20, 60),
+        "num_layers": rng.randrange(2, 4),
+        "num_decoder_layers": rng.choice([None, 2, 3]),
+        "num_heads": rng.choice([2, 3]),
+        "relative_attention_num_buckets": buckets,
+        "relative_attention_max_distance": reach,
+        "layer_norm_epsilon": rng.choice([1e-6, 1e-3]),
+        "feed_forward_proj": rng.choice(["relu", "gated-gelu", "gated-silu"]),
+        "pad_token_id": 0,
+    }
+
+
 @drawn(*CLASSES)
 def any_t5(rng, head):
-    buckets, reach = rng.choice([(8, 10), (32, 128)])
-    config = hf.T5Config(
-        vocab_size=rng.randrange(50, 140),
-        d_model=rng.randrange(16, 40),
-        d_kv=rng.randrange(4, 12),
-        d_ff=rng.randrange(20, 60),
-        num_layers=rng.randrange(2, 4),
-        num_decoder_layers=rng.choice([None, 2, 3]),
-        num_heads=rng.choice([2, 3]),
-        relative_attention_num_buckets=buckets,
-        relative_attention_max_distance=reach,
-        layer_norm_epsilon=rng.choice([1e-6, 1e-3]),
-        feed_forward_proj=rng.choice(["relu", "gated-gelu", "gated-silu"]),
-        tie_word_embeddings=rng.random() < 0.5,
-        pad_token_id=0,
-    )
-    return CLASSES[head](config)
+    return CLASSES[head](hf.T5Config(**sizes(rng), tie_word_embeddings=rng.random() < 0.5))
