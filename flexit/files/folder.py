@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -15,13 +14,18 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 
 from flexit.errors import FlexitError, ResourceError, UserError
-from flexit.files.lock import Lock, hold, holder_of
+from flexit.files.lock import Lock, hold, holder_of, left_swapping
+from flexit.files.ours import FEW, is_ours, strangers
 
 PARTIAL = ".flexit-partial"
 """A file in every unfinished folder, so that leftovers are told from folders of the user's."""
+
+HALF = ".tmp-"
+"""What follows the name of a single file in that of its unfinished successor."""
 
 _PATIENCE = 5.0
 """Seconds that a reader waits for a live writer to finish its swap."""
@@ -33,9 +37,9 @@ def writing(folder: str | Path, *, marker: str, force: bool = False) -> Iterator
 
     Args:
         folder: where the result stands. Missing parents are made.
-        marker: name of a JSON file that the block writes, an object with a key ``flexit``: it says that the
-            folder is ours.
-        force: replace a folder that bears such a marker.
+        marker: name of a JSON file that the block writes, an object with a key ``flexit``, which says that the
+            folder is ours, and a key ``files`` that lists every other file (see :func:`flexit.files.ours.strangers`).
+        force: replace a folder that bears such a marker and holds nothing that it does not list.
 
     Yields:
         The folder to write into, beside the target.
@@ -44,7 +48,7 @@ def writing(folder: str | Path, *, marker: str, force: bool = False) -> Iterator
         UserError: FX1301 it exists; FX1302 it may not be replaced; FX1303 someone else writes it; FX1305 ``X.old`` is
             in the way.
         ResourceError: FX1304, the operating system refused (no space, no permission). The old folder is whole.
-        FlexitError: the block wrote no marker.
+        FlexitError: the block wrote no marker, or files that it does not list.
     """
     target = Path(os.path.abspath(folder))
     _refuse_for_ever(target)
@@ -52,11 +56,12 @@ def writing(folder: str | Path, *, marker: str, force: bool = False) -> Iterator
         _refuse(target, marker, force=force)
         sweep(target.parent, marker, name=target.name)
         temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+        temporary.mkdir()
         try:
-            temporary.mkdir()
             (temporary / PARTIAL).touch()
             yield temporary
             _finish(temporary, marker)
+            _refuse(target, marker, force=force)  # what came while the block ran is not ours either
             _swap(temporary, target, lock)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -75,7 +80,7 @@ def locked(folder: str | Path) -> Iterator[Lock]:
     with ExitStack() as stack:
         with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(hold(target.with_name(f"{target.name}.lock")))
+            lock = stack.enter_context(hold(_lock(target)))
             if lock.inherited_swap:
                 _settle(target)
                 lock.note(swapping=False)
@@ -85,6 +90,8 @@ def locked(folder: str | Path) -> Iterator[Lock]:
 def recover(folder: str | Path) -> bool:
     """Put ``X.old`` back where a writer was killed between its two renames. Call it before reading ``X``.
 
+    Only ``X.lock`` says that there was one: without it ``X.old`` is someone else's.
+
     Returns:
         Whether something was put back.
 
@@ -93,31 +100,15 @@ def recover(folder: str | Path) -> bool:
         ResourceError: FX1304, the rename was refused.
     """
     target = Path(os.path.abspath(folder))
-    old = _old(target)
     patience = time.monotonic() + _PATIENCE
-    while _missing(target) and os.path.isdir(old):  # which takes a name that no file can have
-        if holder_of(target.with_name(f"{target.name}.lock")) is not None and time.monotonic() < patience:
+    while _torn(target):
+        if holder_of(_lock(target)) is not None and time.monotonic() < patience:
             time.sleep(0.01)
             continue
-        with locked(target):
-            if _missing(target) and old.is_dir():
-                with disk_errors(target):
-                    old.rename(target)
-                    sync_folder(target.parent)
+        with locked(target):  # which settles it
+            pass
         return True
     return False
-
-
-def is_ours(folder: Path, marker: str) -> bool:
-    """Whether ``folder`` is a real folder whose ``marker`` is a JSON object with a key ``flexit``."""
-    path = folder / marker
-    if folder.is_symlink() or path.is_symlink() or not path.is_file():
-        return False
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(data, dict) and "flexit" in data
 
 
 def write_file(path: Path, data: str | bytes) -> None:
@@ -126,10 +117,12 @@ def write_file(path: Path, data: str | bytes) -> None:
     Raises:
         ResourceError: FX1304; the old file is whole.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
+    names = (path.with_name(f"{path.name}{HALF}{os.getpid()}-{number}") for number in count())
+    temporary = next(name for name in names if not os.path.lexists(name))
     with disk_errors(path):
         try:
-            temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+            with temporary.open("xb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
             sync_file(temporary)
             temporary.replace(path)
         except BaseException:
@@ -155,7 +148,8 @@ def sweep(parent: Path, marker: str, *, name: str | None = None) -> None:
     for path in parent.iterdir():
         if not pattern.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
             continue
-        if (path / PARTIAL).exists() or is_ours(path, marker) or not any(path.iterdir()):
+        whole = is_ours(path, marker) and not strangers(path, marker)
+        if (path / PARTIAL).exists() or whole or not any(path.iterdir()):
             shutil.rmtree(path)
 
 
@@ -183,6 +177,15 @@ def _old(target: Path) -> Path:
     return target.with_name(f"{target.name}.old")
 
 
+def _lock(target: Path) -> Path:
+    return target.with_name(f"{target.name}.lock")
+
+
+def _torn(target: Path) -> bool:
+    """Whether a writer was killed, or is, between its two renames. Takes names that no file can have."""
+    return not os.path.lexists(target) and os.path.isdir(_old(target)) and left_swapping(_lock(target))
+
+
 def _missing(path: Path) -> bool:
     return not os.path.lexists(path)
 
@@ -191,23 +194,22 @@ def _refuse(target: Path, marker: str, *, force: bool) -> None:
     """Raise where ``target`` must not be written. An empty folder counts as absent."""
     old = _old(target)
     if not _missing(old):
-        if _missing(target) and old.is_dir() and not old.is_symlink():
-            old.rename(target)
-        else:
-            raise _error(
-                "FX1305", target, "a folder is in the way", expected=f"no {old.name}, which is used while replacing",
-                found=f"{old}, left by someone else", cure=f"move or delete {old.name}",
-            )  # fmt: skip
-    if _missing(target):
+        raise _error(
+            "FX1305", target, f"cannot be written: {old.name} is in the way",
+            expected=f"no {old.name}, which is used while replacing", found=f"{old}, left by someone else",
+            cure=f"move or delete {old.name}",
+        )  # fmt: skip
+    if _missing(target) or not any(target.iterdir()):
         return
-    if not any(target.iterdir()):
-        return
-    if not is_ours(target, marker):
+    others = strangers(target, marker)
+    if others:
+        beside = "beside what flexit wrote" if is_ours(target, marker) else f"and no {marker} of flexit"
+        more = ", ..." if len(others) == FEW else ""
         raise _error(
             "FX1302", target, "will not be replaced",
-            expected=f"a folder that flexit wrote (with its {marker}), or a new name",
-            found=f"a folder with other content ({', '.join(sorted(path.name for path in target.iterdir())[:3])})",
-            cure="choose another name, or move the folder away",
+            expected=f"a folder with nothing but what its {marker} lists, or a new name",
+            found=f"{', '.join(others[: FEW - 1])}{more} {beside}",
+            cure="choose another name, or move these files away",
         )  # fmt: skip
     if not force:
         raise _error(
@@ -247,6 +249,9 @@ def _finish(temporary: Path, marker: str) -> None:
     (temporary / PARTIAL).unlink()
     if not is_ours(temporary, marker):
         raise FlexitError(f"{marker} of a new folder must be a JSON object with a key 'flexit'")
+    unlisted = strangers(temporary, marker)
+    if unlisted:
+        raise FlexitError(f"{marker} of a new folder must list {', '.join(unlisted)} under 'files'")
     for parent, _, names in os.walk(temporary, topdown=False):
         for name in names:
             (Path(parent) / name).chmod(mode)

@@ -22,6 +22,11 @@ if sys.platform != "win32":
 _held: set[Path] = set()
 """Locks of this process."""
 
+KEYS = {"host", "pid", "started", "swapping"}
+BEGINNING = b'{"host": '
+MOST = 4096
+"""Bytes that a record may have."""
+
 _SAME_START = 2.0
 """Seconds by which two readings of a process's start may differ."""
 
@@ -69,11 +74,14 @@ class Holder:
 
 def holder_of(path: Path) -> Holder | None:
     """The live holder of a lock file, or None."""
-    try:
-        holder = _parse(path.read_bytes())
-    except FileNotFoundError:
-        return None
+    holder = _written(path)
     return holder if holder is not None and holder.alive else None
+
+
+def left_swapping(path: Path) -> bool:
+    """Whether a lock file says that its holder, dead or alive, was swapping folders."""
+    holder = _written(path)
+    return holder is not None and holder.swapping
 
 
 @contextmanager
@@ -81,13 +89,16 @@ def hold(path: Path) -> Iterator[Lock]:
     """Hold the lock file ``path`` while the block runs.
 
     Raises:
-        UserError: FX1303, a live process holds it.
+        UserError: FX1303, a live process holds it; FX1305, it is no lock of ours.
         OSError: the file cannot be written.
     """
     if path in _held:
         raise _taken(path, Holder(socket.gethostname(), os.getpid(), 0.0, False))
     with _opened(path) as handle:
-        holder = _parse(os.read(handle, 4096))
+        data = os.read(handle, MOST)
+        if not _ours(data):
+            raise _strange(path)
+        holder = _parse(data)
         own = holder is not None and (holder.host, holder.pid) == (socket.gethostname(), os.getpid())
         if holder is not None and holder.alive and not own:
             raise _taken(path, holder)
@@ -102,17 +113,24 @@ def hold(path: Path) -> Iterator[Lock]:
 
 
 def _release(path: Path) -> None:
-    """Remove the file, unless a swap that could not be finished is noted in it."""
-    with suppress(FileNotFoundError), _opened(path) as handle:
-        holder = _parse(os.read(handle, 4096))
-        if holder is None or not holder.swapping:
+    """Remove the file if it is still ours, unless a swap that could not be finished is noted in it."""
+    with suppress(UserError), _opened(path) as handle:
+        data = os.read(handle, MOST)
+        holder = _parse(data)
+        if _ours(data) and (holder is None or not holder.swapping):
             path.unlink()
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """The lock file, made if missing, with nobody else between reading and writing it."""
+    """The lock file, made if missing, with nobody else between reading and writing it.
+
+    Raises:
+        UserError: FX1305, it is no regular file.
+    """
     while True:
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+            raise _strange(path)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             if sys.platform != "win32":
@@ -136,13 +154,45 @@ def _write(handle: int, *, swapping: bool) -> None:
     os.ftruncate(handle, os.write(handle, data))
 
 
+def _written(path: Path) -> Holder | None:
+    """The record in a lock file; None where there is none, or no file of that kind."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return _parse(file.read(MOST))
+    except FileNotFoundError:
+        return None
+
+
 def _parse(data: bytes) -> Holder | None:
     """The record in a lock file; None for an empty or torn one, which only a dead writer leaves."""
     try:
         record = json.loads(data)
+        if set(record) != KEYS:
+            return None
         return Holder(str(record["host"]), int(record["pid"]), float(record["started"]), bool(record["swapping"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
+
+
+def _ours(data: bytes) -> bool:
+    """Whether these are the bytes of a lock: a whole record, or what a kill or a lost power left of one."""
+    if _parse(data) is not None or not data.strip(b"\0"):
+        return True
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return len(data) < MOST and data.startswith(BEGINNING[: len(data)])
+    return False
+
+
+def _strange(path: Path) -> UserError:
+    return UserError.of(
+        "FX1305", f"{path.with_suffix('')} cannot be written: {path.name} is in the way",
+        expected=f"no {path.name}, which is used while writing", found=f"{path}, left by someone else",
+        cure=f"move {path.name} away, or choose another name",
+    )  # fmt: skip
 
 
 def _taken(path: Path, holder: Holder) -> UserError:

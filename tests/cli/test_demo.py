@@ -152,7 +152,7 @@ def test_interrupted_anywhere_it_goes_on(folder: Path, start: Callable[..., int]
 @interrupting
 def test_killed_anywhere_it_goes_on(folder: Path, start: Callable[..., int]) -> None:
     (folder / "run").mkdir()
-    (folder / "run" / "run.json.tmp").touch()  # of a start that was killed while it took the folder
+    (folder / "run" / "run.json.tmp-1-0").touch()  # of a start that was killed while it took the folder
     for stage in STAGES:
         assert start(stage, signal.SIGKILL) == -signal.SIGKILL, f"{stage.__name__}: {shown()}"
     assert start() == 0, shown()

@@ -65,7 +65,30 @@ def a_file(folder: Path, bundle: Path) -> Path:
     return folder / "file"
 
 
-PLACES = (photos, another_manifest, checkpoint_of_ours, link_to_a_bundle, linked_manifest, a_file)
+def bundle_with_notes(folder: Path, bundle: Path) -> Path:
+    shutil.copytree(bundle, folder / "noted")
+    (folder / "noted" / "notes.txt").write_text("mine")
+    return folder / "noted"
+
+
+def bundle_with_a_folder(folder: Path, bundle: Path) -> Path:
+    shutil.copytree(bundle, folder / "filled")
+    (folder / "filled" / "sub").mkdir()
+    (folder / "filled" / "sub" / "mine").write_text("mine")
+    return folder / "filled"
+
+
+def copied_manifest(folder: Path, bundle: Path) -> Path:
+    (folder / "project").mkdir()
+    (folder / "project" / "precious").write_text("mine")
+    shutil.copyfile(bundle / "manifest.json", folder / "project" / "manifest.json")
+    return folder / "project"
+
+
+PLACES = (
+    photos, another_manifest, checkpoint_of_ours, link_to_a_bundle, linked_manifest, a_file, bundle_with_notes,
+    bundle_with_a_folder, copied_manifest,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -91,6 +114,17 @@ def test_here_home_and_root(
     monkeypatch.setenv("HOME", str(tmp_path / "house" / "home"))
     before = contents(tmp_path)
     assert refused(capsys, "export", "tiny-llama", Path(where).expanduser(), "--force") == "FX1302"
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["out.lock", "out.old", "out.old/mine"])
+def test_what_export_never_touches_beside_its_target(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    before = contents(tmp_path)
+    assert refused(capsys, "export", "tiny-llama", tmp_path / "out") == "FX1305"
     assert contents(tmp_path) == before
 
 

@@ -44,7 +44,7 @@ WRITER = textwrap.dedent("""
         for name in ("a.bin", "deep/b.bin"):
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text("new")
-        (folder / "manifest.json").write_text('{"flexit": "new"}')
+        (folder / "manifest.json").write_text('{"flexit": "new", "files": ["a.bin", "deep/b.bin"]}')
     os.close(os.open("/dev/null", os.O_RDONLY))
     print("through")
 """)
@@ -55,7 +55,7 @@ def write(target: Path, text: str, *, force: bool = False) -> None:
         (folder / "deep").mkdir()
         (folder / "a.bin").write_text(text)
         (folder / "deep" / "b.bin").write_text(text)
-        (folder / MARKER).write_text(json.dumps({"flexit": text}))
+        (folder / MARKER).write_text(json.dumps({"flexit": text, "files": ["a.bin", "deep/b.bin"]}))
 
 
 def read(target: Path) -> str:
@@ -244,7 +244,7 @@ def refused(target: Path, match: str) -> None:
 def test_force_never_replaces_what_is_not_ours(tmp_path: Path):
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / MARKER).write_text('{"name": "a web page, which has a manifest.json too"}')
-    refused(tmp_path / "web", "with other content")
+    refused(tmp_path / "web", f"found {MARKER} and no {MARKER} of flexit")
     (tmp_path / "file").write_text("text")
     refused(tmp_path / "file", "found a file")
     write(tmp_path / "real", "one")
@@ -274,17 +274,104 @@ def test_a_backup_of_the_users_is_not_deleted(tmp_path: Path):
     assert read(tmp_path / "out.old") == "my backup"
 
 
+def test_a_backup_is_moved_neither_by_a_reader_nor_by_a_writer(tmp_path: Path):
+    write(tmp_path / "out.old", "my backup")
+    assert recover(tmp_path / "out") is False
+    with pytest.raises(UserError, match="in the way") as caught:
+        write(tmp_path / "out", "one")
+    assert caught.value.code == "FX1305"
+    assert read(tmp_path / "out.old") == "my backup"
+    assert os.listdir(tmp_path) == ["out.old"]
+
+
+def put(path: Path, text: str = "mine") -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".hidden", "sub/deep.txt", "deep/c.bin", "a.bin.bak"])
+def test_force_never_replaces_what_the_marker_does_not_list(tmp_path: Path, name: str):
+    write(tmp_path / "out", "one")
+    put(tmp_path / "out" / name)
+    listed = f"{name.partition('/')[0]}/" if name.startswith("sub") else name
+    refused(tmp_path / "out", f"found {listed} beside what flexit wrote")
+    assert (tmp_path / "out" / name).read_text() == "mine"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_copied_marker_gives_nothing_away(tmp_path: Path):
+    write(tmp_path / "real", "one")
+    put(tmp_path / "out" / "precious")
+    put(tmp_path / "out" / MARKER, (tmp_path / "real" / MARKER).read_text())
+    refused(tmp_path / "out", "found precious beside")
+    for number in range(9):
+        put(tmp_path / "out" / f"{number}")
+    refused(tmp_path / "out", r"found \w+, \w+, \w+, \.\.\. beside")
+
+
+@pytest.mark.parametrize("files", ["3", "[1]", '{"a.bin": 1, "deep": 1}', '"precious"', "null"])
+def test_a_marker_lists_names_or_nothing(tmp_path: Path, files: str):
+    put(tmp_path / "out" / "precious")
+    put(tmp_path / "out" / MARKER, f'{{"flexit": 1, "files": {files}}}')
+    refused(tmp_path / "out", "precious")
+
+
+def test_a_linked_folder_is_not_ours(tmp_path: Path):
+    write(tmp_path / "out", "one")
+    (tmp_path / "out" / "deep").rename(tmp_path / "mine")
+    (tmp_path / "out" / "deep").symlink_to(tmp_path / "mine")
+    refused(tmp_path / "out", "found deep beside")
+    assert (tmp_path / "mine" / "b.bin").read_text() == "one"
+
+
+def test_what_came_while_the_block_ran_is_not_replaced(tmp_path: Path):
+    def slowly() -> None:
+        with writing(tmp_path / "out", marker=MARKER, force=True) as folder:
+            put(folder / MARKER, '{"flexit": 1}')
+            put(tmp_path / "out" / "notes.txt")
+
+    write(tmp_path / "out", "one")
+    with pytest.raises(UserError, match=r"notes\.txt beside"):
+        slowly()
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_marker_that_leaves_out_a_file_is_a_defect(tmp_path: Path):
+    def forgetful() -> None:
+        with writing(tmp_path / "out", marker=MARKER) as folder:
+            for name in ("deep/a.bin", "deep/b.bin", "x.bin"):
+                put(folder / name)
+            put(folder / MARKER, '{"flexit": 1, "files": {"deep/a.bin": "hash"}}')
+
+    with pytest.raises(FlexitError, match=r"must list deep/b\.bin, x\.bin under 'files'"):
+        forgetful()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_of_the_users_with_the_name_of_an_unfinished_one(tmp_path: Path):
+    put(tmp_path / f"out.tmp-{os.getpid()}" / "notes.txt")
+    with pytest.raises(ResourceError, match="File exists"):
+        write(tmp_path / "out", "one")
+    assert os.listdir(tmp_path) == [f"out.tmp-{os.getpid()}"]
+    assert os.listdir(tmp_path / f"out.tmp-{os.getpid()}") == ["notes.txt"]
+
+
 def test_only_marked_leftovers_are_swept(tmp_path: Path):
     (tmp_path / "out.tmp-1").mkdir()
     (tmp_path / "out.tmp-1" / "notes.txt").write_text("mine")
     (tmp_path / "out.tmp-2").mkdir()
     (tmp_path / "out.tmp-2" / PARTIAL).write_text("")
+    write(tmp_path / "out.tmp-3", "whole")
+    write(tmp_path / "out.tmp-4", "whole, with a file of the user's")
+    put(tmp_path / "out.tmp-4" / "notes.txt")
     write(tmp_path / "out", "one")
-    assert sorted(os.listdir(tmp_path)) == ["out", "out.tmp-1"]
+    assert sorted(os.listdir(tmp_path)) == ["out", "out.tmp-1", "out.tmp-4"]
 
 
 def test_a_reader_puts_the_old_one_back(tmp_path: Path):
     write(tmp_path / "out.old", "one")
+    record(tmp_path / "out.lock", pid=2**22 + 1, swapping=True)
     assert recover(tmp_path / "out") is True
     assert read(tmp_path / "out") == "one"
     assert recover(tmp_path / "out") is False
@@ -294,8 +381,10 @@ def test_a_reader_puts_the_old_one_back(tmp_path: Path):
 def test_a_reader_waits_for_a_live_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(folders, "_PATIENCE", 0.05)
     write(tmp_path / "out.old", "one")
-    with locked(tmp_path / "out"), pytest.raises(UserError, match="being written") as caught:
-        recover(tmp_path / "out")
+    with locked(tmp_path / "out") as lock:
+        lock.note(swapping=True)
+        with pytest.raises(UserError, match="being written") as caught:
+            recover(tmp_path / "out")
     assert caught.value.code == "FX1303"
     assert read(tmp_path / "out") == "one"
 
@@ -337,6 +426,57 @@ def test_locks_of_the_dead_are_taken_over(tmp_path: Path):
     assert read(tmp_path / "out") == "three"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mine\n",
+        "{}",
+        "[]",
+        "0",
+        '{"host": "db", "port": 5432}',
+        '{"pid": 1}',
+        '{"host": ' * 1000,
+        "[" * 100_000,
+        "\xff",
+    ],
+)
+def test_a_lock_of_somebody_elses_stays(tmp_path: Path, text: str):
+    (tmp_path / "out.lock").write_bytes(text.encode("latin-1"))
+    with pytest.raises(
+        UserError, match=r"no out\.lock, which is used while writing; found .*out\.lock, left"
+    ) as caught:
+        write(tmp_path / "out", "one")
+    assert caught.value.code == "FX1305"
+    assert os.listdir(tmp_path) == ["out.lock"]
+    assert (tmp_path / "out.lock").read_bytes() == text.encode("latin-1")
+    assert recover(tmp_path / "out") is False
+
+
+def test_a_lock_that_is_no_file_is_not_opened(tmp_path: Path):
+    (tmp_path / "folder.lock").mkdir()
+    os.mkfifo(tmp_path / "fifo.lock")
+    (tmp_path / "link.lock").symlink_to(tmp_path / "elsewhere")
+    for name in ("folder", "fifo", "link"):
+        (tmp_path / f"{name}.old").mkdir()
+        assert recover(tmp_path / name) is False
+        with pytest.raises(UserError, match="in the way"):
+            write(tmp_path / name, "one")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lock_that_was_replaced_while_held_stays(tmp_path: Path):
+    with locked(tmp_path / "out"):
+        (tmp_path / "out.lock").write_text("mine")
+    assert (tmp_path / "out.lock").read_text() == "mine"
+
+
+def test_torn_locks_are_taken_over(tmp_path: Path):
+    for data in (b"", b"\0" * 90, b"{", b'{"host": ', b'{"host": "here", "pid": 12', b'{"host": "a"}, "pid": 1}'):
+        (tmp_path / "out.lock").write_bytes(data)
+        write(tmp_path / "out", "one", force=True)
+        assert os.listdir(tmp_path) == ["out"]
+
+
 def test_locks_of_other_hosts_are_not(tmp_path: Path):
     record(tmp_path / "out.lock", host="elsewhere")
     with pytest.raises(UserError, match="on elsewhere"):
@@ -359,3 +499,13 @@ def test_a_single_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.Mon
         folders.write_file(tmp_path / "LATEST", "two")
     assert (tmp_path / "LATEST").read_text() == "one"
     assert os.listdir(tmp_path) == ["LATEST"]
+
+
+def test_nothing_of_the_users_is_written_over_on_the_way(tmp_path: Path):
+    others = ["LATEST.tmp", "LATEST.tmp-1", f"LATEST.tmp-{os.getpid()}", f"LATEST.tmp-{os.getpid()}-0"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    folders.write_file(tmp_path / "LATEST", "one")
+    assert {name: (tmp_path / name).read_text() for name in os.listdir(tmp_path)} == {
+        "LATEST": "one", **dict.fromkeys(others, "mine"),
+    }  # fmt: skip

@@ -303,6 +303,8 @@ def test_other_numbers_do_not_hold(bundle: Path, tmp_path: Path) -> None:
 
 def test_a_bundle_whose_writer_was_killed_is_put_back(bundle: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path / "out.old")
+    dead = {"host": socket.gethostname(), "pid": 2**22 + 1, "started": 1.0, "swapping": True}
+    (tmp_path / "out.lock").write_text(json.dumps(dead))
     assert verify(tmp_path / "out").holds
     assert os.listdir(tmp_path) == ["out"]
 

@@ -18,9 +18,13 @@ from torch import Tensor, nn
 import flexit
 from flexit.errors import CheckpointError
 from flexit.files.folder import locked, recover, remove_tree, sweep, write_file, writing
+from flexit.files.ours import is_ours, strangers
+from flexit.runtime.train.identity import MARKER as RUN
 
 MARKER = "training/state.json"
 LATEST = "LATEST"
+BEGUN = {"checkpoints", "metrics.jsonl", "timing.jsonl"}
+"""What a run in Python has before its first checkpoint."""
 _NAME = re.compile(r"step-(\d{6,})")
 _KEPT = {"step", "tokens", "position", "optimizer", "rates", "validation_loss", "callbacks", "identity", "files"}
 
@@ -166,15 +170,23 @@ def name_latest(path: Path) -> None:
         write_file(path.parent.parent / LATEST, f"{path.name}\n")
 
 
+def may_be_run(out: Path) -> bool:
+    """Whether a run may write into a folder: it is new or empty, or holds one already, if only its beginning."""
+    if not out.is_dir():
+        return not out.exists()
+    if is_ours(out, RUN) or any(is_ours(path, MARKER) for path in checkpoints(out / "checkpoints")):
+        return True
+    return {path.name for path in out.iterdir()} <= BEGUN and not checkpoints(out / "checkpoints")
+
+
 def tidy(folder: Path) -> None:
     """Remove what a killed run left in its folder of checkpoints. The run's lock must be held."""
     if not folder.is_dir():
         return
     for lock in folder.glob("step-*.lock"):
-        with locked(lock.with_suffix("")):
-            pass
-    for old in folder.glob("step-*.old"):
-        recover(old.with_suffix(""))
+        if _NAME.fullmatch(lock.stem):
+            with locked(lock.with_suffix("")):
+                pass
     sweep(folder, MARKER)
 
 
@@ -201,6 +213,8 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], list[CheckpointErr
 def retire(folder: Path, *, keep_last: int, keep_best: int, newest: Path) -> list[Path]:
     """Remove checkpoints beyond the last and the best. Call it when the newest is durable, which stays in any case.
 
+    A folder stays that holds something which its checkpoint does not list.
+
     Returns:
         Those removed.
     """
@@ -208,7 +222,7 @@ def retire(folder: Path, *, keep_last: int, keep_best: int, newest: Path) -> lis
     scores = {path: score_of(path) for path in found} if keep_best else {}
     scored = sorted((score, path) for path, score in scores.items() if score is not None and math.isfinite(score))
     kept = {newest, *found[-keep_last:], *(path for _, path in scored[:keep_best])}
-    gone = [path for path in found if path not in kept]
+    gone = [path for path in found if path not in kept and is_ours(path, MARKER) and not strangers(path, MARKER)]
     for path in gone:
         remove_tree(path)
     return gone

@@ -15,7 +15,8 @@ from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from flexit.errors import CheckpointError, RunConfigError, UserError
-from flexit.files.folder import locked, write_file
+from flexit.files.folder import HALF, locked, write_file
+from flexit.files.ours import is_ours
 from flexit.ir.analysis.cost import cost
 from flexit.ir.language.layers import as_written
 from flexit.ir.language.written import Node
@@ -219,9 +220,9 @@ def _claim(plan: Plan, *, resume: bool) -> None:
         UserError: FX1302 it holds something else, FX1301 it holds a run and none was expected.
     """
     out = plan.out
-    half = f"{MARKER}.tmp"  # of a start that was killed
-    holds = sorted(path.name for path in out.iterdir() if path.name != half) if out.is_dir() else []
-    if (holds and MARKER not in holds) or (out.exists() and not out.is_dir()):
+    half = f"{MARKER}{HALF}"  # of a start that was killed
+    holds = sorted(path.name for path in out.iterdir() if not path.name.startswith(half)) if out.is_dir() else []
+    if (holds and not is_ours(out, MARKER)) or (out.exists() and not out.is_dir()):
         raise UserError.of(
             "FX1302", f"{out} is no run folder", path="out", expected="a new or empty folder, or a run",
             found=", ".join(holds[:3]) or "a file", cure="choose another out",

@@ -36,7 +36,6 @@ from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.data.feed import Feed
 from flexit.runtime.train.describe import spec_json
 from flexit.runtime.train.device import autocast, pick_device
-from flexit.runtime.train.identity import MARKER as RUN
 from flexit.runtime.train.identity import require_same, trainer_identity
 from flexit.runtime.train.mark import Mark
 from flexit.runtime.train.schedule import factor, require_room
@@ -342,8 +341,7 @@ class Trainer:
 
     def _require_own(self, out: Path) -> None:
         """A folder with something in it that is no run belongs to somebody else."""
-        holds = {path.name for path in out.iterdir()} if out.is_dir() else set()
-        if (out.exists() and not out.is_dir()) or (holds and not holds & {RUN, "checkpoints"}):
+        if not checkpoint.may_be_run(out):
             raise refused(
                 "FX1302", "config.out", expected="a new or empty folder, or a run", found=f"{out}, which is neither",
                 cure="choose another folder",

@@ -84,7 +84,9 @@ def test_no_limit_of_batches_leaves_nothing():
 def test_a_loss_that_is_no_number_is_not_the_best(tmp_path: Path):
     for step, loss in enumerate(["NaN", "2.0", "-Infinity", "1.0", "3.0"], 1):
         (tmp_path / f"step-{step:06d}" / "training").mkdir(parents=True)
-        (tmp_path / f"step-{step:06d}" / "training" / "state.json").write_text(f'{{"validation_loss": {loss}}}')
+        (tmp_path / f"step-{step:06d}" / "training" / "state.json").write_text(
+            f'{{"flexit": 1, "validation_loss": {loss}}}'
+        )
     newest = tmp_path / "step-000005"
     retire(tmp_path, keep_last=1, keep_best=2, newest=newest)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000002", "step-000004", "step-000005"]

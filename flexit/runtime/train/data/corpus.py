@@ -94,6 +94,7 @@ def make_corpus(
         meta = {
             "flexit": flexit.__version__, "fingerprint": fingerprint(documents), "separator": tokenizer.separator,
             "dtype": dtype.name, "tokens": count, "documents": len(documents),
+            "files": ["tokens.bin", "tokenizer.json"],
         }  # fmt: skip
         (temporary / MARKER).write_text(json.dumps(meta, indent=1), encoding="utf-8")
     corpus = open_corpus(folder)

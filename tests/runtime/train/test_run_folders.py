@@ -1,0 +1,97 @@
+"""A run writes into folders that are new or its own, and removes of them what it wrote and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flexit.errors import UserError
+from flexit.runtime.train.checkpoint import checkpoints, may_be_run, retire, tidy
+from flexit.runtime.train.run import train
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def put(path: Path, text: str = "mine") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def step(folder: Path, number: int, **more: str) -> Path:
+    """A checkpoint of one file, with others that its state does not list."""
+    path = folder / f"step-{number:06d}"
+    put(path / "training" / "state.json", json.dumps({"flexit": "1", "files": {"model.safetensors": ""}}))
+    for name in ("model.safetensors", *more):
+        put(path / name)
+    return path
+
+
+@pytest.mark.parametrize("marker", ['{"name": "an application"}', "[]", "mine", None])
+def test_a_folder_of_the_users_is_not_written_into(
+    write_config: Callable[..., Path], tmp_path: Path, marker: str | None
+):
+    for name in ("config.yaml", "spec.yaml", "LATEST", "metrics.jsonl", "checkpoints/step-000001/mine"):
+        put(tmp_path / "run" / name)
+    if marker is not None:
+        put(tmp_path / "run" / "run.json", marker)
+    before = files_in(tmp_path / "run")
+    with pytest.raises(UserError) as caught:
+        train(write_config(), progress=False)
+    assert caught.value.code == "FX1302"
+    assert files_in(tmp_path / "run") == before
+
+
+@pytest.mark.slow
+def test_texts_of_the_users_in_the_folder_of_the_corpus(write_config: Callable[..., Path], tmp_path: Path):
+    train(write_config(steps="4"), progress=False)
+    put(tmp_path / "run" / "data" / "more.txt")
+    put(tmp_path / "corpus" / "new.py")
+    with pytest.raises(UserError, match=r"more\.txt beside what flexit wrote") as caught:
+        train(write_config(), allow_changed=True, progress=False)
+    assert caught.value.code == "FX1302"
+    assert (tmp_path / "run" / "data" / "more.txt").read_text() == "mine"
+
+
+def test_checkpoints_with_files_of_the_users_stay(tmp_path: Path):
+    step(tmp_path, 1)
+    step(tmp_path, 2, **{"notes.txt": ""})
+    put(tmp_path / "step-000003" / "notes.txt")
+    newest = step(tmp_path, 4)
+    assert retire(tmp_path, keep_last=1, keep_best=0, newest=newest) == [tmp_path / "step-000001"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000002", "step-000003", "step-000004"]
+    assert (tmp_path / "step-000002" / "notes.txt").read_text() == "mine"
+
+
+def test_tidying_touches_no_file_of_the_users(tmp_path: Path):
+    step(tmp_path, 1)
+    step(tmp_path, 9).rename(tmp_path / "step-000002.old")
+    put(tmp_path / "step-by-step.lock")
+    put(tmp_path / "step-000003.tmp-1" / "notes.txt")
+    before = files_in(tmp_path)
+    tidy(tmp_path)
+    assert files_in(tmp_path) == before
+
+
+def test_which_folders_may_hold_a_run(tmp_path: Path):
+    assert may_be_run(tmp_path / "new")
+    put(tmp_path / "file")
+    assert not may_be_run(tmp_path / "file")
+    (tmp_path / "begun" / "checkpoints").mkdir(parents=True)
+    assert may_be_run(tmp_path / "begun")
+    put(tmp_path / "begun" / "metrics.jsonl")
+    assert may_be_run(tmp_path / "begun")
+    put(tmp_path / "begun" / "notes.txt")
+    assert not may_be_run(tmp_path / "begun")
+    step(tmp_path / "begun" / "checkpoints", 1)
+    assert may_be_run(tmp_path / "begun")
+    put(tmp_path / "keras" / "checkpoints" / "step-000001" / "weights.h5")
+    assert not may_be_run(tmp_path / "keras")
+    put(tmp_path / "app" / "run.json", "{}")
+    assert not may_be_run(tmp_path / "app")
+    put(tmp_path / "ours" / "run.json", '{"flexit": 1}')
+    assert may_be_run(tmp_path / "ours")
