@@ -30,7 +30,7 @@ def _not_empty(blocks: dict[str, Block]) -> dict[str, Block]:
 BlockMap = Annotated[dict[Name, Block], AfterValidator(_not_empty)]
 """The blocks of a scope by name, at least one."""
 
-EDGE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(\.(?P<port>[a-z][a-z0-9_]*)(\[(?P<index>-?[0-9]+)\])?)?")
+EDGE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(\.(?P<port>[a-z][a-z0-9_]*)(\[(?P<index>-?[0-9]{1,9})\])?)?")
 
 MAIN_PORTS = {port: name for name, port in MAIN_OUTPUT.items() if name != "tokens"}
 

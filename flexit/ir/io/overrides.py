@@ -8,13 +8,13 @@ from dataclasses import replace
 from flexit.errors import Problem, SpecError
 from flexit.ir.diagnostics import problem
 from flexit.ir.io.flow import flow
-from flexit.ir.io.yaml import read_value
+from flexit.ir.io.yaml import MAX_NESTING, read_value
 from flexit.ir.language.annotations import FieldType, GroupOf
 from flexit.ir.language.variation import MergeRefused, merge
 from flexit.ir.language.written import Mark, Node
 from flexit.ir.schema.phase import merge_problem
 from flexit.ir.spec import Spec
-from flexit.ir.wording import nearest, shown, typed
+from flexit.ir.wording import cut, nearest, shown, typed
 
 DOCUMENT = FieldType((GroupOf(Spec),))
 
@@ -50,6 +50,14 @@ def _node(text: str, root: Node) -> Node:
     if not sign or not all(keys):
         cure = "write it as blocks.NAME.FIELD=VALUE"
         raise SpecError([_refused(file, message="not an override", expected="path=value", found=text, cure=cure)])
+    if len(keys) > MAX_NESTING:
+        raise SpecError([
+            problem(
+                "FX0105", path=cut(where), message="nested too deeply",
+                expected=f"a path of at most {MAX_NESTING} keys",
+                found=f"{len(keys)}", cure="write the path of a field",
+            ).at(f"--set {cut(where)}", None, None)
+        ])  # fmt: skip
     if keys[0] == "blocks" and len(keys) > 1:
         blocks = list(root.entries["blocks"].entries) if "blocks" in root.entries else []
         if keys[1] not in blocks:
@@ -60,7 +68,7 @@ def _node(text: str, root: Node) -> Node:
                 [_refused(file, message="no block of this name", expected=expected, found=keys[1], cure=cure)]
             )
     mark = Mark(file, 0, 0)
-    leaf = read_value(value, file)
+    leaf = read_value(value, file, depth=len(keys))
     if keys == ["blocks"] and not isinstance(leaf.value, dict):
         raise SpecError([_refused_blocks(file, leaf, root)])
     node = _marked(leaf.at(tuple(keys)), mark)

@@ -44,8 +44,13 @@ def read(
     return _Reader(text, file).document(wanted)
 
 
-def read_value(text: str, file: str) -> Node:
+def read_value(text: str, file: str, *, depth: int = 0) -> Node:
     """The tree of a single value, such as one on the command line; empty text is ``null``.
+
+    Args:
+        text: YAML or JSON.
+        file: how messages call it.
+        depth: mappings that it will stand in.
 
     Raises:
         SpecError: see :func:`read`.
@@ -53,7 +58,7 @@ def read_value(text: str, file: str) -> Node:
     decoded = decode(text, file)
     if isinstance(decoded, Problem):
         raise SpecError([decoded])
-    return _Reader(decoded, file).value()
+    return _Reader(decoded, file, depth).value()
 
 
 class _Stop(Exception):
@@ -63,12 +68,12 @@ class _Stop(Exception):
 class _Reader:
     """One pass over the events of one text."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, depth: int = 0) -> None:
         self.file = file
         self.problems: list[Problem] = []
         self.anchors: dict[str, Node | None] = {}
         self.count = 0
-        self.depth = 0
+        self.outer = self.depth = depth
         self.last: Any = None
         self.events = self._parsed(text)
 
@@ -216,8 +221,12 @@ class _Reader:
         return self._copy(node, path, key)
 
     def _copy(self, node: Node, path: Path, key: Mark | None) -> Node:
-        for _ in node.walk():
+        deepest = 0
+        for below in node.walk():
             self._tally(self.last)
+            deepest = max(deepest, len(below.path) - len(node.path))
+        if self.outer + len(path) + deepest > MAX_NESTING:
+            self._too_deep(self.last, self.outer + len(path) + deepest)
         return node.at(path, key)
 
     # ---- bounds
@@ -232,9 +241,12 @@ class _Reader:
     def _enter(self, event: Any) -> None:
         self.depth += 1
         if self.depth > MAX_NESTING:
-            self._stop("FX0105", self._mark(event), message="nested too deeply",
-                       expected=f"at most {MAX_NESTING} levels", found=f"level {self.depth}",
-                       cure="close a bracket, or write the document flatter")  # fmt: skip
+            self._too_deep(event, self.depth)
+
+    def _too_deep(self, event: Any, level: int) -> NoReturn:
+        self._stop("FX0105", self._mark(event), message="nested too deeply",
+                   expected=f"at most {MAX_NESTING} levels", found=f"level {level}",
+                   cure="close a bracket, or write the document flatter")  # fmt: skip
 
     def _tag(self, event: Any, path: Path) -> None:
         self._add("FX0104", self._mark(event), path, message="tags are not allowed",

@@ -85,7 +85,7 @@ def _placed(stack: Varied, template: Template, *keys: str) -> Node:
 
 def check_variation(stack: Varied, *, effect: bool = True) -> Iterator[Fault]:
     """Faults of ``variants``, ``pattern`` and ``layers``; with ``effect`` also of variants that do nothing."""
-    faults = [*_check_names(stack), *_check_indices(stack)]
+    faults = [*_check_names(stack), *_check_length(stack), *_check_indices(stack)]
     yield from faults
     if effect and not faults:
         yield from _check_effect(stack)
@@ -114,6 +114,18 @@ def _check_names(stack: Varied) -> Iterator[Fault]:
                 if stack.variants else "variants, of which there are none",
                 cure=f"write {near}" if near else f"define {name} under variants" if not is_default else "delete it",
             )  # fmt: skip
+
+
+def _check_length(stack: Varied) -> Iterator[Fault]:
+    """FX0109, before anything is written out."""
+    lengths = [variation.written_out(entry) for entry in stack.pattern]
+    if sum(lengths) > variation.MOST_ENTRIES:
+        longest = lengths.index(max(lengths))
+        yield Fault(
+            code="FX0109", field=f"pattern.{longest}", message="more entries than the limit, name*N written out",
+            expected=f"at most {variation.MOST_ENTRIES:,} in the pattern", found=shown(stack.pattern[longest]),
+            cure="write one cycle; it is repeated until every layer has an entry",
+        )  # fmt: skip
 
 
 def _uses(stack: Varied) -> Iterator[tuple[str, str | None, bool]]:

@@ -16,6 +16,10 @@ from flexit.ir.language.written import Node
 
 ENTRY = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(\*(?P<times>[1-9][0-9]*))?")
 DEFAULT = "default"
+MOST_ENTRIES = 100_000
+"""Entries that a pattern may have with ``name*N`` written out: as many as a stack may have layers."""
+MOST_DIGITS = 9
+"""Of a count or an index; whatever has more is past every layer."""
 BLOCK = FieldType((KindOf(Block),))
 
 
@@ -95,8 +99,21 @@ class Choice:
     names: tuple[str, ...]
 
 
+def written_out(entry: str | Sequence[str]) -> int:
+    """How many entries one of a pattern stands for; one where it is malformed."""
+    match = ENTRY.fullmatch(entry) if isinstance(entry, str) else None
+    return 1 if match is None else _number(match["times"] or "1")
+
+
+def _number(digits: str) -> int:
+    """A number from a text of digits with or without a sign, or one past every layer where they are too many."""
+    shortest = digits.lstrip("-0") or "0"
+    size = int(shortest) if len(shortest) <= MOST_DIGITS else 10**MOST_DIGITS
+    return -size if digits.startswith("-") else size
+
+
 def expand_pattern(pattern: Sequence[str | Sequence[str]]) -> list[tuple[str, ...]] | str:
-    """Entries of a pattern with ``name*N`` written out; the offending text if one is malformed."""
+    """Entries of a pattern with ``name*N`` written out, which are few; the offending text if one is malformed."""
     entries: list[tuple[str, ...]] = []
     for entry in pattern:
         if not isinstance(entry, str):
@@ -105,19 +122,19 @@ def expand_pattern(pattern: Sequence[str | Sequence[str]]) -> list[tuple[str, ..
         match = ENTRY.fullmatch(entry)
         if match is None:
             return entry
-        entries += [(match["name"],)] * int(match["times"] or 1)
+        entries += [(match["name"],)] * written_out(entry)
     return entries
 
 
 def layer_indices(key: str, n_layers: int) -> range | None:
     """Layers that a key of ``layers`` hits: an index, or a half-open range with Python's slice rules."""
     if re.fullmatch(r"-?[0-9]+", key):
-        index = int(key) + (n_layers if key.startswith("-") else 0)
+        index = _number(key) + (n_layers if key.startswith("-") else 0)
         return range(index, index + 1) if 0 <= index < n_layers else range(0)
     parts = key.split(":")
     if len(parts) not in (2, 3) or not all(re.fullmatch(r"-?[0-9]*", part) for part in parts):
         return None
-    bounds = [int(part) if part not in ("", "-") else None for part in parts]
+    bounds = [_number(part) if part not in ("", "-") else None for part in parts]
     if len(bounds) == 3 and bounds[2] == 0:
         return None
     return range(n_layers)[slice(*bounds)]

@@ -97,6 +97,15 @@ def test_an_override_may_leave_variants_idle():
         ("blocks.body.n_layers=[", "FX0102", "end of the document"),
         ("blocks.body.n_layers.x=1", "FX0607", "4 in what it is merged into"),
         ("blocks.body.pattern.0=far", "FX0607", "merged"),
+        ("a." * 1000 + "b=1", "FX0105", "at most 64 keys; found 1001"),
+        ("blocks.body.layer" + ".a" * 62 + "=1", "FX0105", "at most 64 keys; found 65"),
+        ("init" + ".a" * 900 + "=1", "FX0105", "at most 64 keys; found 901"),
+        ("blocks.body.layer" + ".a" * 60 + "={b: {c: 1}}", "FX0105", "at most 64 levels; found level 65"),
+        ("blocks.body.layer" + ".a" * 60 + "={b: 1}", "FX0201", "unknown field"),
+        ("blocks.body.pattern=[default*300000000, default]", "FX0109", "at most 100,000 in the pattern"),
+        ("blocks.body.pattern=[default*99999, default, default]", "FX0109", "at most 100,000 in the pattern"),
+        (f"blocks.body.pattern=[default*{'9' * 5000}]", "FX0109", "at most 100,000 in the pattern"),
+        (f"outputs={{logits: 'body.layers[{'9' * 5000}]'}}", "FX0301", "not an edge"),
     ],
 )
 def test_bad_overrides(text, code, words):
@@ -105,6 +114,21 @@ def test_bad_overrides(text, code, words):
     assert caught.value.code == code
     assert words.replace("BLOCK", "blocks.NAME") in str(caught.value)
     assert str(caught.value).startswith("--set")
+    assert max(map(len, str(caught.value).splitlines())) < 400
+
+
+@pytest.mark.parametrize(("sign", "hits"), [("", False), ("-", False), ("0:", True), (":", True), ("-1:-", False)])
+def test_indices_of_thousands_of_digits(sign, hits):
+    key = f"      ? '{sign}{'9' * 5000}'\n      : far\n"
+    text = TINY.replace("    final_norm: true\n", "    final_norm: true\n    layers:\n" + key)
+    assert text != TINY
+    assert codes(text) == ([] if hits else ["FX0604"])
+
+
+def test_a_pattern_as_long_as_a_stack_may_be_is_answered_in_time():
+    start = time.process_time()
+    assert codes(TINY, sets=["blocks.body.pattern=[default*99999, default]"]) == []
+    assert time.process_time() - start < 2
 
 
 def test_older_versions_are_brought_up_to_date(monkeypatch):

@@ -123,6 +123,22 @@ def test_bounds():
     assert read("a: " + "[" * 63 + "]" * 63)
 
 
+@pytest.mark.parametrize("count", [2, 5, 16])
+def test_aliases_nest_no_deeper_than_what_is_written(count):
+    def tower(depth):
+        levels = [f"x0: &x0 {'{a: ' * 30}1{'}' * 30}"]
+        levels += [f"x{n}: &x{n} {'{a: ' * depth}*x{n - 1}{'}' * depth}" for n in range(1, count + 1)]
+        return "\n".join(levels)
+
+    assert read(tower(1)).plain()
+    with pytest.raises(SpecError, match="nested too deeply") as caught:
+        read(tower(-(-60 // count)))
+    assert caught.value.code == "FX0105"
+    merged = "a: &a " + "{b: " * 40 + "1" + "}" * 40 + "\nc: " + "{d: " * 40 + "{<<: *a}" + "}" * 40
+    with pytest.raises(SpecError, match="nested too deeply"):
+        read(merged)
+
+
 K = MAX_BYTES - 16
 LARGE = {
     "numbers": "[" + "1," * (K // 2), "brackets": "[" * K, "dashes": "- " * (K // 2), "comment": "#" * K,
