@@ -14,8 +14,9 @@ from flexit.ir import registry
 from flexit.ir.block import Block, Port
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import placed
+from flexit.ir.language.names import PATTERN
 from flexit.ir.language.template import as_written
-from flexit.ir.language.written import Mark, Node, line_of
+from flexit.ir.language.written import MAX_NESTING, Mark, Node, line_of
 from flexit.ir.spec import Spec
 from flexit.ir.wording import shown
 
@@ -126,6 +127,11 @@ class Graph:
 
     def _put(self, scope: dict[str, Node], path: tuple[str, str], node: Node) -> None:
         name = path[1]
+        if not isinstance(cast("object", name), str):
+            wrong = problem("FX0209", path=path[0], message="not a name", expected=PATTERN.pattern, found=shown(name),
+                            cure="give a text as name=")  # fmt: skip
+            self._problems.append(placed(wrong, node.mark))
+            return
         if name in scope:
             taken = problem(
                 "FX0103", path=".".join(path), message="the name is taken", expected="each name once in a scope",
@@ -153,8 +159,19 @@ def part(kind: str, **fields: Any) -> Part:
     return Part(node_of({"kind": kind, **{_plain(key): value for key, value in fields.items()}}, here()))
 
 
-def node_of(value: Any, mark: Mark) -> Node:
-    """A value given in Python as a part of a document; parts made elsewhere keep their lines."""
+def node_of(value: Any, mark: Mark, *, depth: int = 0) -> Node:
+    """A value given in Python as a part of a document; parts made elsewhere keep their lines.
+
+    Raises:
+        SpecError: FX0105, it is nested too deeply, as what contains itself is.
+    """
+    if depth > MAX_NESTING:
+        raise SpecError([
+            placed(problem(
+                "FX0105", path="", message="nested too deeply", expected=f"at most {MAX_NESTING} levels",
+                found="more, as a mapping or list that contains itself has", cure="write it flatter",
+            ), mark)
+        ])  # fmt: skip
     if isinstance(value, Part):
         return value.node
     if isinstance(value, Ref):
@@ -164,14 +181,15 @@ def node_of(value: Any, mark: Mark) -> Node:
     if hasattr(value, "model_fields_set"):
         value = as_written(value)
     if isinstance(value, Mapping):
-        entries = {str(key): node_of(entry, mark) for key, entry in cast("Mapping[Any, Any]", value).items()}
+        given = cast("Mapping[Any, Any]", value)
+        entries = {str(key): node_of(entry, mark, depth=depth + 1) for key, entry in given.items()}
         return Node(
             {key: replace(node, key=mark) for key, node in entries.items()}, (), mark, dict.fromkeys(entries, mark)
         )
     if isinstance(value, set | frozenset):
         value = sorted(cast("set[Any]", value))
     if isinstance(value, list | tuple):
-        return Node([node_of(entry, mark) for entry in cast("list[Any]", value)], (), mark)
+        return Node([node_of(entry, mark, depth=depth + 1) for entry in cast("list[Any]", value)], (), mark)
     return Node(value, (), mark)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from os import PathLike
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, cast
 
 from flexit.errors import Problem, SpecError
 from flexit.ir.diagnostics import problem
-from flexit.ir.faults import in_order
+from flexit.ir.faults import in_order, placed
 from flexit.ir.io.languages import SPEC, mistaken
 from flexit.ir.io.migrate import migrate
 from flexit.ir.io.overrides import override
-from flexit.ir.io.source import MAX_BYTES, read_bytes
+from flexit.ir.io.source import MAX_BYTES, read_bytes, unusable
 from flexit.ir.io.yaml import read
 from flexit.ir.language.shared_fields import write_out
 from flexit.ir.language.written import Node
@@ -107,6 +107,9 @@ def check_text(
 
 def check_tree(root: Node) -> Checked:
     """The phases after reading: version, fields and kinds, graph, shapes."""
+    broken = tuple(_broken_texts(root))
+    if broken:
+        return Checked(None, None, broken)
     current = mistaken(root, SPEC) or migrate(root)
     if isinstance(current, Problem):
         return Checked(None, None, (current,))
@@ -115,6 +118,17 @@ def check_tree(root: Node) -> Checked:
     if unshared or spec is None:
         return Checked(None, None, tuple(in_order([*unshared, *_without(found, unshared)])))
     return check_spec(spec)
+
+
+def _broken_texts(root: Node) -> Iterator[Problem]:
+    """FX0101 for each text of a document, which may be from Python, that no file could hold."""
+    for node in root.walk():
+        texts = [node.value] if isinstance(node.value, str) else node.entries
+        for found in filter(None, map(unusable, texts)):
+            yield placed(problem(
+                "FX0101", path=node.dotted, message="a character that no text may hold",
+                expected="whole characters other than U+0000", found=found, cure="write the character that is meant",
+            ), node.mark)  # fmt: skip
 
 
 def check_spec(spec: Spec) -> Checked:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from flexit.errors import Problem, SpecError
 from flexit.ir.diagnostics import problem
 from flexit.ir.io.flow import flow
-from flexit.ir.io.yaml import MAX_NESTING, read_value
+from flexit.ir.io.yaml import read_value
 from flexit.ir.language.annotations import FieldType, GroupOf
 from flexit.ir.language.variation import MergeRefused, merge
-from flexit.ir.language.written import Mark, Node
+from flexit.ir.language.written import MAX_NESTING, Mark, Node
 from flexit.ir.schema.phase import merge_problem
 from flexit.ir.spec import Spec
 from flexit.ir.wording import cut, nearest, shown, typed
@@ -42,38 +42,49 @@ def override(root: Node, sets: Iterable[str]) -> Node:
     return root
 
 
-def _node(text: str, root: Node) -> Node:
-    """The override as a document of one leaf."""
+def parsed(text: str, *, cure: str) -> Node:
+    """An override as a document of one leaf, every part of which is placed at the command line.
+
+    Args:
+        text: ``path=value``, the value YAML.
+        cure: how it is written, for one that is none.
+
+    Raises:
+        SpecError: it is no override, its value no YAML, or it is nested too deeply.
+    """
     where, sign, value = text.partition("=")
     keys = where.strip().split(".")
-    file = f"--set {where}"
+    file = f"--set {cut(where)}"
     if not sign or not all(keys):
-        cure = "write it as blocks.NAME.FIELD=VALUE"
-        raise SpecError([_refused(file, message="not an override", expected="path=value", found=text, cure=cure)])
+        raise SpecError([_refused("FX0102", file, message="not an override", expected="path=value", found=text,
+                                  cure=cure)])  # fmt: skip
     if len(keys) > MAX_NESTING:
-        raise SpecError([
-            problem(
-                "FX0105", path=cut(where), message="nested too deeply",
-                expected=f"a path of at most {MAX_NESTING} keys",
-                found=f"{len(keys)}", cure="write the path of a field",
-            ).at(f"--set {cut(where)}", None, None)
-        ])  # fmt: skip
-    if keys[0] == "blocks" and len(keys) > 1:
-        blocks = list(root.entries["blocks"].entries) if "blocks" in root.entries else []
-        if keys[1] not in blocks:
-            near = nearest(keys[1], blocks)
-            cure = f"write {near}" if near else "write the name of a block"
-            expected = f"one of {', '.join(blocks)}"
-            raise SpecError(
-                [_refused(file, message="no block of this name", expected=expected, found=keys[1], cure=cure)]
-            )
+        raise SpecError([_refused("FX0105", file, message="nested too deeply", found=f"{len(keys)}",
+                                  expected=f"a path of at most {MAX_NESTING} keys", cure=cure)])  # fmt: skip
     mark = Mark(file, 0, 0)
-    leaf = read_value(value, file, depth=len(keys))
-    if keys == ["blocks"] and not isinstance(leaf.value, dict):
-        raise SpecError([_refused_blocks(file, leaf, root)])
-    node = _marked(leaf.at(tuple(keys)), mark)
+    node = _marked(read_value(value, file, depth=len(keys)).at(tuple(keys)), mark)
     for depth in range(len(keys) - 1, -1, -1):
         node = Node({keys[depth]: node}, tuple(keys[:depth]), mark, {keys[depth]: mark}, touched=True, key=mark)
+    return node
+
+
+def _node(text: str, root: Node) -> Node:
+    """The override of a spec."""
+    node = parsed(text, cure="write it as blocks.NAME.FIELD=VALUE")
+    given = node.entries.get("blocks")
+    if given is None or given.mark is None:
+        return node
+    file, known = given.mark.file, root.entries.get("blocks")
+    if not isinstance(given.value, dict):
+        raise SpecError([_refused_blocks(file, given, root)])
+    blocks = list(known.entries) if known is not None else []
+    (name, *others) = given.entries or [""]
+    if not others and name not in blocks and text.partition("=")[0].strip() != "blocks":
+        near = nearest(name, blocks)
+        raise SpecError([
+            _refused("FX0201", file, message="no block of this name", expected=f"one of {', '.join(blocks)}",
+                     found=name, cure=f"write {near}" if near else "write the name of a block")
+        ])  # fmt: skip
     return node
 
 
@@ -100,8 +111,7 @@ def _marked(node: Node, mark: Mark) -> Node:
     return replace(node, value=value, mark=mark, key=mark, keys=dict.fromkeys(node.entries, mark), touched=True)
 
 
-def _refused(file: str, *, message: str, expected: str, found: str, cure: str) -> Problem:
+def _refused(code: str, file: str, *, message: str, expected: str, found: str, cure: str) -> Problem:
     return problem(
-        "FX0201" if "block" in message else "FX0102", path="", message=message, expected=expected,
-        found=shown(found), cure=cure
+        code, path="", message=message, expected=expected, found=shown(found), cure=cure
     ).at(file, None, None)  # fmt: skip

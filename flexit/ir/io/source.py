@@ -10,6 +10,8 @@ from flexit.ir.diagnostics import problem
 
 MAX_BYTES = 256 * 1024
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+NULL = "\0"
+UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -52,6 +54,18 @@ def decode(data: str | bytes, file: str, max_bytes: int = MAX_BYTES) -> str | Pr
     if bad is not None:
         return _bad_byte(f"the character U+{ord(bad[0]):04X}", text[: bad.start()], file)
     return text
+
+
+def joined(text: str) -> str:
+    """The text with two halves of a character that follow each other made one, as JSON's escapes mean them."""
+    halves = UNUSABLE.search(text) is not None
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") if halves else text
+
+
+def unusable(text: str) -> str | None:
+    """What a text holds that no name, path or library takes: half of a character (a surrogate), or a null."""
+    found = UNUSABLE.search(text)
+    return None if found is None else f"U+{ord(found[0]):04X}{'' if found[0] == NULL else ', half of a character'}"
 
 
 def _bad_byte(found: str, before: str, file: str) -> Problem:

@@ -10,6 +10,9 @@ BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """What ends a line, as the scanner counts lines."""
 BARE_KEY = re.compile(r"(?:^|[{,\[])\s*(?P<key>:[^\s,{}\[\]]*)(?:\s+:)?")
 """A key in braces that begins with a colon. YAML 1.2 allows it without quotes, the scanner does not."""
+CODE_POINT = re.compile(r"\\U([0-9a-fA-F]{8})")
+LAST_CHARACTER = 0x10FFFF
+ESCAPED = r"write \\ for a backslash, or put the text in single quotes, where it stands for itself"
 NEAR = 80
 END = "the end of the document"
 
@@ -46,7 +49,19 @@ def explain(error: Any, text: str) -> Misread:
     if "stream end" in found or "end of stream" in found:
         found, (line, column) = END, _end(lines)
     found = "a tab, which cannot indent" if "\\t" in found else found
-    return Misread(line + 1, column + 1, f"not YAML or JSON{where}", expected, found, _cure(found, context))
+    cure = ESCAPED if "escape" in f"{expected} {found}" else _cure(found, context)
+    return Misread(line + 1, column + 1, f"not YAML or JSON{where}", expected, found, cure)
+
+
+def beyond_unicode(text: str, start: int) -> Misread | None:
+    """The first escape from a place of the text on that stands for no character; None if there is none."""
+    for match in CODE_POINT.finditer(text, start):
+        if int(match[1], 16) > LAST_CHARACTER:
+            before = BREAK.split(text[: match.start()])
+            return Misread(
+                len(before), len(before[-1]) + 1, "an escape for no character", "at most \\U0010FFFF", match[0], ESCAPED
+            )
+    return None
 
 
 def _bare_key(line: str, column: int) -> tuple[int, str] | None:

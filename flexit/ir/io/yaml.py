@@ -14,12 +14,11 @@ from flexit.errors import Problem, SpecError
 from flexit.ir.diagnostics import problem
 from flexit.ir.io.languages import SPEC, Language
 from flexit.ir.io.scalars import BadNumber, resolve
-from flexit.ir.io.source import MAX_BYTES, decode
-from flexit.ir.io.syntax import explain
-from flexit.ir.language.written import Mark, Node, dotted
+from flexit.ir.io.source import MAX_BYTES, decode, joined, unusable
+from flexit.ir.io.syntax import Misread, beyond_unicode, explain
+from flexit.ir.language.written import MAX_NESTING, Mark, Node, dotted
 from flexit.ir.wording import cut, several
 
-MAX_NESTING = 64
 MAX_NODES = 10_000
 Path = tuple[str | int, ...]
 
@@ -182,7 +181,7 @@ class _Reader:
                        found="a list, a mapping or an alias", cure="write a name before the colon")  # fmt: skip
         if event.tag is not None:
             self._tag(event, ())
-        return event.value, mark
+        return self._characters(event, ()), mark
 
     def _merged(self, node: Node) -> dict[str, Node]:
         """The entries that a merge key brings; of several mappings the first wins."""
@@ -198,7 +197,7 @@ class _Reader:
 
     def _scalar(self, event: Any, path: Path) -> str | int | float | bool | None:
         if event.style is not None:
-            return _whole_characters(event.value)
+            return self._characters(event, path)
         try:
             return resolve(event.value)
         except BadNumber:
@@ -206,6 +205,16 @@ class _Reader:
                       expected="a finite number, an integer of at most 2147483647", found=cut(event.value),
                       cure="write a smaller number, or quote it if it is text")  # fmt: skip
             return None
+
+    def _characters(self, event: Any, path: Path) -> str:
+        """The text of a scalar, every character of which is whole."""
+        text = joined(event.value)
+        found = unusable(text)
+        if found is not None:
+            self._add("FX0101", self._mark(event), path, message="a character that no text may hold",
+                      expected="whole characters other than U+0000", found=found,
+                      cure="write the character that is meant")  # fmt: skip
+        return text
 
     def _alias(self, event: Any, path: Path, key: Mark | None) -> Node:
         mark = self._mark(event)
@@ -257,15 +266,11 @@ class _Reader:
     # ---- events and problems
 
     def _parsed(self, text: str) -> Iterator[Any]:
-        # The scanner raises errors of its own and, on hostile escapes, whatever chr() and int() raise.
+        # The scanner raises errors of its own and, on hostile text, whatever its parts raise.
         try:
             yield from cast("Any", YAML(typ="safe", pure=True)).parse(text)  # its events have no types
         except MarkedYAMLError as error:
-            wrong = explain(error, text)
-            self._stop(
-                "FX0102", Mark(self.file, wrong.line, wrong.column), message=wrong.message,
-                expected=cut(wrong.expected), found=cut(wrong.found), cure=wrong.cure,
-            )  # fmt: skip
+            self._misread(explain(error, text))
         except (
             YAMLError,
             ArithmeticError,
@@ -275,8 +280,18 @@ class _Reader:
             TypeError,
             AttributeError,
         ) as error:
+            place = self.last.end_mark.index if self.last is not None else 0
+            wrong = beyond_unicode(text, place) if isinstance(error, ArithmeticError | ValueError) else None
+            if wrong is not None:
+                self._misread(wrong)
             self._stop("FX0102", self._mark(self.last), message="not YAML or JSON",
                        expected="YAML 1.2", found=cut(str(error)), cure="correct the text near here")  # fmt: skip
+
+    def _misread(self, wrong: Misread) -> NoReturn:
+        self._stop(
+            "FX0102", Mark(self.file, wrong.line, wrong.column), message=wrong.message, expected=cut(wrong.expected),
+            found=cut(wrong.found), cure=wrong.cure,
+        )  # fmt: skip
 
     def _next(self) -> Any:
         event = next(self.events, None)
@@ -306,10 +321,3 @@ class _Reader:
 def _is_scalar(event: Any) -> bool:
     """Whether an event is a scalar. Not written in place: a type checker would then forget that it is ``Any``."""
     return isinstance(event, ev.ScalarEvent)
-
-
-def _whole_characters(text: str) -> str:
-    """JSON writes characters beyond U+FFFF as two escapes; here they become one again."""
-    if not any("\ud800" <= char <= "\udfff" for char in text):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 Scalar = str | int | float | bool | None
+MAX_NESTING = 64
+"""Mappings and lists inside each other."""
 
 
 @dataclass(frozen=True, slots=True)

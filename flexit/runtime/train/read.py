@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,11 +13,12 @@ from flexit.ir.faults import in_order, placed
 from flexit.ir.io.languages import RUN_CONFIG, cure_for_spec, mistaken
 from flexit.ir.io.load import presets
 from flexit.ir.io.migrate import migrate
+from flexit.ir.io.overrides import parsed
 from flexit.ir.io.source import read_bytes
-from flexit.ir.io.yaml import read, read_value
+from flexit.ir.io.yaml import read
 from flexit.ir.language.annotations import FieldType, GroupOf
 from flexit.ir.language.variation import MergeRefused, merge
-from flexit.ir.language.written import Mark, Node, dotted
+from flexit.ir.language.written import Node, dotted
 from flexit.ir.schema.explain import explain
 from flexit.ir.schema.locate import locate
 from flexit.ir.wording import several, shown
@@ -168,31 +168,9 @@ def _explained(error: ValidationError, root: Node) -> Iterator[Problem]:
             yield explain(spot, entry["type"], entry.get("ctx", {}))
 
 
-def _marked(node: Node, mark: Mark) -> Node:
-    """The value with one place for all of it: the command line."""
-    value = node.value
-    if isinstance(value, dict):
-        value = {key: _marked(child, mark) for key, child in value.items()}
-    elif isinstance(value, list):
-        value = [_marked(child, mark) for child in value]
-    return replace(node, value=value, mark=mark, key=mark, keys=dict.fromkeys(node.entries, mark))
-
-
 def _merged(root: Node, text: str) -> Node:
     """The document with an override ``path=value`` merged in."""
-    where, sign, value = text.partition("=")
-    keys = where.strip().split(".")
-    file = f"--set {where}"
-    mark = Mark(file, 0, 0)
-    if not sign or not all(keys):
-        refused = Problem(
-            code="FX0102", path="", message="not an override", expected="path=value", found=text,
-            cure="write it as steps=200 or optimizer.lr=1e-3",
-        )  # fmt: skip
-        raise RunConfigError([refused.at(file, None, None)])
-    node = _marked(read_value(value, file).at(tuple(keys)), mark)
-    for depth in range(len(keys) - 1, -1, -1):
-        node = Node({keys[depth]: node}, tuple(keys[:depth]), mark, {keys[depth]: mark}, touched=True, key=mark)
+    node = parsed(text, cure="write it as steps=200 or optimizer.lr=1e-3")
     try:
         return merge(root, node, DOCUMENT)
     except MergeRefused as error:
@@ -200,4 +178,4 @@ def _merged(root: Node, text: str) -> Node:
             code="FX0607", path=dotted(error.new.path), message="a mapping cannot be merged into this value",
             expected="the full form, with every key written", found=str(error.old.value), cure="write the whole value",
         )  # fmt: skip
-        raise RunConfigError([refused.at(file, None, None)]) from None
+        raise RunConfigError([placed(refused, error.new.mark)]) from None

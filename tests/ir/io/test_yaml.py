@@ -70,6 +70,37 @@ def test_json_escapes():
     assert read(r'{"a": "😀 \/ \u00e9 \n", "b": 1E3}').plain() == {"a": "\U0001f600 / é \n", "b": 1000.0}
 
 
+def test_halves_of_characters():
+    assert read(r'{"\ud83d\ude00": "\ud83d\ude00"}').plain() == {"\U0001f600": "\U0001f600"}
+    with pytest.raises(SpecError) as caught:
+        read('a: "\\ud800"\n"\\udfff": 1\nb: ["\\ud83dx\\ude00", "\\ude00\\ud83d", "x\\0"]')
+    problems = caught.value.problems
+    assert [(problem.code, problem.line, problem.column) for problem in problems] == [
+        ("FX0101", 1, 4), ("FX0101", 2, 1), ("FX0101", 3, 5), ("FX0101", 3, 22),
+        ("FX0101", 3, 38),
+    ]  # fmt: skip
+    assert [problem.found for problem in problems[::4]] == ["U+D800, half of a character", "U+0000"]
+
+
+ESCAPES = {
+    'a: 1\nb: [x, "\\UFFFFFFFF"]': (2, 9, "expected at most \\U0010FFFF; found \\UFFFFFFFF"),
+    'a: "\n\\U00110000"': (2, 1, "found \\U00110000"),
+    'a: "\\U0010FFFF\n\\U00110000"': (2, 1, "found \\U00110000"),
+    'a: 1\nb: "\\q"': (2, 6, "found unknown escape character 'q'"),
+    'a: "\\xZZ"': (1, 7, "expected escape sequence of 2"),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), ESCAPES.items())
+def test_escapes(text, told):
+    with pytest.raises(SpecError) as caught:
+        read(text)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.line, problem.column) == ("FX0102", *told[:2])
+    assert told[2] in str(problem)
+    assert problem.cure.startswith("write \\\\ for a backslash")
+
+
 def test_a_byte_order_mark_is_no_content():
     assert read(b"\xef\xbb\xbfa: 1").plain() == {"a": 1}
 
