@@ -50,7 +50,7 @@ def writing(folder: str | Path, *, marker: str, force: bool = False) -> Iterator
         ResourceError: FX1304, the operating system refused (no space, no permission). The old folder is whole.
         FlexitError: the block wrote no marker, or files that it does not list.
     """
-    target = Path(os.path.abspath(folder))
+    target = _place(folder)
     _refuse_for_ever(target)
     with disk_errors(target), locked(target) as lock:
         _refuse(target, marker, force=force)
@@ -73,10 +73,11 @@ def locked(folder: str | Path) -> Iterator[Lock]:
     """Be the only writer of ``folder``. A lock whose process is dead on this host is taken over, and its swap finished.
 
     Raises:
-        UserError: FX1303, another process (or this one) holds it.
+        UserError: FX1302, no folder can have that name; FX1303, another process (or this one) holds it; FX1305, the
+            name of its lock is taken.
         ResourceError: FX1304, the lock file cannot be written.
     """
-    target = Path(os.path.abspath(folder))
+    target = _place(folder)
     with ExitStack() as stack:
         with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +172,29 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _place(folder: str | Path) -> Path:
+    """The absolute path of a folder to write.
+
+    Raises:
+        UserError: FX1302, there can be none of that name.
+    """
+    target = Path(os.path.abspath(folder))
+    try:
+        reason = (
+            "the root of a file system"
+            if not target.name
+            else "a null character"
+            if b"\0" in os.fsencode(target)
+            else ""
+        )
+    except UnicodeEncodeError:
+        reason = "half of a character"
+    if reason:
+        raise _error("FX1302", target, "will not be written", expected="the name of a folder", found=reason,
+                     cure="choose another name")  # fmt: skip
+    return target
 
 
 def _old(target: Path) -> Path:

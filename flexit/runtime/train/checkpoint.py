@@ -161,7 +161,7 @@ def latest(folder: Path) -> Path | None:
     """The newest checkpoint in a folder, if ``LATEST`` names it: it was saved to the end."""
     newest = (checkpoints(folder) or [None])[-1]
     named = folder.parent / LATEST
-    return newest if newest and named.exists() and named.read_text(encoding="utf-8") == f"{newest.name}\n" else None
+    return newest if newest and named.is_file() and named.read_bytes() == f"{newest.name}\n".encode() else None
 
 
 def name_latest(path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -71,14 +71,26 @@ def read_identity(out: Path) -> Mapping[str, Any] | None:
         CheckpointError: FX1201, the note is damaged.
     """
     try:
-        return json.loads((out / MARKER).read_text(encoding="utf-8")).get("identity")
+        data: object = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        found: object = cast("dict[str, object]", data).get("identity", {}) if isinstance(data, dict) else None
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object with the identity of a run")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError.of(
-            "FX1201", f"{out / MARKER} cannot be read", expected="what the run was started with", found=str(error),
-            cure="choose another out; what is there stays",
+            "FX1201", f"{out / MARKER} cannot be read", expected="what the run was started with",
+            found=getattr(error, "strerror", None) or str(error), cure="choose another out; what is there stays",
         ) from error  # fmt: skip
+    return cast("dict[str, Any]", found) or None
+
+
+def at(found: Mapping[str, Any], *keys: str) -> object:
+    """What an identity, which may be anybody's, says at a path; None where it says nothing."""
+    value: object = found
+    for key in keys:
+        value = cast("Mapping[str, object]", value).get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def write_identity(out: Path, current: Mapping[str, Any]) -> None:

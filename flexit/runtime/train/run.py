@@ -32,7 +32,7 @@ from flexit.runtime.train.data.rows import Rows
 from flexit.runtime.train.data.text import Document, find_documents, fingerprint
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.device import autocast, pick_device
-from flexit.runtime.train.identity import MARKER, identity, read_identity, require_same, write_identity
+from flexit.runtime.train.identity import MARKER, at, identity, read_identity, require_same, write_identity
 from flexit.runtime.train.loss import CausalLoss
 from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
@@ -251,7 +251,7 @@ def _tokenizer_as_asked(plan: Plan) -> bool:
     """Whether the folder's tokenizer was made from what the run config still says."""
     before = read_identity(plan.out)
     now = config_data(plan.config)["data"]["tokenizer"]
-    return before is not None and before["config"]["data"]["tokenizer"] == now
+    return before is not None and at(before, "config", "data", "tokenizer") == now
 
 
 def _require_vocabulary(plan: Plan, tokenizer: Tokenizer) -> None:

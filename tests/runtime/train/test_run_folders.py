@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from flexit.errors import UserError
-from flexit.runtime.train.checkpoint import checkpoints, may_be_run, retire, tidy
+from flexit.errors import CheckpointError, UserError
+from flexit.files.folder import locked, recover
+from flexit.runtime.train.callbacks.metrics import cut_back
+from flexit.runtime.train.checkpoint import checkpoints, latest, may_be_run, retire, tidy
+from flexit.runtime.train.identity import read_identity
 from flexit.runtime.train.run import train
 
 
@@ -95,3 +98,73 @@ def test_which_folders_may_hold_a_run(tmp_path: Path):
     assert not may_be_run(tmp_path / "app")
     put(tmp_path / "ours" / "run.json", '{"flexit": 1}')
     assert may_be_run(tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    ("out", "code"),
+    [("/", "FX1302"), ('"//"', "FX1302"), ('"a\\0b"', "FX0101"), ('"\\ud800"', "FX0101"), ("a" * 300, "FX1304")],
+)
+def test_names_that_no_run_folder_can_have(write_config: Callable[..., Path], tmp_path: Path, out: str, code: str):
+    config = write_config(out=out)
+    before = files_in(tmp_path)
+    with pytest.raises(UserError) as caught:
+        train(config, progress=False)
+    assert caught.value.code == code
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["/", "a\0b", "\ud800", "//"])
+def test_names_that_no_folder_can_have(name: str):
+    assert recover(name) is False
+    with pytest.raises(UserError, match="FX1302"), locked(name):
+        pass
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\0", b"step-000001", b"step-000001\n\n", b"step-000002\n"])
+def test_a_note_of_the_newest_that_names_none(tmp_path: Path, data: bytes):
+    newest = step(tmp_path / "checkpoints", 1)
+    (tmp_path / "LATEST").write_bytes(data)
+    assert latest(tmp_path / "checkpoints") is None
+    (tmp_path / "LATEST").write_bytes(b"step-000001\n")
+    assert latest(tmp_path / "checkpoints") == newest
+    (tmp_path / "LATEST").unlink()
+    (tmp_path / "LATEST").mkdir()
+    assert latest(tmp_path / "checkpoints") is None
+
+
+def test_lines_that_are_no_metrics(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "loss": 2.5}\n\xff\n{"\xff": 1}\n[1]\n{"step": "1"}\n{"loss": 1}\n'
+                     + b"[" * 5000 + b'\n{"step": 2}\n{"step": 3}\n{"step": 1')  # fmt: skip
+    cut_back(path, 2)
+    assert path.read_bytes() == b'{"step": 1, "loss": 2.5}\n{"step": 2}\n'
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "3", '"x"', "null", "{", "\xff", '{"flexit": 1, "identity": [1]}', '{"identity": 1}', "[" * 5000]
+)
+def test_notes_of_a_run_that_are_none(tmp_path: Path, text: str):
+    (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CheckpointError) as caught:
+        read_identity(tmp_path)
+    assert caught.value.code == "FX1201"
+    assert "attribute" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_whatever_was_written_into_its_notes(write_config: Callable[..., Path], tmp_path: Path):
+    run = tmp_path / "run"
+    train(write_config(steps="4"), progress=False)
+    (run / "LATEST").write_bytes(b"\xff\0")
+    assert train(write_config(steps="4"), progress=False).step == 4
+    assert (run / "LATEST").read_text() == "step-000004\n"
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(b"\xff")
+    assert train(write_config(steps="6"), allow_changed=True, progress=False).step == 6
+    assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()][-1] == 6
+    for identity in ({}, {"config": 3, "spec": []}, {"config": {"data": []}}):
+        put(run / "run.json", json.dumps({"flexit": "1", "identity": identity}))
+        assert train(write_config(steps="6"), allow_changed=True, progress=False).step == 6
+    put(run / "run.json", json.dumps({"flexit": "1", "identity": {"config": 3}}))
+    with pytest.raises(CheckpointError, match="FX1202"):
+        train(write_config(steps="6"), progress=False)

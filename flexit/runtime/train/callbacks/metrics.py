@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from flexit.files.folder import write_file
 from flexit.runtime.train.callbacks.callback import Callback
@@ -89,16 +89,24 @@ class Metrics(Callback):
 
 
 def cut_back(path: Path, step: int) -> None:
-    """Drop lines after ``step``, and what a kill left of a line."""
+    """Drop lines after ``step``, and what a kill left of a line or somebody else wrote."""
     kept = [json.dumps(line) + "\n" for line in read_lines(path) if line["step"] <= step]
-    text = "".join(kept)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_file(path, text)
+    data = "".join(kept).encode()
+    if not path.exists() or path.read_bytes() != data:
+        write_file(path, data)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics file; an unfinished last one is left out."""
+    """The whole lines of a metrics file; an unfinished last one is left out, and what is no line of metrics."""
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")[:-1]
-    return [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
+    return list(filter(None, map(_line, path.read_bytes().split(b"\n")[:-1])))
+
+
+def _line(data: bytes) -> dict[str, Any] | None:
+    try:
+        line: object = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    found = cast("dict[str, Any]", line) if isinstance(line, dict) else {}
+    return found if type(found.get("step")) is int else None
