@@ -129,9 +129,13 @@ def _settled(found: Found, family: Family, head: Head) -> Data:
         keys["id2label"] = {str(index): f"LABEL_{index}" for index in range(labels)}
         keys["label2id"] = {f"LABEL_{index}": index for index in range(labels)}
     for key, value in {**family.keys, **head.keys}.items():
-        if key not in keys and not isinstance(value, dict | list) and not str(value).startswith("$"):
+        if key not in keys.keys() | family.write.keys() and not _is_form(value):
             keys[key] = value
     return {**family.write, **keys}
+
+
+def _is_form(value: Any) -> bool:
+    return isinstance(value, dict | list) or str(value).startswith("$")
 
 
 def _filled(config: Data, family: Family, head: Head) -> Spec | None:

@@ -9,7 +9,7 @@ from typing import Any
 from flexit.convert.layouts import Layout, Shape, layout_of
 from flexit.convert.mapping.family import Family, Head, Rule, rule_of
 from flexit.convert.mapping.forms import Scope
-from flexit.convert.mapping.patterns import filled, holes, match
+from flexit.convert.mapping.patterns import admits, filled, holes, match
 from flexit.errors import Problem, SourceError
 
 
@@ -94,7 +94,7 @@ def _candidates(rules: Mapping[str, Rule], path: str, shapes: Mapping[str, Shape
     for name, rule in rules.items():
         for target in rule.targets:
             values = match(target, path)
-            if values is None:
+            if values is None or not admits(name, values):
                 continue
             if rule.given is not None and filled(rule.given, values) not in shapes:
                 continue

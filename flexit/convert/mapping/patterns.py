@@ -47,3 +47,11 @@ def match(pattern: str, name: str) -> dict[str, str] | None:
 def filled(pattern: str, values: Mapping[str, str]) -> str:
     """The name that a pattern gives; holes without a value stay."""
     return HOLE.sub(lambda hole: values.get(hole[1], hole[0]), pattern)
+
+
+def admits(pattern: str, values: Mapping[str, str]) -> bool:
+    """Whether the holes that list their words have one of them."""
+    return all(
+        hole[2] is None or hole[1] not in values or values[hole[1]] in hole[2].split("|")
+        for hole in HOLE.finditer(pattern)
+    )

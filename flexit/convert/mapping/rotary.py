@@ -5,6 +5,7 @@ What the keys mean: ``transformers``' ``modeling_rope_utils``.
 
 from __future__ import annotations
 
+from math import nextafter
 from typing import Any, cast
 
 from flexit.convert.mapping.forms import ABSENT, Data, Form, Found, Incomplete, Mismatch, Scope
@@ -41,7 +42,7 @@ class Rope(Form):
 
     Beside it: ``theta``, the base where none is given; ``by: key``, where each kind of layer has a rotation of its
     own; ``heads: X``, the channels of a head; ``dim: X``, the channels that turn; ``part: key``, where the share of
-    them stands if it is not ``partial_rotary_factor``; ``whole: share``, that share where nothing is given;
+    them stands if it is not ``partial_rotary_factor``; ``share: X``, that share where nothing is given;
     ``thetas: {layer: key}``, the base of a kind of layer where rotations are not given by kind, which then has no
     scaling.
     """
@@ -75,8 +76,12 @@ class Rope(Form):
             heads = args.get("heads", "$head_dim")
             width = found.known(str(heads)[1:]) if isinstance(heads, str) else heads
             if width is not None:
-                told["partial_rotary_factor"] = rotary["dim"] / width
+                told["partial_rotary_factor"] = _share(rotary["dim"], width)
+        elif "share" in args:
+            told["partial_rotary_factor"] = 1.0
         _read_scaling(rotary.get("scaling"), told, found)
+        if told["rope_type"] == "longrope" and "by" not in args:
+            found.bind(ORIGINAL, told[ORIGINAL])  # Phi-3 has a default of its own for it, outside the parameters
         if "by" in args:
             kind = found.known(str(args["by"]))
             if kind is None:
@@ -84,6 +89,12 @@ class Rope(Form):
             found.bind(f"{PARAMETERS}.{kind}", told)
         else:
             found.bind(PARAMETERS, told)
+
+
+def _share(dim: int, width: int) -> float:
+    """The share of the channels that turn, such that its product with all of them is not rounded down."""
+    share = dim / width
+    return share if int(width * share) == dim else nextafter(share, 1.0)
 
 
 def _parameters(args: Data, scope: Scope) -> Data:
