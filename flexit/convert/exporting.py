@@ -115,10 +115,7 @@ def _settled(found: Found, family: Family, head: Head) -> Data:
     keys: Data = {}
     for key in found.keys:
         value = found.whole(key)
-        if "." in key:
-            outer, _, inner = key.partition(".")
-            keys.setdefault(outer, {})[inner] = value
-        elif key in family.derived:
+        if key in family.derived:
             below = Found(frozenset())
             below.read(family.derived[key], value)
             keys |= below.keys
@@ -131,7 +128,19 @@ def _settled(found: Found, family: Family, head: Head) -> Data:
     for key, value in {**family.keys, **head.keys}.items():
         if key not in keys.keys() | family.write.keys() and not _is_form(value):
             keys[key] = value
-    return {**family.write, **keys}
+    return _nested({**family.write, **keys})
+
+
+def _nested(keys: Data) -> Data:
+    """Keys ``outer.inner`` as mappings."""
+    found: Data = {}
+    for key, value in keys.items():
+        outer, _, inner = key.partition(".")
+        if inner:
+            found.setdefault(outer, {})[inner] = value
+        else:
+            found[key] = value
+    return found
 
 
 def _is_form(value: Any) -> bool:

@@ -150,9 +150,20 @@ def _tied(source: Source, family: Family, head: Head, *, prefix: str) -> Data:
     return decided
 
 
+def flat(config: Mapping[str, Any], family: Family) -> Data:
+    """A configuration in which the mappings that a family reads into are keys of their own: ``outer.inner``."""
+    found: Data = {}
+    for key, value in config.items():
+        if key in family.nested and isinstance(value, dict):
+            found |= {f"{key}.{inner}": each for inner, each in cast("Data", value).items() if inner not in INERT}
+        else:
+            found[key] = value
+    return found
+
+
 def scope_of(source: Source, family: Family, head: Head, *, tied: Data) -> Scope:
     """The configuration with the defaults of the family."""
-    config = {**source.config, **tied}
+    config = {**flat(source.config, family), **tied}
     labels = config.get("id2label")
     if "num_labels" not in config:
         config["num_labels"] = len(cast("Data", labels)) if isinstance(labels, dict) and labels else 2
@@ -202,15 +213,16 @@ def _name(source: Source, family: Family) -> str:
 def _refuse_unknown_keys(source: Source, family: Family, scope: Scope) -> None:
     """Refuse a configuration with keys that might change what is computed."""
     problems: list[Problem] = []
+    config = flat(source.config, family)
     for key, allowed in family.must.items():
-        if key in source.config and source.config[key] not in allowed:
+        if key in config and config[key] not in allowed:
             problems.append(Problem(
                 code="FX1855", path=key, message="has a value that the family does not cover",
-                expected=f"one of {', '.join(shown(each) for each in allowed)}", found=shown(source.config[key]),
+                expected=f"one of {', '.join(shown(each) for each in allowed)}", found=shown(config[key]),
                 cure="import a model without it",
             ))  # fmt: skip
     known = {*scope.used, *INERT, *family.inert, *family.must, *family.keys, *family.write}
-    for key, value in source.config.items():
+    for key, value in config.items():
         if key not in known and value is not None:
             problems.append(Problem(
                 code="FX1854", path=key, message="a key of the configuration that is not understood",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flexit.convert.layouts import Layout, Shape, layout_of
+from flexit.convert.mapping.choices import holds_in
 from flexit.convert.mapping.family import Family, Head, Rule, rule_of
 from flexit.convert.mapping.forms import Scope
 from flexit.convert.mapping.patterns import admits, filled, holes, match
@@ -95,6 +96,8 @@ def _candidates(rules: Mapping[str, Rule], path: str, shapes: Mapping[str, Shape
         for target in rule.targets:
             values = match(target, path)
             if values is None or not admits(name, values):
+                continue
+            if rule.where is not None and not holds_in(rule.where, scope):
                 continue
             if rule.given is not None and filled(rule.given, values) not in shapes:
                 continue

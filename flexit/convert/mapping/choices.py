@@ -21,7 +21,7 @@ class If(Form):
 
     @staticmethod
     def fill(args: Data, scope: Scope) -> Any:
-        return scope.fill(args.get("then" if _holds(args[""], scope) else "else", ABSENT))
+        return scope.fill(args.get("then" if holds_in(args[""], scope) else "else", ABSENT))
 
     @staticmethod
     def read(args: Data, value: Any, found: Found) -> None:
@@ -57,7 +57,8 @@ def _bind_failed(condition: Any, args: Data, found: Found) -> None:
         found.bind(key, not wanted)
 
 
-def _holds(condition: Any, scope: Scope) -> bool:
+def holds_in(condition: Any, scope: Scope) -> bool:
+    """Whether a condition of ``$if`` holds."""
     if isinstance(condition, dict):
         return all(same(scope.value(key), scope.fill(wanted)) for key, wanted in cast("Data", condition).items())
     return bool(scope.value(str(condition)))
@@ -161,3 +162,31 @@ class Not(Form):
         if not isinstance(value, bool):
             raise Mismatch("true or false", value)
         found.bind(str(args[""]), not value)
+
+
+class Differ(Form):
+    """``{$differ: [one, other], then: A, else: B}``: A where two keys have different values; B, or nothing, elsewhere."""
+
+    name = "differ"
+    arguments = frozenset({"then", "else"})
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        one, other = (scope.value(str(key)) for key in cast("list[Any]", args[""]))
+        return scope.fill(args.get("else" if same(one, other) else "then", ABSENT))
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        one, other = (str(key) for key in cast("list[Any]", args[""]))
+
+        def differs() -> None:
+            found.read(args.get("then", ABSENT), value)
+            if value is None and "then" in args:
+                raise Mismatch("something", value)
+
+        def agrees() -> None:
+            found.read(args.get("else", ABSENT), value)
+            if found.known(other) is not None:
+                found.bind(one, found.known(other))
+
+        found.attempt(*((agrees, differs) if value is None else (differs, agrees)))

@@ -50,6 +50,7 @@ class Rule(_Part):
         given: a parameter of ours without which the rule says nothing; the same holes.
         absent: what stands for their tensor where a checkpoint lacks it: a number, or ``{sinusoidal: style}``.
         stride: of how many layers of ours, numbered ``{n}``, each that they number is the first.
+        where: values of keys of the configuration without which it says nothing, as a condition of ``$if``.
         tied_to: another of their tensors that this one is, where the two are tied.
         when: the key that says whether they are; what the tensors say goes before it.
     """
@@ -59,6 +60,7 @@ class Rule(_Part):
     given: str | None = None
     absent: Any = None
     stride: Any = None
+    where: str | dict[str, Any] | None = None
     tied_to: str | None = None
     when: str = "tie_word_embeddings"
 
@@ -167,6 +169,12 @@ class Family(_Part):
     def varying(self) -> frozenset[str]:
         """Keys with an entry for each layer."""
         return frozenset({*self.per_layer, *self.derived})
+
+    @property
+    def nested(self) -> frozenset[str]:
+        """Keys whose value is a mapping of keys that the family names as ``outer.inner``."""
+        named = (key for key in (*self.keys, *self.must, *self.inert) if "." in key)
+        return frozenset(key.partition(".")[0] for key in named)
 
     def head_of(self, architecture: str) -> str | None:
         """The model that a class is."""

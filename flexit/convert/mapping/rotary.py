@@ -40,7 +40,7 @@ OLD_NAMES = {"su": "longrope"}
 class Rope(Form):
     """``{$rope: style}``: a rotation with what the configuration says of theta, channels and scaling.
 
-    Beside it: ``theta``, the base where none is given; ``by: key``, where each kind of layer has a rotation of its
+    Beside it: ``theta``, the base where none is given; ``base: key``, where it stands if it is not ``rope_theta``; ``by: key``, where each kind of layer has a rotation of its
     own; ``heads: X``, the channels of a head; ``dim: X``, the channels that turn; ``part: key``, where the share of
     them stands if it is not ``partial_rotary_factor``; ``share: X``, that share where nothing is given;
     ``thetas: {layer: key}``, the base of a kind of layer where rotations are not given by kind, which then has no
@@ -48,7 +48,7 @@ class Rope(Form):
     """
 
     name = "rope"
-    arguments = frozenset({"theta", "by", "heads", "dim", "part", "share", "thetas"})
+    arguments = frozenset({"theta", "by", "heads", "dim", "part", "share", "thetas", "base"})
 
     @staticmethod
     def fill(args: Data, scope: Scope) -> Any:
@@ -73,8 +73,7 @@ class Rope(Form):
         if "dim" in args:
             found.read(args["dim"], rotary.get("dim"))
         elif rotary.get("dim") is not None:
-            heads = args.get("heads", "$head_dim")
-            width = found.known(str(heads)[1:]) if isinstance(heads, str) else heads
+            width = _width(args.get("heads", "$head_dim"), found)
             if width is not None:
                 told["partial_rotary_factor"] = _share(rotary["dim"], width)
         elif "share" in args:
@@ -89,6 +88,14 @@ class Rope(Form):
             found.bind(f"{PARAMETERS}.{kind}", told)
         else:
             found.bind(PARAMETERS, told)
+
+
+def _width(heads: Any, found: Found) -> int | None:
+    """The channels of a head as far as they are known."""
+    try:
+        return Scope(found.keys, {}, frozenset()).fill(heads)
+    except Incomplete:
+        return None
 
 
 def _share(dim: int, width: int) -> float:
@@ -119,7 +126,9 @@ def _parameters(args: Data, scope: Scope) -> Data:
         found = dict(entries)
     if kind in thetas and thetas[kind] in scope.defaults:
         found.setdefault("rope_theta", scope.value(str(thetas[kind])))
-    theta = scope.config.get("rope_theta")
+    base = str(args.get("base", "rope_theta"))
+    scope.used.add(base)
+    theta = scope.config.get(base)
     found.setdefault("rope_theta", args.get("theta", 10000.0) if theta is None else theta)
     part = scope.config.get(str(args.get("part", "partial_rotary_factor")))
     scope.used.add(str(args.get("part", "partial_rotary_factor")))

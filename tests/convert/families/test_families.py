@@ -63,7 +63,7 @@ def test_written_back(imported, tmp_path):
         pretrained.spec, pretrained.weights, tmp_path / "back", family=pretrained.family, files=files
     )  # fmt: skip
     assert name == type(model).__name__
-    plain = {"attn_implementation": "eager"}
+    plain = {"attn_implementation": model.config._attn_implementation}
     if getattr(model.config, "_experts_implementation", None) == "eager":
         plain["experts_implementation"] = "eager"
     again, told = type(model).from_pretrained(tmp_path / "back", output_loading_info=True, **plain)
