@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from flexit.convert.mapping.family import (
 )
 from flexit.convert.mapping.forms import Data, Incomplete, Scope
 from flexit.convert.mapping.patterns import match
+from flexit.convert.mapping.rotary import OLDER, PARAMETERS
 from flexit.convert.pairing import Pair, pairs_of, rules_of
 from flexit.convert.readable import readable
 from flexit.convert.sources.source import Source
@@ -222,6 +224,8 @@ def _refuse_unknown_keys(source: Source, family: Family, scope: Scope) -> None:
                 cure="import a model without it",
             ))  # fmt: skip
     known = {*scope.used, *INERT, *family.inert, *family.must, *family.keys, *family.write}
+    if '"$rope"' in json.dumps(family.spec):
+        known |= {PARAMETERS, *OLDER}  # also where this model turns nothing
     for key, value in config.items():
         if key not in known and value is not None:
             problems.append(Problem(

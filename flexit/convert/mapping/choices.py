@@ -165,7 +165,7 @@ class Not(Form):
 
 
 class Differ(Form):
-    """``{$differ: [one, other], then: A, else: B}``: A where two keys have different values; B, or nothing, elsewhere."""
+    """``{$differ: [one, other], then: A, else: B}``: A where two keys have different values; B, or nothing, else."""
 
     name = "differ"
     arguments = frozenset({"then", "else"})

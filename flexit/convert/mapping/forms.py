@@ -147,6 +147,10 @@ class Scope:
         """Whether a key has a value other than null."""
         return key in self.config and self.config[key] is not None
 
+    def knows(self, key: str) -> bool:
+        """Whether a key has a value other than null, or a default."""
+        return self.has(key) or key in self.defaults
+
     def fill(self, template: Any) -> Any:
         """The value that a template stands for; ``ABSENT`` where it is to be left out."""
         form = form_of(template)

@@ -40,11 +40,11 @@ OLD_NAMES = {"su": "longrope"}
 class Rope(Form):
     """``{$rope: style}``: a rotation with what the configuration says of theta, channels and scaling.
 
-    Beside it: ``theta``, the base where none is given; ``base: key``, where it stands if it is not ``rope_theta``; ``by: key``, where each kind of layer has a rotation of its
-    own; ``heads: X``, the channels of a head; ``dim: X``, the channels that turn; ``part: key``, where the share of
-    them stands if it is not ``partial_rotary_factor``; ``share: X``, that share where nothing is given;
-    ``thetas: {layer: key}``, the base of a kind of layer where rotations are not given by kind, which then has no
-    scaling.
+    Beside it: ``theta``, the base where none is given, or ``{layer: base}``; ``base: key``, where it stands if it is
+    not ``rope_theta``; ``by: key``, where each kind of layer has a rotation of its own; ``heads: X``, the channels of a
+    head; ``dim: X``, the channels that turn; ``part: key``, where the share of them stands if it is not
+    ``partial_rotary_factor``; ``share: X``, that share where nothing is given; ``thetas: {layer: key}``, the base of a
+    kind of layer where rotations are not given by kind, which then has no scaling.
     """
 
     name = "rope"
@@ -120,8 +120,9 @@ def _parameters(args: Data, scope: Scope) -> Data:
         if kind is None or entries.get(kind) is None:
             raise Incomplete(PARAMETERS, "one rotation" if kind is None else f"a rotation of {kind}", given)
         found = dict(cast("Data", entries[kind]))
-    elif kind in thetas and (scope.has(str(thetas[kind])) or thetas[kind] in scope.defaults):
-        found = {"rope_theta": scope.value(str(thetas[kind]))}
+    elif kind in thetas and (scope.knows(str(thetas[kind])) or not scope.has(PARAMETERS)):
+        named = str(thetas[kind])
+        found = {"rope_theta": scope.value(named) if scope.knows(named) else _usual(args, kind)}
     else:
         found = dict(entries)
     if kind in thetas and thetas[kind] in scope.defaults:
@@ -129,15 +130,21 @@ def _parameters(args: Data, scope: Scope) -> Data:
     base = str(args.get("base", "rope_theta"))
     scope.used.add(base)
     theta = scope.config.get(base)
-    found.setdefault("rope_theta", args.get("theta", 10000.0) if theta is None else theta)
+    found.setdefault("rope_theta", _usual(args, kind) if theta is None else theta)
     part = scope.config.get(str(args.get("part", "partial_rotary_factor")))
     scope.used.add(str(args.get("part", "partial_rotary_factor")))
     if part is not None:
         found.setdefault("partial_rotary_factor", part)
-    named = str(found.pop("type", "default"))
-    found.setdefault("rope_type", named)
+    older = str(found.pop("type", "default"))
+    found.setdefault("rope_type", older)
     found["rope_type"] = OLD_NAMES.get(found["rope_type"], found["rope_type"])
     return found
+
+
+def _usual(args: Data, kind: Any) -> float:
+    """The base where none is given."""
+    theta: Any = args.get("theta", 10000.0)
+    return cast("Data", theta)[kind] if isinstance(theta, dict) else theta
 
 
 def _scaling(given: Data, scope: Scope) -> Any:
