@@ -190,3 +190,17 @@ class Differ(Form):
                 found.bind(one, found.known(other))
 
         found.attempt(*((agrees, differs) if value is None else (differs, agrees)))
+
+
+class Missing(Form):
+    """``{$missing: value}``, under ``keys``: a default of a key that a configuration does not have; null stays null."""
+
+    name = "missing"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        return scope.fill(args[""])
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        found.read(args[""], value)

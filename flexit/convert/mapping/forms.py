@@ -132,10 +132,12 @@ class Scope:
         return cast("list[Any]", whole)[self.layer]
 
     def whole(self, key: str) -> Any:
-        """The value of a key: what is given, unless that is null and there is a default."""
+        """The value of a key: what is given, unless that is null and there is a default that replaces null."""
         self.used.add(key)
         given = self.config.get(key)
-        if given is not None:
+        default = self.defaults.get(key)
+        keeps_null = isinstance(default, dict) and "$missing" in default
+        if given is not None or (key in self.config and keeps_null):
             return given
         if key in self.defaults:
             return Scope(self.config, self.defaults, self.per_layer, used=self.used).fill(self.defaults[key])
