@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from flexit.convert.importing import scope_of, template_of
-from flexit.convert.mapping.family import Family, Head, copy_of, family_names, find_family
+from flexit.convert.mapping.family import Family, Head, copy_of, families_by_depth, find_family
 from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch, same
 from flexit.convert.mapping.layers import UNROLLED, unrolled
 from flexit.convert.pairing import Pair, pairs_of, rules_of
@@ -49,7 +49,7 @@ def as_family(
     Args:
         spec: what it is.
         weights: its parameters by path: arrays, tensors of PyTorch, or :class:`LazyTensor`.
-        family: which; by default the first that fits.
+        family: which; by default the first that fits, those that others extend before these.
         beside: what else the configuration is to say, such as ``pad_token_id``: keys that change nothing of the model.
 
     Raises:
@@ -57,7 +57,7 @@ def as_family(
     """
     best: tuple[str, Mismatch] | None = None
     data = unrolled(spec)
-    for name in family_names() if family is None else (family,):
+    for name in families_by_depth() if family is None else (family,):
         known = find_family(name)
         for head in known.heads.values():
             try:

@@ -164,34 +164,6 @@ class Not(Form):
         found.bind(str(args[""]), not value)
 
 
-class Differ(Form):
-    """``{$differ: [one, other], then: A, else: B}``: A where two keys have different values; B, or nothing, else."""
-
-    name = "differ"
-    arguments = frozenset({"then", "else"})
-
-    @staticmethod
-    def fill(args: Data, scope: Scope) -> Any:
-        one, other = (scope.value(str(key)) for key in cast("list[Any]", args[""]))
-        return scope.fill(args.get("else" if same(one, other) else "then", ABSENT))
-
-    @staticmethod
-    def read(args: Data, value: Any, found: Found) -> None:
-        one, other = (str(key) for key in cast("list[Any]", args[""]))
-
-        def differs() -> None:
-            found.read(args.get("then", ABSENT), value)
-            if value is None and "then" in args:
-                raise Mismatch("something", value)
-
-        def agrees() -> None:
-            found.read(args.get("else", ABSENT), value)
-            if found.known(other) is not None:
-                found.bind(one, found.known(other))
-
-        found.attempt(*((agrees, differs) if value is None else (differs, agrees)))
-
-
 class Missing(Form):
     """``{$missing: value}``, under ``keys``: a default of a key that a configuration does not have; null stays null."""
 

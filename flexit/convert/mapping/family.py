@@ -202,6 +202,18 @@ def family_names() -> tuple[str, ...]:
 
 
 @cache
+def families_by_depth() -> tuple[str, ...]:
+    """The same, those that others extend before these."""
+
+    def depth(name: str) -> int:
+        text = (resources.files("flexit.convert.families") / f"{name}.yaml").read_text(encoding="utf-8")
+        extended = re.search(r"^extends: (.*)$", text, re.MULTILINE)
+        return 1 + depth(extended[1]) if extended else 0
+
+    return tuple(sorted(family_names(), key=lambda name: (depth(name), name)))
+
+
+@cache
 def family_names_by_type() -> Mapping[str, str]:
     """Every ``model_type`` that is known, and its family; only the lines that say so are read."""
     found: dict[str, str] = {}

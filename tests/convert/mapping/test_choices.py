@@ -57,3 +57,12 @@ def test_words_are_a_list_or_one_text(written):
 def test_a_word_without_an_entry_is_no_value_of_the_key():
     with pytest.raises(Incomplete, match="types"):
         filled({"$case": "types", "of": {"0": "a"}}, {"types": 7})
+
+
+def test_a_default_that_is_only_for_a_missing_key_leaves_null():
+    defaults = {"cap": {"$missing": 30.0}, "width": 8}
+    assert Scope({}, defaults, frozenset()).fill("$cap") == 30.0
+    assert Scope({"cap": None}, defaults, frozenset()).fill("$cap") is None
+    assert Scope({"cap": 5.0}, defaults, frozenset()).fill("$cap") == 5.0
+    assert Scope({"width": None}, defaults, frozenset()).fill("$width") == 8
+    assert read({"$missing": "$cap"}, 4.0) == {"cap": 4.0}

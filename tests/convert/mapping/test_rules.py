@@ -51,3 +51,19 @@ def test_of_two_biases_that_are_tied_either_is_read_and_both_must_agree():
 def test_of_two_biases_that_are_not_tied_theirs_reads_one():
     assert bias_of(tied=False, tensors={**TABLE, DEAD: held(5, value=1.0), LIVE: held(5, value=2.0)}) == 2.0
     assert bias_of(tied=False, tensors={**TABLE, DEAD: held(5, value=1.0)}) == 1.0
+
+
+def test_a_rule_says_nothing_where_its_condition_does_not_hold():
+    rules = {
+        "ln_attn.w": Rule(to="norm.w", where={"norms": 2}),
+        "ln.w": Rule(to="norm.w"),
+    }
+    for norms, name in ((2, "ln_attn.w"), (1, "ln.w")):
+        (pair,) = pairs_of(rules, {"norm.w": (3,)}, Scope({"norms": norms}, {}, frozenset()))
+        assert pair.theirs == (name,)
+
+
+def test_words_of_a_hole_also_bind_the_parameter():
+    rules = {"attn.{p:q|k}.w": Rule(to="{p}_proj.w"), "attn.dense.w": Rule(to="o_proj.w")}
+    pairs = pairs_of(rules, {"q_proj.w": (2,), "o_proj.w": (2,)}, Scope({}, {}, frozenset()))
+    assert [pair.theirs for pair in pairs] == [("attn.q.w",), ("attn.dense.w",)]
