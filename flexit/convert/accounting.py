@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,52 @@ from flexit.convert.mapping.patterns import filled, match
 from flexit.convert.pairing import Pair
 from flexit.convert.tensors import LazyTensor
 from flexit.errors import Problem, SourceError
+from flexit.files.safetensors import DTYPES
 
 Tensors = Mapping[str, LazyTensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A tensor that must hold a number, in the format of a parameter of ours."""
+
+    name: str
+    value: float
+    path: str
+
+    def like(self, tensor: LazyTensor) -> LazyTensor:
+        """It, in the format of that parameter."""
+        dtype = DTYPES[tensor.dtype]
+        return LazyTensor((), tensor.dtype, lambda: np.asarray(self.value, np.float32).astype(dtype))
+
+
+def known_numbers(family: Family, *, prefix: str, paths: Iterable[str]) -> list[Known]:
+    """Tensors of a family that hold known numbers, for the parameters of a model."""
+    found: list[Known] = []
+    for path in paths:
+        for name, constant in family.constants.items():
+            values = match(constant.beside, path)
+            if values is not None:
+                found.append(Known(prefix + filled(name, values), constant.value, path))
+    return found
+
+
+def require_numbers(known: Sequence[Known], tensors: Tensors) -> None:
+    """Refuse a checkpoint with another number where one is known.
+
+    Raises:
+        SourceError: FX1863.
+    """
+    problems = [
+        Problem(
+            code="FX1863", path=each.name, message="holds another number than every model of the family",
+            expected=str(each.value), found=str(tensor.numpy()), cure="give a checkpoint of this family",
+        )
+        for each in known
+        if (tensor := tensors.get(each.name)) is not None and not equal(tensor, each.like(tensor))
+    ]  # fmt: skip
+    if problems:
+        raise SourceError(problems)
 
 
 @dataclass(frozen=True, slots=True)

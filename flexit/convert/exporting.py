@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from flexit.convert.accounting import known_numbers
 from flexit.convert.importing import scope_of, template_of
 from flexit.convert.mapping.family import Family, Head, copy_of, families_by_depth, find_family
 from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch, same
@@ -136,10 +137,9 @@ def _nested(keys: Data) -> Data:
     found: Data = {}
     for key, value in keys.items():
         outer, _, inner = key.partition(".")
-        if inner:
-            found.setdefault(outer, {})[inner] = value
-        else:
-            found[key] = value
+        found[outer] = (
+            {**found.get(outer, {}), **({inner: value} if inner else value)} if inner or outer in found else value
+        )
     return found
 
 
@@ -182,6 +182,8 @@ def _tensors(
         parts = [ours[path] for path in pair.ours]
         for index, name in enumerate(pair.theirs):
             found[name] = combined(parts, pair.shape, partial(_joined, pair, index))
+    for known in known_numbers(family, prefix=prefix, paths=shapes):
+        found[known.name] = known.like(ours[known.path])
     dead = {name: copy_of(written).of for name, written in family.copies.items() if copy_of(written).dead}
     for before in ("", prefix):
         found = {before + name: found[before + of] for name, of in dead.items() if before + of in found} | found

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from flexit.convert.accounting import account, aliases_of, equal
+from flexit.convert.accounting import account, aliases_of, equal, known_numbers, require_numbers
 from flexit.convert.computed import computed_names, other_than_computed
 from flexit.convert.mapping.family import (
     INERT,
@@ -55,7 +55,11 @@ def read_source(source: Source, family: Family) -> tuple[Spec, dict[str, LazyTen
     aliases = aliases_of(family, head, prefix=prefix, names=list(source.tensors))
     ignored = [*family.ignored, *(prefix + each for each in family.ignored)]
     computed = computed_names(family, source.tensors, prefix=prefix)
-    found = account(pairs, source.tensors, aliases, ignored=[*ignored, *computed])
+    known = known_numbers(family, prefix=prefix, paths=shapes)
+    found = account(
+        pairs, source.tensors, aliases, ignored=[*ignored, *computed, *(each.name for each in known)]
+    )  # fmt: skip
+    require_numbers(known, source.tensors)
     if problems := list(other_than_computed(computed, source.tensors)):
         raise SourceError(problems)
     return spec, _weights(pairs, found, shapes), name

@@ -196,6 +196,29 @@ class Paired(Layout):
 
 
 @dataclass(frozen=True, slots=True)
+class Turned(Layout):
+    """The second half of each head's rows before the first: a rotation the other way round is then one our way."""
+
+    heads: int
+
+    def shape(self, parts: Sequence[Shape]) -> Shape:
+        if self.heads < 1 or _one(parts)[0] % (2 * self.heads):
+            raise ValueError(f"rows that are no halves of {self.heads} heads")
+        return parts[0]
+
+    def split(self, whole: Array, parts: Sequence[Shape]) -> list[Array]:
+        del parts
+        return [self._turned(whole)]
+
+    def join(self, parts: Sequence[Array]) -> Array:
+        return self._turned(_one(parts))
+
+    def _turned(self, rows: Array) -> Array:
+        half = rows.shape[0] // (2 * self.heads)
+        return rows.reshape(self.heads, 2, half, *rows.shape[1:])[:, ::-1].reshape(rows.shape)
+
+
+@dataclass(frozen=True, slots=True)
 class Chain(Layout):
     """One layout of another: the first is the outermost."""
 
@@ -235,6 +258,7 @@ LAYOUTS: dict[str, Callable[[Any], Layout]] = {
     "shape": lambda lengths: Shaped(tuple(_integer(each) for each in lengths)),
     "row": lambda _: Row(),
     "pairs": lambda heads: Paired(_integer(heads)),
+    "halves": lambda heads: Turned(_integer(heads)),
 }
 """The layouts that a mapping file may name, with what stands after the name."""
 

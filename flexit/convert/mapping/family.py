@@ -82,6 +82,18 @@ class Copy(_Part):
     dead: bool = False
 
 
+class Constant(_Part):
+    """A tensor of theirs that holds a number which is the same in every checkpoint.
+
+    Attributes:
+        value: the number.
+        beside: a parameter of ours for each of which there is such a tensor, in the same format; the same holes.
+    """
+
+    value: float
+    beside: str
+
+
 class Head(_Part):
     """One of the models of a family.
 
@@ -142,6 +154,7 @@ class Family(_Part):
         tensors: rules of the trunk's tensors.
         copies: tensors that hold what another one holds.
         computed: tensors that follow from their shape, which a checkpoint may hold: sinusoidal tables, and their style.
+        constants: tensors that hold a known number.
         ignored: tensors that are no parameters, or of a part that the model does not have.
         heads: the models of the family.
         gguf: how GGUF files name it, where llama.cpp knows it.
@@ -161,6 +174,7 @@ class Family(_Part):
     tensors: dict[str, str | Rule]
     copies: dict[str, str | Copy] = Field(default_factory=dict)
     computed: dict[str, str] = Field(default_factory=dict)
+    constants: dict[str, Constant] = Field(default_factory=dict)
     ignored: list[str] = Field(default_factory=list)
     heads: dict[str, Head]
     gguf: Gguf | None = None

@@ -134,7 +134,7 @@ class Scope:
     def whole(self, key: str) -> Any:
         """The value of a key: what is given, unless that is null and there is a default that replaces null."""
         self.used.add(key)
-        given = self.config.get(key)
+        given = self._given(key)
         default = self.defaults.get(key)
         keeps_null = isinstance(default, dict) and "$missing" in default
         if given is not None or (key in self.config and keeps_null):
@@ -144,6 +144,14 @@ class Scope:
         if key in self.config:
             return None
         raise Incomplete(key, "a value", "nothing")
+
+    def _given(self, key: str) -> Any:
+        """What a key holds; of ``outer.inner`` also where it stands in a mapping."""
+        outer, _, inner = key.partition(".")
+        holder = self.config.get(outer)
+        if inner and key not in self.config and isinstance(holder, dict):
+            return cast("Data", holder).get(inner)
+        return self.config.get(key)
 
     def has(self, key: str) -> bool:
         """Whether a key has a value other than null."""

@@ -44,11 +44,12 @@ class Rope(Form):
     not ``rope_theta``; ``by: key``, where each kind of layer has a rotation of its own; ``heads: X``, the channels of a
     head; ``dim: X``, the channels that turn; ``part: key``, where the share of them stands if it is not
     ``partial_rotary_factor``; ``share: X``, that share where nothing is given; ``thetas: {layer: key}``, the base of a
-    kind of layer where rotations are not given by kind, which then has no scaling.
+    kind of layer where rotations are not given by kind, which then has no scaling; ``besides: [key, ...]``, parameters
+    that something else reads.
     """
 
     name = "rope"
-    arguments = frozenset({"theta", "by", "heads", "dim", "part", "share", "thetas", "base"})
+    arguments = frozenset({"theta", "by", "heads", "dim", "part", "share", "thetas", "base", "besides"})
 
     @staticmethod
     def fill(args: Data, scope: Scope) -> Any:
@@ -58,7 +59,8 @@ class Rope(Form):
             dim = scope.fill(args["dim"])
         elif (share := given.get("partial_rotary_factor", args.get("share"))) is not None and share != 1:
             dim = int(scope.fill(args.get("heads", "$head_dim")) * share)
-        scaling = _scaling(given, scope)
+        besides = cast("list[str]", args.get("besides", []))
+        scaling = _scaling({key: value for key, value in given.items() if key not in besides}, scope)
         rotary = {"theta": given["rope_theta"], "style": str(args[""]), "dim": dim, "scaling": scaling}
         return {key: value for key, value in rotary.items() if not isinstance(value, str) or value != ABSENT}
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from flexit.convert.accounting import account, aliases_of
+from flexit.convert.accounting import account, aliases_of, known_numbers, require_numbers
 from flexit.convert.mapping.family import Rule, find_family
 from flexit.convert.mapping.forms import Scope
 from flexit.convert.pairing import pairs_of, rules_of
 from flexit.convert.tensors import LazyTensor
 from flexit.errors import SourceError
+from flexit.files.safetensors import DTYPES
 
 
 def held(*shape, value=0.0):
@@ -67,3 +68,14 @@ def test_words_of_a_hole_also_bind_the_parameter():
     rules = {"attn.{p:q|k}.w": Rule(to="{p}_proj.w"), "attn.dense.w": Rule(to="o_proj.w")}
     pairs = pairs_of(rules, {"q_proj.w": (2,), "o_proj.w": (2,)}, Scope({}, {}, frozenset()))
     assert [pair.theirs for pair in pairs] == [("attn.q.w",), ("attn.dense.w",)]
+
+
+def test_a_known_number_must_be_what_a_checkpoint_holds():
+    known = known_numbers(find_family("apertus"), prefix="model.", paths=["decoder.layers.3.feed_forward.alpha_p"])
+    assert [(each.name, each.value) for each in known] == [
+        ("model.layers.3.mlp.act_fn.beta", 0.5), ("model.layers.3.mlp.act_fn.eps", -1e-6),
+    ]  # fmt: skip
+    rounded = np.float32(-1e-6).astype(DTYPES["BF16"])
+    require_numbers(known, {known[1].name: LazyTensor((), "BF16", lambda: np.asarray(rounded))})
+    with pytest.raises(SourceError, match="FX1863"):
+        require_numbers(known, {known[0].name: LazyTensor((), "F32", lambda: np.asarray(np.float32(0.25)))})

@@ -32,6 +32,8 @@ def sizes(rng):
 def rope(rng, head_dim, *, longest=64):
     """Rope parameters of any kind that all families know."""
     kind = rng.choice(["default", "default", "linear", "dynamic", "yarn", "llama3", "longrope"])
+    if kind == "dynamic" and head_dim < 4:
+        kind = "linear"  # theirs divides by head_dim - 2
     found = {"rope_type": kind, "rope_theta": rng.choice([1e3, 1e4, 5e5])}
     if kind != "default":
         found["factor"] = rng.choice([1.5, 4.0])
