@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flexit.runtime.sessions.torch_session import TorchSession
     from flexit.runtime.tasks.classify import classify
     from flexit.runtime.tasks.embed import embed, hidden_states
+    from flexit.runtime.tasks.perplexity import Perplexity, perplexity
     from flexit.runtime.tasks.text_model import Reading, TextModel
     from flexit.runtime.tokenizer import Tokenizer
     from flexit.runtime.train.config import TrainingConfig
@@ -40,6 +41,7 @@ __all__ = [
     "ChatTemplate",
     "GenerationConfig",
     "Graph",
+    "Perplexity",
     "Pretrained",
     "Reading",
     "Sampling",
@@ -61,6 +63,7 @@ __all__ = [
     "hidden_states",
     "load_spec",
     "open_bundle",
+    "perplexity",
     "shrink",
     "to_onnx",
     "to_pretrained",
@@ -95,6 +98,8 @@ _HOMES = {
     "TextModel": "flexit.runtime.tasks.text_model",
     "Reading": "flexit.runtime.tasks.text_model",
     "embed": "flexit.runtime.tasks.embed",
+    "perplexity": "flexit.runtime.tasks.perplexity",
+    "Perplexity": "flexit.runtime.tasks.perplexity",
     "hidden_states": "flexit.runtime.tasks.embed",
     "classify": "flexit.runtime.tasks.classify",
     "GenerationConfig": "flexit.runtime.generation.generation_config",

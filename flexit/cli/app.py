@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 import flexit
-from flexit.cli import converting, models, specs, tasks
+from flexit.cli import converting, evaluating, models, specs, tasks
 from flexit.cli.console import complain, note, plainly
 from flexit.errors import FlexitError, Problem, UserError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     name="flexit", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     epilog=EPILOG,
 )  # fmt: skip
-for command in (*specs.COMMANDS, *models.COMMANDS, *tasks.COMMANDS, *converting.COMMANDS):
+for command in (*specs.COMMANDS, *models.COMMANDS, *tasks.COMMANDS, *converting.COMMANDS, *evaluating.COMMANDS):
     name = command.__name__.rstrip("_").replace("_", "-")
     app.command(name, no_args_is_help=command in specs.NEED_ARGUMENTS)(command)
 

@@ -13,7 +13,8 @@ from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
 from flexit.convert.sources.source import Source, open_source
 from flexit.convert.tensors import LazyTensor
-from flexit.errors import Problem
+from flexit.convert.tokenizers.of_source import tokenizer_of
+from flexit.errors import Problem, SourceError
 from flexit.files.folder import writing
 from flexit.files.safetensors import Progress, write_safetensors
 from flexit.ir.io.emit import to_yaml
@@ -24,6 +25,7 @@ MARKER = "import.json"
 SPEC, WEIGHTS = "spec.yaml", "model.safetensors"
 LABELS, GENERATION = "labels.json", "generation_config.json"
 GENERATION_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+UNKNOWN_TOKENIZER = "FX1903"
 CLASSIFIERS = ("sequence", "token")
 
 
@@ -38,6 +40,7 @@ class Pretrained:
         files: what goes with it, by name: ``tokenizer.json``, ``generation_config.json``, ``labels.json``.
         family, head: the mapping file that said so, and which of its models this is.
         place: what it was made of.
+        warnings: what was left behind, such as a tokenizer of a kind that is not known.
     """
 
     spec: Spec
@@ -46,6 +49,7 @@ class Pretrained:
     family: str
     head: str
     place: str
+    warnings: tuple[Problem, ...] = ()
 
     def save(self, folder: str | Path, *, force: bool = False, progress: Progress | None = None) -> tuple[Problem, ...]:
         """Write a checkpoint that ``flexit export``, ``train`` and ``generate`` take; at most one tensor is in memory.
@@ -56,7 +60,7 @@ class Pretrained:
             progress: called with bytes written and bytes in all.
 
         Returns:
-            Warnings: FX1871, weights that are not finite.
+            Warnings: those of reading, and FX1871, weights that are not finite.
 
         Raises:
             UserError: the folder may not be written.
@@ -71,7 +75,7 @@ class Pretrained:
                 (temporary / name).write_bytes(content)
             told = {"flexit": __version__, "family": self.family, "model": self.head, "source": self.place}
             (temporary / MARKER).write_text(json.dumps(told, indent=1), encoding="utf-8")
-        return tuple(_not_finite(name) for name in bad)
+        return (*self.warnings, *(_not_finite(name) for name in bad))
 
 
 def from_pretrained(source: object, *, family: str | Path | None = None, allow_pickle: bool = False) -> Pretrained:
@@ -90,7 +94,17 @@ def from_pretrained(source: object, *, family: str | Path | None = None, allow_p
     opened = as_checkpoint(open_source(source, allow_pickle=allow_pickle))
     known = _family(opened, family)
     spec, weights, head = read_source(opened, known)
-    return Pretrained(spec, weights, _files(opened, head), known.family, head, opened.place)
+    files = _files(opened, head)
+    warnings: tuple[Problem, ...] = ()
+    try:
+        tokenizer = tokenizer_of(opened, spec)
+    except SourceError as error:
+        if any(problem.code != UNKNOWN_TOKENIZER for problem in error.problems):
+            raise
+        warnings = tuple(replace(problem, warning=True) for problem in error.problems)
+    else:
+        files = {**files, **(tokenizer.written() if tokenizer is not None else {})}
+    return Pretrained(spec, weights, files, known.family, head, opened.place, warnings)
 
 
 def spec_of(source: object, *, family: str | Path | None = None) -> Spec:
