@@ -133,6 +133,17 @@ def _has_its_own(head: Head, source: Source) -> bool:
     return all(any(match(pattern, name) is not None for name in source.tensors) for pattern in own)
 
 
+def _head_by_tensors(source: Source, family: Family) -> tuple[str, Head]:
+    """The model most of whose own tensors are there, and all of them; the first of several."""
+    best, most = next(iter(family.heads.items())), -1
+    for name, head in family.heads.items():
+        own = [pattern for pattern, rule in head.tensors.items() if rule_of(rule).tied_to is None]
+        there = [any(match(pattern, each) is not None for each in source.tensors) for pattern in own]
+        if all(there) and len(own) > most:
+            best, most = (name, head), len(own)
+    return best
+
+
 def _prefix(source: Source, family: Family, head: Head) -> str:
     """What the names of the trunk's tensors begin with in this checkpoint: a bare trunk may have been saved."""
     usual = family.prefix if head.prefix is None else head.prefix
@@ -171,7 +182,7 @@ def scope_of(source: Source, family: Family, head: Head, *, tied: Data) -> Scope
     """The configuration with the defaults of the family."""
     config = {**flat(source.config, family), **tied}
     labels = config.get("id2label")
-    if "num_labels" not in config:
+    if "num_labels" not in config and "num_labels" not in {**family.keys, **head.keys}:
         config["num_labels"] = len(cast("Data", labels)) if isinstance(labels, dict) and labels else 2
     return Scope(config, {**family.keys, **family.derived, **head.keys}, family.varying)
 
