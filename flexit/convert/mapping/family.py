@@ -20,7 +20,8 @@ from flexit.ir.language.written import Node
 from flexit.ir.wording import nearest, shown
 
 INERT = frozenset({
-    "_attn_implementation_autoset", "_commit_hash", "_name_or_path", "add_cross_attention", "architectures", "auto_map",
+    "_attn_implementation_autoset", "_commit_hash", "_name_or_path", "_num_labels", "add_cross_attention",
+    "architectures", "auto_map",
     "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward",
     "cross_attention_hidden_size", "decoder_start_token_id", "diversity_penalty", "do_sample", "dtype",
     "early_stopping", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
