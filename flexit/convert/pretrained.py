@@ -11,6 +11,7 @@ from typing import Any, cast
 from flexit.convert.gguf import as_checkpoint
 from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
+from flexit.convert.sentence_transformers import for_sentences
 from flexit.convert.sources.source import Source, open_source
 from flexit.convert.tensors import LazyTensor
 from flexit.convert.tokenizers.of_source import tokenizer_of
@@ -82,8 +83,8 @@ def from_pretrained(source: object, *, family: str | Path | None = None, allow_p
     """Read a checkpoint of another library, without running anybody's code and without a network.
 
     Args:
-        source: a folder that ``save_pretrained`` wrote, the id of a model in the Hugging Face cache, a ``.gguf`` file,
-            or a model of ``transformers``.
+        source: a folder that ``save_pretrained`` or sentence-transformers wrote, the id of a model in the Hugging Face
+            cache, a ``.gguf`` file, or a model of ``transformers``.
         family: the family whose layers it has, or a mapping file (``docs/mapping-files.md``); by default that of its
             ``model_type``.
         allow_pickle: read ``pytorch_model.bin`` where there are no safetensors, in a process of its own.
@@ -92,7 +93,7 @@ def from_pretrained(source: object, *, family: str | Path | None = None, allow_p
         SourceError: FX18xx, it cannot be opened or understood; every problem is in it.
     """
     opened = as_checkpoint(open_source(source, allow_pickle=allow_pickle))
-    known = _family(opened, family)
+    known = for_sentences(opened, _family(opened, family))
     spec, weights, head = read_source(opened, known)
     files = _files(opened, head)
     warnings: tuple[Problem, ...] = ()
@@ -114,7 +115,7 @@ def spec_of(source: object, *, family: str | Path | None = None) -> Spec:
         SourceError: see :func:`from_pretrained`.
     """
     opened = as_checkpoint(open_source(source, weights=False))
-    return read_spec_of(opened, _family(opened, family))
+    return read_spec_of(opened, for_sentences(opened, _family(opened, family)))
 
 
 def _family(source: Source, family: str | Path | None) -> Family:

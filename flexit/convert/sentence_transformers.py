@@ -1,0 +1,109 @@
+"""Folders of sentence-transformers: ``modules.json`` names an encoder, how its states are pooled, and whether the
+vector is normalised.
+
+The family of the encoder gets a model more, ``embedding``, whose last block does what the modules say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+from flexit.convert.importing import template_of
+from flexit.convert.mapping.family import Family, Head
+from flexit.convert.mapping.forms import Data
+from flexit.convert.sources.inside import has_file, read_file
+from flexit.convert.sources.json import MAX_BYTES, parse_json, read_json
+from flexit.convert.sources.source import Source
+from flexit.errors import SourceError
+from flexit.ir.io.yaml import read
+from flexit.ir.wording import cut, shown
+
+MODULES = "modules.json"
+EMBEDDING = "embedding"
+"""The model that such a folder is."""
+ENCODERS = ("encoder", "hidden")
+"""Models of a family that are bare encoders, the first one that it has."""
+
+
+@cache
+def _table() -> Data:
+    """What stands beside this file: the block, and its ways to pool by theirs."""
+    file = resources.files("flexit.convert") / "sentence_transformers.yaml"
+    return cast("Data", read(file.read_bytes(), file.name).plain())
+
+
+def for_sentences(source: Source, family: Family) -> Family:
+    """The family as it stands, or for a folder of sentence-transformers with what its modules make of the encoder.
+
+    Raises:
+        SourceError: FX1857, modules that no spec says.
+    """
+    if source.folder is None or not has_file(source.folder, MODULES):
+        return family
+    bare = next((family.heads[name] for name in ENCODERS if name in family.heads), None)
+    if bare is None:
+        raise _unsaid(MODULES, "a family with a bare encoder", family.family)
+    pool = _pool(source.folder)
+    named = source.config.get("architectures")
+    classes = [str(each) for each in cast("list[Any]", named)] if isinstance(named, list) else []
+    head = _with_pool(bare, template_of(family, bare)["blocks"], pool)
+    head = head.model_copy(update={"architectures": [*classes, *head.architectures]})
+    others = [name for each in family.heads.values() for name in each.tensors]
+    return family.model_copy(update={"heads": {EMBEDDING: head}, "ignored": [*family.ignored, *others]})
+
+
+def _with_pool(bare: Head, blocks: Mapping[str, Any], pool: Data) -> Head:
+    """A bare encoder without a pooler of its own, and with this one."""
+    poolers = [name for name, block in blocks.items() if block.get("kind") == _table()["block"]["kind"]]
+    encoder = [name for name in blocks if name not in poolers][-1]
+    changed = {**bare.blocks, **dict.fromkeys(poolers, "$gone"), "sentence": {"from": encoder, **pool}}
+    outputs = {"last_hidden_state": encoder, "sentence_embedding": "sentence"}
+    return bare.model_copy(update={"blocks": changed, "outputs": outputs, "tensors": {}})
+
+
+def _pool(folder: Path) -> Data:
+    """The block that the modules after the encoder are."""
+    kinds = [(_kind(module), str(module.get("path", ""))) for module in _modules(folder)]
+    names = [kind for kind, _ in kinds]
+    if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise _unsaid(MODULES, "Transformer, Pooling and perhaps Normalize", ", ".join(names) or "none")
+    if kinds[0][1]:
+        raise _unsaid(MODULES, "the encoder in the folder itself", shown(kinds[0][1]))
+    place = f"{kinds[1][1]}/config.json"
+    method = _method(read_json(folder, place), place)
+    normalized = _table()["normalized"] if names[-1] == "Normalize" else {}
+    return {**_table()["block"], "method": method, **normalized}
+
+
+def _modules(folder: Path) -> list[Data]:
+    text = read_file(folder, MODULES, max_bytes=MAX_BYTES)
+    found = parse_json(b'{"modules": ' + text + b"}", str(folder / MODULES))["modules"]
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in cast("list[Any]", found)):
+        raise _unsaid(MODULES, "a list of modules", shown(found))
+    return cast("list[Data]", found)
+
+
+def _kind(module: Data) -> str:
+    """The name of a module's class, without where it is defined."""
+    return cut(str(module.get("type", "")).rpartition(".")[2])
+
+
+def _method(config: Data, place: str) -> str:
+    modes, methods = _table()["modes"], _table()["methods"]
+    chosen = [str(modes.get(key, key)) for key, on in config.items() if key.startswith("pooling_mode_") and on]
+    if isinstance(config.get("pooling_mode"), str):
+        chosen = [str(config["pooling_mode"])]
+    if len(chosen) != 1 or chosen[0] not in methods:
+        raise _unsaid(place, f"one of {', '.join(methods)}", ", ".join(chosen) or "none")
+    return str(methods[chosen[0]])
+
+
+def _unsaid(place: str, expected: str, found: str) -> SourceError:
+    return SourceError.of(
+        "FX1857", "no spec says these modules of sentence-transformers", path=place, expected=expected,
+        found=cut(found), cure="import the encoder alone, from a copy of the folder without modules.json",
+    )  # fmt: skip
