@@ -16,7 +16,7 @@ from flexit.convert.sources.source import Source, open_source
 from flexit.convert.tensors import LazyTensor
 from flexit.convert.tokenizers.of_source import tokenizer_of
 from flexit.errors import Problem, SourceError
-from flexit.files.folder import writing
+from flexit.files.folder import PARTIAL, writing
 from flexit.files.safetensors import Progress, write_safetensors
 from flexit.ir.io.emit import to_yaml
 from flexit.ir.spec import Spec
@@ -74,7 +74,10 @@ class Pretrained:
             write_safetensors(temporary / WEIGHTS, noted, metadata={"format": "pt"}, progress=progress)
             for name, content in self.files.items():
                 (temporary / name).write_bytes(content)
-            told = {"flexit": __version__, "family": self.family, "model": self.head, "source": self.place}
+            told = {
+                "flexit": __version__, "family": self.family, "model": self.head, "source": self.place,
+                "files": sorted(path.name for path in temporary.iterdir() if path.name != PARTIAL),
+            }  # fmt: skip
             (temporary / MARKER).write_text(json.dumps(told, indent=1), encoding="utf-8")
         return (*self.warnings, *(_not_finite(name) for name in bad))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from flexit.convert.exporting import as_family
-from flexit.files.folder import writing
+from flexit.files.folder import PARTIAL, writing
 from flexit.files.safetensors import Progress, write_sharded
 from flexit.ir.spec import Spec
 from flexit.version import __version__
@@ -53,7 +53,8 @@ def to_pretrained(
         write_sharded(folder, written.tensors, metadata={"format": "pt"}, progress=progress)
         for name, content in carried.items():
             (folder / name).write_bytes(content)
-        (folder / MARKER).write_text(json.dumps({"flexit": __version__}), encoding="utf-8")
+        told = {"flexit": __version__, "files": sorted(path.name for path in folder.iterdir() if path.name != PARTIAL)}
+        (folder / MARKER).write_text(json.dumps(told), encoding="utf-8")
     return str(cast("list[str]", config["architectures"])[0])
 
 
