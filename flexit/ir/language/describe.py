@@ -6,6 +6,7 @@ from collections.abc import Container
 from typing import Any, cast
 
 from flexit.ir import registry
+from flexit.ir.block import Block
 from flexit.ir.language.annotations import (
     FieldType,
     Flag,
@@ -141,6 +142,37 @@ def example(cls: type[Group], name: str, type_: FieldType, *, width: int | None 
     return None
 
 
+def holding(type_: FieldType, value: float) -> dict[str, Any] | None:
+    """A mapping that says a number by the field which takes it, ``{every: 10}`` for 10; None where there is none."""
+    for option in type_.options:
+        cls, kind = _proposed(option)
+        for name, entry in as_slot(cls).items() if cls is not None else ():
+            if any(isinstance(taken, Number) and _takes(taken, value) for taken in entry.type.options):
+                others = required(cls, None, but=name) if cls is not None else None
+                return None if others is None else {**kind, **others, name: value}
+    return None
+
+
+def _proposed(option: Option) -> tuple[type[Group] | None, dict[str, str]]:
+    """The class whose fields stand for what is written as a number, and how it is chosen."""
+    if isinstance(option, GroupOf):
+        return option.cls, {}
+    if isinstance(option, KindOf) and option.trait is not Block:
+        kind = usual_kind(option.trait)
+        return registry.find(option.trait, kind), {"kind": kind}
+    return None, {}
+
+
+def _takes(number: Number, value: float) -> bool:
+    low, high = number.low, number.high
+    return not (
+        isinstance(value, bool)
+        or (number.integer and not isinstance(value, int))
+        or (low is not None and (value < low or (number.low_strict and value == low)))
+        or (high is not None and (value > high or (number.high_strict and value == high)))
+    )
+
+
 def _scaled(sample: Any, type_: FieldType, width: int | None) -> Any:
     """The example of a kind with the widths that go with the model's; None where that is not known."""
     entries = cast("dict[str, Any]", sample) if isinstance(sample, dict) else {}
@@ -177,9 +209,11 @@ def _example(option: Option, width: int | None) -> Any:
             return None
 
 
-def required(cls: type[Group], width: int | None) -> dict[str, Any] | None:
-    """The fields that must be written, with examples; None where one of them has none."""
+def required(cls: type[Group], width: int | None, *, but: str = "") -> dict[str, Any] | None:
+    """The fields that must be written, with examples; None where one of them, ``but`` aside, has none."""
     needed = {
-        name: example(cls, name, entry.type, width=width) for name, entry in as_slot(cls).items() if entry.required
+        name: example(cls, name, entry.type, width=width)
+        for name, entry in as_slot(cls).items()
+        if entry.required and name != but
     }
     return None if None in needed.values() else needed

@@ -14,7 +14,16 @@ from flexit.ir.io.flow import flow
 from flexit.ir.io.scalars import resolve
 from flexit.ir.language.activations import SYNONYMS, Activation
 from flexit.ir.language.annotations import FieldType, Flag, KindOf, Number, Text, Words, as_slot, fields
-from flexit.ir.language.describe import bounds, describe, example, family_name, legal_kinds, meant_kind, usual_kind
+from flexit.ir.language.describe import (
+    bounds,
+    describe,
+    example,
+    family_name,
+    holding,
+    legal_kinds,
+    meant_kind,
+    usual_kind,
+)
 from flexit.ir.language.kinds import Group
 from flexit.ir.language.names import PATTERN, free_name
 from flexit.ir.language.written import Mark, Node, dotted
@@ -61,7 +70,7 @@ def unknown_field(spot: Spot, context: Mapping[str, Any]) -> Problem:
             expected="a field of this version of flexit", found=cut(name), cure=f"delete {name}; it is planned",
         )  # fmt: skip
     known = list(fields(cls) if spot.named else as_slot(cls))
-    cure = cure_of_field(cls, name, known)
+    cure = cure_of_field(cls, name, known=known, value=spot.node)
     if name in ("from", "shares") and name in fields(cls):
         cure = f"delete it; {name} belongs to an entry of a blocks map"
     return at(
@@ -113,10 +122,11 @@ def _kind_type(spot: Spot, context: Mapping[str, Any]) -> Problem:
     if node is not None and node is spot.node and not isinstance(value, list):
         return wrong_value(spot)
     trait = _trait(spot)
+    inside = holding(spot.type, value) if isinstance(value, int | float) and node is spot.node else None
     return at(
         spot, "FX0205", node.mark if node else spot.mark, path=path, message="wrong type",
         expected=f"{article(family_name(trait))}: {either(legal_kinds(trait))}", found=typed(value),
-        cure=f"write {usual_kind(trait)}",
+        cure=f"write {usual_kind(trait)}" if inside is None else _write(spot, inside),
     )  # fmt: skip
 
 
@@ -206,6 +216,9 @@ def _type_cure(spot: Spot, value: Any, number: Number | None) -> str:
         return f"write {int(value)}"
     if flag and isinstance(value, str) and value.lower() in YES_NO:
         return f"write {YES_NO[value.lower()]}"
+    inside = holding(spot.type, value) if isinstance(value, int | float) else None
+    if inside is not None:
+        return _write(spot, inside)
     if any(isinstance(option, KindOf) for option in spot.type.options):
         return _write_example(spot) or "write a mapping with its kind"
     text = any(isinstance(option, Text) for option in spot.type.options)

@@ -40,7 +40,7 @@ def validate(root: Node) -> tuple[Spec | None, list[Problem]]:
         spec = Spec.of(root)
         blocks = spec.blocks
     except ValidationError as error:
-        problems += _explained(error, DOCUMENT, root, width=width)
+        problems += explained(error, DOCUMENT, root, width=width)
         blocks = dict(_valid_blocks(root))
     for block in blocks.values():
         problems += inner_problems(block, named=True, width=width)
@@ -56,7 +56,7 @@ def validate_block(node: Node, *, width: int | None = None) -> tuple[Block | Non
     try:
         return _any_block().validate_python(node.plain()), []
     except ValidationError as error:
-        return None, list(_explained(error, SLOT, node, width=width))
+        return None, list(explained(error, SLOT, node, width=width))
 
 
 def inner_problems(block: Block, *, named: bool, width: int | None) -> Iterator[Problem]:
@@ -150,7 +150,15 @@ def _any_block() -> TypeAdapter[Any]:
     return TypeAdapter(Block)
 
 
-def _explained(error: ValidationError, type_: FieldType, root: Node, *, width: int | None) -> Iterator[Problem]:
+def explained(error: ValidationError, type_: FieldType, root: Node, *, width: int | None = None) -> Iterator[Problem]:
+    """What pydantic found wrong, each once, in the words of the language.
+
+    Args:
+        error: of validating ``root``.
+        type_: what the document is.
+        root: the document.
+        width: the model's, if it has one.
+    """
     seen: set[tuple[str, str]] = set()
     for entry in error.errors(include_url=False, include_input=False):
         spot = locate(type_, root, entry["loc"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,9 @@ import torch
 import flexit
 from flexit.errors import CheckpointError, Problem
 from flexit.files.folder import write_file
+from flexit.ir.compile import compile_spec
+from flexit.ir.io.load import check_text
+from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.runtime.train.config import RunConfig, TrainingConfig
 from flexit.runtime.train.describe import config_data, spec_json
@@ -39,6 +43,7 @@ ELSEWHERE = frozenset({"out", "progress", "device"})
 _ABSENT = object()
 
 CURE = "put it back, choose another out, or go on regardless with "
+UNFIT = "put it back, or choose another out: the weights of the run are of other shapes"
 
 
 def identity(
@@ -98,14 +103,46 @@ def write_identity(out: Path, current: Mapping[str, Any]) -> None:
     write_file(out / MARKER, json.dumps({"flexit": flexit.__version__, "identity": current}, indent=1))
 
 
-def require_same(out: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, how: str = "--allow-changed") -> None:
+def with_specs(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, spec: Spec | None, file: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both with the specs in the place of their hashes where these differ, so that each difference can be told.
+
+    Args:
+        before: what the run began with.
+        now: what it would go on with.
+        spec: that of ``now``.
+        file: the ``spec.json`` of a checkpoint of the run.
+    """
+    old: object = None
+    if spec is not None and before.get("spec") != now["spec"]:
+        with suppress(OSError, ValueError, RecursionError):  # then the hashes have to do
+            old = json.loads(file.read_text(encoding="utf-8"))
+    if spec is None or not isinstance(old, dict):
+        return dict(before), dict(now)
+    return {**before, "spec": old}, {**now, "spec": json.loads(spec_json(spec))}
+
+
+def have_same_shapes(old: Any, spec: Spec) -> bool:
+    """Whether the parameters of an older spec, as data, are those of a spec; true where it is no spec any more."""
+    program = check_text(json.dumps(old)).program
+    return program is None or _shapes(program) == _shapes(compile_spec(spec))
+
+
+def _shapes(program: Program) -> dict[str, tuple[int, ...]]:
+    return {param.path: tuple(param.shape) for param in program.params()}
+
+
+def require_same(
+    out: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, how: str | None = "--allow-changed"
+) -> None:  # fmt: skip
     """Raise where a run would go on with something else than it began with.
 
     Args:
         out: the run folder.
         before: what it began with.
         now: what it would go on with.
-        how: what allows it.
+        how: what allows it; None where nothing does, since the weights do not fit.
 
     Raises:
         CheckpointError: FX1202, with every difference.
@@ -113,7 +150,7 @@ def require_same(out: Path, before: Mapping[str, Any], now: Mapping[str, Any], *
     problems = [
         Problem(
             code="FX1202", path=path, message=f"{what} changed since the run in {out} began", expected=old, found=new,
-            cure=f"{CURE}{how}",
+            cure=UNFIT if how is None else f"{CURE}{how}",
         )
         for path, what, old, new in _differences(before, now)
     ]  # fmt: skip

@@ -108,7 +108,8 @@ def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:
         yield fault(
             root, "FX0801", "task", message="the model cannot do causal_lm",
             expected="the one input input_ids, an output logits, and causal attention throughout",
-            found=program.why_not_decoded or why, cure="name a decoder as model, such as tiny-llama",
+            found=program.why_not_decoded or why,
+            cure="name a decoder as model, such as tiny-llama, or train this one in Python with flexit.Trainer",
         )  # fmt: skip
         return
     limit = position_limit(program)
@@ -120,12 +121,15 @@ def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:
     tokenizer = config.data.tokenizer
     tokenizer_says = isinstance(tokenizer, Bpe) and tokenizer.vocab_size is not None
     wanted = (tokenizer.vocab_size or SMALLEST_BPE) if isinstance(tokenizer, Bpe) else 0
+    fewer = ""
+    if tokenizer_says and model.vocabulary >= SMALLEST_BPE:
+        fewer = f"set data.tokenizer.vocab_size to {model.vocabulary} or less, or "
     if wanted > model.vocabulary:
         yield fault(
             root, "FX1502", "data.tokenizer.vocab_size", message="more tokens than the model has rows for",
             expected=f"at most {model.vocabulary}, the rows of the model's table",
             found=str(wanted) if tokenizer_says else f"{wanted}, the fewest of this kind",
-            cure=f"give the model a vocab_size of {wanted} or more",
+            cure=f"{fewer}give the model a vocab_size of {wanted} or more",
         )  # fmt: skip
     weights = {f"losses.{name}": getattr(config.losses, name) for name in ("router_balance", "router_z")}
     if not any(name.endswith(ROUTERS) for name in program.root.side):

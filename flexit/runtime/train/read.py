@@ -19,8 +19,7 @@ from flexit.ir.io.yaml import read
 from flexit.ir.language.annotations import FieldType, GroupOf
 from flexit.ir.language.variation import MergeRefused, merge
 from flexit.ir.language.written import Node, dotted
-from flexit.ir.schema.explain import explain
-from flexit.ir.schema.locate import locate
+from flexit.ir.schema.phase import explained
 from flexit.ir.wording import several, shown
 from flexit.runtime.tokenizer import SEPARATOR, may_be_learnt
 from flexit.runtime.train.config import Bpe, RunConfig, Text
@@ -61,7 +60,7 @@ def parse_config(data: str | bytes, file: str = "<text>", *, sets: Sequence[str]
     try:
         config = RunConfig.model_validate(current.plain())
     except ValidationError as error:
-        raise RunConfigError(in_order(_explained(error, current))) from None
+        raise RunConfigError(in_order(explained(error, DOCUMENT, current))) from None
     problems = in_order(faults(config, current))
     if problems:
         raise RunConfigError(problems)
@@ -159,13 +158,6 @@ def _require_file(name: str) -> None:
     else:
         return
     raise RunConfigError([refused.at(name, None, None)])
-
-
-def _explained(error: ValidationError, root: Node) -> Iterator[Problem]:
-    for entry in error.errors(include_url=False, include_input=False):
-        spot = locate(DOCUMENT, root, entry["loc"])
-        if spot is not None:
-            yield explain(spot, entry["type"], entry.get("ctx", {}))
 
 
 def _merged(root: Node, text: str) -> Node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,16 @@ from flexit.runtime.train.data.rows import Rows
 from flexit.runtime.train.data.text import Document, find_documents, fingerprint
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.device import autocast, pick_device
-from flexit.runtime.train.identity import MARKER, at, identity, read_identity, require_same, write_identity
+from flexit.runtime.train.identity import (
+    MARKER,
+    at,
+    have_same_shapes,
+    identity,
+    read_identity,
+    require_same,
+    with_specs,
+    write_identity,
+)
 from flexit.runtime.train.loss import CausalLoss
 from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
@@ -149,15 +158,27 @@ def _examined(
     source = plan.config.data.train
     assert isinstance(source, TextSource), f"no way to read {source.kind}"
     documents = find_documents(source.files, plan.base)
-    before = read_identity(plan.out) if checkpoint.checkpoints(plan.out / "checkpoints") else None
+    found = checkpoint.checkpoints(plan.out / "checkpoints")
+    before = read_identity(plan.out) if found else None
     tokenizer = _tokenizer(plan, documents, began=before is not None, on_progress=on_progress)
     _require_vocabulary(plan, tokenizer)
     now = identity(
         plan.model.spec, plan.config, tokenizer=tokenizer.fingerprint, data=fingerprint(documents), device=plan.device
     )
     if before is not None and not allow_changed:
-        require_same(plan.out, before, now)
+        _require_same(plan, found[-1] / "spec.json", before=before, now=now)
     return documents, tokenizer, now
+
+
+def _require_same(plan: Plan, spec: Path, *, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse a run that began with something else; ``spec`` is that of its newest checkpoint.
+
+    Raises:
+        CheckpointError: FX1202, with every difference.
+    """
+    old, new = with_specs(before, now, spec=plan.model.spec, file=spec)
+    fits = not isinstance(old.get("spec"), dict) or have_same_shapes(old["spec"], plan.model.spec)
+    require_same(plan.out, old, new, how="--allow-changed" if fits else None)
 
 
 def _finished(plan: Plan) -> Result | None:
@@ -260,7 +281,7 @@ def _require_vocabulary(plan: Plan, tokenizer: Tokenizer) -> None:
             fault(
                 plan.root, "FX1502", "data.tokenizer", message="more tokens than the model has rows for",
                 expected=f"ids below {plan.model.vocabulary}", found=f"ids up to {tokenizer.vocab_size - 1}",
-                cure="give the model a larger vocab_size, or another tokenizer",
+                cure=f"give the model a vocab_size of {tokenizer.vocab_size}, or another tokenizer",
             )
         ])  # fmt: skip
 

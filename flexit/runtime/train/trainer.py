@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.data.feed import Feed
 from flexit.runtime.train.describe import spec_json
 from flexit.runtime.train.device import autocast, pick_device
-from flexit.runtime.train.identity import require_same, trainer_identity
+from flexit.runtime.train.identity import require_same, trainer_identity, with_specs
 from flexit.runtime.train.mark import Mark
 from flexit.runtime.train.schedule import factor, require_room
 from flexit.runtime.train.signals import Signals
@@ -308,10 +307,7 @@ class Trainer:
         )  # fmt: skip
 
     def _require_same(self, path: Path, state: Mapping[str, Any], callbacks: Mapping[str, Callback]) -> None:
-        before, now = dict(state["identity"]), self._identity()
-        if before["spec"] != now["spec"] and self._spec is not None and (path / "spec.json").exists():
-            before["spec"] = json.loads((path / "spec.json").read_text(encoding="utf-8"))
-            now["spec"] = json.loads(spec_json(self._spec))
+        before, now = with_specs(state["identity"], self._identity(), spec=self._spec, file=path / "spec.json")
         left = [key for key, value in state["callbacks"].items() if value and key not in callbacks]
         before["callbacks"], now["callbacks"] = dict.fromkeys(left, "a callback with a state"), {}
         require_same(path.parent.parent, before, now, how="resume(allow_changed=True)")

@@ -60,6 +60,30 @@ def test_more_steps_go_on(tmp_path: Path, write_config: Callable[..., Path]):
     assert train(more, progress=False).step == 6
 
 
+@pytest.mark.parametrize(
+    ("override", "path", "allowed"),
+    [
+        ("blocks.decoder.layer.dropout=0.1", "spec.blocks.decoder.layer.dropout", True),
+        ("blocks.decoder.layer.feed_forward.d_ff=48", "spec.blocks.decoder.layer.feed_forward.d_ff", False),
+    ],
+)
+def test_a_changed_spec_is_told_field_by_field(
+    tmp_path: Path, write_config: Callable[..., Path], override: str, path: str, allowed: bool
+):
+    train(write_config(**LINES), progress=False)
+    changed = write_config(**LINES | {"steps": "5", "set": f'["blocks.embed.vocab_size=300", "{override}"]'})
+    with pytest.raises(CheckpointError) as caught:
+        train(changed, progress=False)
+    problems = {problem.path: problem for problem in caught.value.problems}
+    assert problems[path].found == override.partition("=")[2]
+    assert {"--allow-changed" in problem.cure for problem in caught.value.problems} == {allowed}
+    if allowed:
+        assert train(changed, allow_changed=True, progress=False).step == 5
+    else:
+        with pytest.raises(CheckpointError, match="is of another model"):
+            train(changed, allow_changed=True, progress=False)
+
+
 def test_a_learning_rate_that_is_allowed_to_change_does(tmp_path: Path, write_config: Callable[..., Path]):
     lines = LINES | {"log": "{every: 1}"}
     train(write_config(**lines), progress=False)

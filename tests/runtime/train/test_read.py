@@ -57,6 +57,45 @@ def test_written_out_it_means_the_same():
     assert parse_config(to_yaml(config_data(config)))[0] == config
 
 
+@pytest.mark.parametrize(
+    ("change", "cure"),
+    [
+        (("checkpoint: {every: 200, keep_last: 2, keep_best: 1}", "checkpoint: 10"), "write checkpoint: {every: 10}"),
+        (("batch: {size: 16, accumulate: 1}", "batch: 8"), "write batch: {size: 8}"),
+        (("batch: {size: 16, accumulate: 1}", "batch_size: 8"), "write batch: {size: 8}"),
+        (("{split: 0.05}", "0.05"), "write validation: {split: 0.05}"),
+        (("evaluate: {every: 200}", "evaluate: 50"), "write evaluate: {every: 50}"),
+        (
+            ("optimizer: {kind: adamw, lr: 1e-3, weight_decay: 0.1, betas: [0.9, 0.95]}", "optimizer: 3e-4"),
+            "write optimizer: {kind: adamw, lr: 0.0003}",
+        ),
+    ],
+)
+def test_a_number_in_the_place_of_a_group_is_kept_in_the_cure(change: tuple[str, str], cure: str):
+    with pytest.raises(RunConfigError) as caught:
+        parse_config(GOOD.replace(*change))
+    (problem,) = caught.value.problems
+    assert problem.cure == cure
+    parse_config(GOOD.replace(change[0], cure.partition(" ")[2].removeprefix("validation: ")))
+
+
+@pytest.mark.parametrize(
+    ("line", "cure"),
+    [
+        ("learning_rate: 1e-3", "write lr under optimizer"),
+        ("seq_len: 32", "write it under data"),
+        ("max_steps: 5", "write steps"),
+        ("checkpoint_every: 5", "write checkpoint: {every: 5}"),
+        ("nonsense: 5", "delete it, or write one of these fields"),
+    ],
+)
+def test_a_field_that_stands_elsewhere(line: str, cure: str):
+    with pytest.raises(RunConfigError) as caught:
+        parse_config(f"{GOOD}{line}\n")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.cure) == ("FX0201", cure)
+
+
 def test_overrides():
     config, _ = parse_config(GOOD, sets=["steps=7", "schedule=constant", "optimizer.lr=3e-4", "batch.accumulate=4"])
     assert (config.steps, config.schedule.kind, config.batch.size, config.batch.accumulate) == (7, "constant", 16, 4)
@@ -180,13 +219,13 @@ MODEL = [
         ("model: demo-decoder", "model: tiny-bert-classifier"),
         "FX0801",
         "run.yaml:3:7: FX0801 task: the model cannot do causal_lm",
-        "do: name a decoder as model, such as tiny-llama",
+        "do: name a decoder as model, such as tiny-llama, or train this one in Python with flexit.Trainer",
     ),
     (
         ("vocab_size: 4096", "vocab_size: 5000"),
         "FX1502",
         "run.yaml:8:38: FX1502 data.tokenizer.vocab_size: more tokens than the model has rows for",
-        "found 5000",
+        "do: set data.tokenizer.vocab_size to 4096 or less, or give the model a vocab_size of 5000 or more",
     ),
     (
         ("seed: 0", "losses: {router_balance: 0.01}"),
