@@ -19,6 +19,7 @@ from flexit.architectures import spec_of
 from flexit.class_style import agree, lowered, require_number, says_more, visible
 from flexit.configs import ModelConfig, ModelType
 from flexit.errors import UserError
+from flexit.ir.misfits import misfit
 from flexit.lower.torch.module import FlexitModule
 from flexit.runtime.sessions.torch_session import within_tables
 
@@ -283,11 +284,14 @@ def _graph_inputs(topology: ModelType, args: tuple[Any, ...], named: dict[str, A
     ids = [name for name in order if "mask" not in name]
     unknown = [name for name in given if name not in order]
     twice = [name for name in given if said.count(name) > 1]
-    if len(args) > len(order) or unknown or twice or any(given.get(name) is None for name in ids):
+    missing = [name for name in ids if given.get(name) is None]
+    if len(args) > len(order) or unknown or twice or missing:
+        message, cure = "these are not the inputs of the model", "pass ids, then masks, in this order, each once"
+        if (missing or unknown) and not twice:
+            message, cure = misfit(missing=missing, unknown=unknown, known=order)
         raise UserError.of(
-            "FX2001", "these are not the inputs of the model", expected=", ".join(order),
-            found=f"{twice[0]} twice" if twice else ", ".join(given) or "nothing",
-            cure="pass ids, then masks, in this order, each once",
+            "FX2001", message, expected=", ".join(order),
+            found=f"{twice[0]} twice" if twice else ", ".join(given) or "nothing", cure=cure,
         )  # fmt: skip
     for name in ids:
         _require_ids(given[name], name)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flexit.cli.console import say, working
+from flexit.cli.console import say
 from flexit.cli.generating import Request, Speaker, open_at
 from flexit.errors import UserError, printable
+from flexit.runtime.status import stages
 
 if TYPE_CHECKING:
     from flexit.runtime.generation.chat_template import ChatTemplate, Message
@@ -78,7 +79,7 @@ def run(path: str, request: Request, opening: Opening) -> None:
             "FX1110", "--system is of a chat", path="--system", expected="--chat beside it", found="no --chat",
             cure="add --chat, or leave --system out",
         )  # fmt: skip
-    with working(f"opening {path}"):
+    with stages(f"opening {path}"):
         speaker, folder = open_at(path)
         talk = Chat(speaker, ChatTemplate.read(folder), request)
     if not opening.asked:

@@ -10,16 +10,20 @@ from typing import Any
 
 from flexit.errors import Problem, SpecError, UserError
 from flexit.ir.io.load import check, check_text
+from flexit.ir.io.places import CARRIED, MANIFEST, RUN, WEIGHTS
 from flexit.ir.io.source import MAX_BYTES
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.ir.wording import shown
 
 ENDINGS = (".yaml", ".yml", ".json")
-WRITTEN = ("run.json", "manifest.json", "model.safetensors")
+WRITTEN = (RUN, MANIFEST, WEIGHTS)
 """What folders have that flexit wrote: a run, a bundle, a checkpoint. Their spec was checked before it was written."""
+NO_SPECS = (*CARRIED, "tokenizer_config.json")
+"""Documents that may lie beside specs, and are none."""
+SCHEMA = ".schema.json"
 MOST_DIGITS = 9
-OTHER_LANGUAGE = "FX0110"
+OTHER_LANGUAGE, NOT_THERE = "FX0110", "FX0100"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,13 @@ class Examined:
     valid: bool
     problems: tuple[Problem, ...]
     summary: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """What came of it, in words."""
+        if self.valid:
+            return f"valid, {self.summary}"
+        return "not found" if {problem.code for problem in self.problems} == {NOT_THERE} else "not valid"
 
     @property
     def is_run_config(self) -> bool:
@@ -61,6 +72,7 @@ def _below(folder: str) -> Iterator[str]:
         ours = any(name in WRITTEN for name in names)
         folders[:] = [name for name in folders if not ours and not name.startswith(".")]
         documents = (name for name in names if Path(name).suffix in ENDINGS and not name.startswith("."))
+        documents = (name for name in documents if name not in NO_SPECS and not name.endswith(SCHEMA))
         yield from () if ours else (str(Path(place) / name) for name in documents)
 
 

@@ -90,21 +90,6 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
 
 
 @contextmanager
-def working(title: str) -> Iterator[Callable[[str], None]]:
-    """Show that something lasts; what is given is called with each step's name."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        note(title)
-        yield note
-        return
-    with console.status(Text(title)) as status:
-        yield lambda step: status.update(Text(printable(step)))
-
-
-@contextmanager
 def counting(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show how much is done, if it lasts over two seconds; what is given is called with that and how much there is."""
     from rich.console import Console

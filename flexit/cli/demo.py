@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from flexit.cli.choosing import Choosing
-from flexit.cli.console import note, say, table, typed, working
+from flexit.cli.console import note, say, table, typed
 from flexit.cli.curves import drawn, pictured
 from flexit.cli.generating import Request, speaker_at
 from flexit.cli.opening import checkpoint_at, evidence_rows
@@ -18,6 +18,7 @@ from flexit.errors import CheckpointError, UserError
 from flexit.files.folder import write_file
 from flexit.runtime.bundles.bundle import read_bundle
 from flexit.runtime.bundles.export import export
+from flexit.runtime.status import stages
 from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.run import train
 from flexit.runtime.train.signals import interruptible
@@ -164,7 +165,7 @@ def _bundle(folder: Path) -> dict[str, Any]:
     known = folder / "bundle.of"
     stamp = f"{checkpoint.name} {(checkpoint / 'model.safetensors').stat().st_mtime_ns}"
     if not ((folder / "bundle").is_dir() and known.exists() and known.read_text(encoding="utf-8") == stamp):
-        with working("exporting") as step:
+        with stages("exporting") as step:
             export(checkpoint, folder / "bundle", force=True, progress=step)
         known.write_text(stamp, encoding="utf-8")
     return dict(read_bundle(folder / "bundle").manifest)
@@ -174,7 +175,7 @@ def _bundle(folder: Path) -> dict[str, Any]:
 def _compared(folder: Path) -> None:
     """The same greedy text from ONNX Runtime and from PyTorch."""
     request = Request(prompts=[PROMPT], source=None, max_new_tokens=60, choosing=Choosing(temperature=0.0))
-    with working("generating"):
+    with stages("generating"):
         texts = {
             "ONNX Runtime": speaker_at(str(folder / "bundle")).speak(request)[0],
             "PyTorch": speaker_at(str(folder / "run")).speak(request)[0],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flexit.cli.choosing import Choosing
-from flexit.cli.console import say, typed, working
+from flexit.cli.console import say, typed
 from flexit.cli.sessions import session_at
 from flexit.errors import UserError, printable
 from flexit.runtime.generation.beam import Beams, beam_search
@@ -20,6 +20,7 @@ from flexit.runtime.generation.generation_config import GenerationConfig
 from flexit.runtime.generation.text_stream import Stops, TextStream, text_of
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.session import Session
+from flexit.runtime.status import stages
 
 if TYPE_CHECKING:
     from flexit.runtime.bundles.bundle import Bundle
@@ -126,17 +127,17 @@ class Speaker:
 
 def run(path: str, request: Request) -> None:
     """Generate and print."""
-    with working(f"opening {path}"):
+    with stages(f"opening {path}"):
         speaker = speaker_at(path)
     way = request.choosing.resolved(speaker.config)
     if isinstance(way, Beams):
-        with working("searching"):
+        with stages("searching"):
             found = speaker.search(request, way)
         _tell(request, found, scored=way.n_best > 1)
     elif len(request.prompts) == 1:
         _stream(speaker, request)
     else:
-        with working("generating"):
+        with stages("generating"):
             texts = speaker.speak(request)
         _tell(request, [[(text, 0.0)] for text in texts], scored=False)
 
@@ -178,16 +179,11 @@ def open_at(path: str) -> tuple[Speaker, Path]:
     Raises:
         UserError: there is no model, or it has no tokenizer.
     """
-    from flexit.runtime.tokenizer import Tokenizer
+    from flexit.runtime.tasks.text_model import tokenizer_in
 
     session, folder = session_at(path)
-    if not (folder / "tokenizer.json").is_file():
-        raise UserError.of(
-            "FX1106", f"{folder} has no tokenizer", expected="the tokenizer.json of a trained model", found="none",
-            cure="export a checkpoint of flexit train, which carries its tokenizer into the bundle", path=path,
-        )  # fmt: skip
     config = GenerationConfig.read(folder / "generation_config.json")
-    return Speaker(session, Tokenizer.load(folder / "tokenizer.json"), config), folder
+    return Speaker(session, tokenizer_in(folder), config), folder
 
 
 def next_step(bundle: Bundle, out: str) -> str:

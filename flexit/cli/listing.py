@@ -12,14 +12,15 @@ from flexit.errors import UserError
 from flexit.ir import registry
 from flexit.ir.analysis.cost import BlockCost, Cost
 from flexit.ir.block import Block, Port
+from flexit.ir.io.reference import groups, kinds_of, own_families
 from flexit.ir.language.annotations import Entry, GroupOf, as_slot
-from flexit.ir.language.describe import describe
+from flexit.ir.language.describe import describe, meant_kind
 from flexit.ir.language.kinds import Group, Kind, families, field_docs
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.ir.views.difference import Difference
 from flexit.ir.views.tree import short, size, summary, tree, written
-from flexit.ir.wording import nearest, shown
+from flexit.ir.wording import nearest, several, shown
 
 
 def preset_rows() -> list[list[str]]:
@@ -97,13 +98,13 @@ def cost_data(needs: Cost) -> dict[str, Any]:
 
 
 def kind_rows() -> list[list[str]]:
-    """Family, kind and summary of every kind."""
+    """Family, kind and summary of every kind, and of the groups of fields that kinds have."""
     rows = [["family", "kind", "summary"]]
     for family in _families():
         for kind in registry.names(family):
             cls = registry.find(family, kind)
             rows.append([family.family, kind, _first_line(cls)])
-    return rows
+    return [*rows, *(["(group)", group.__name__, _first_line(group)] for group in groups())]
 
 
 def explained(kind: str) -> Iterator[str]:
@@ -113,20 +114,16 @@ def explained(kind: str) -> Iterator[str]:
         UserError: there is no such kind.
     """
     found = [cls for family in _families() if (cls := registry.find(family, kind)) is not None]
-    if not found:
-        known = sorted({name for family in _families() for name in registry.names(family)})
-        near = nearest(kind, known) or nearest(kind, [name for name in known if kind and kind in name])
-        homes = [name for name in known if kind in _all_fields(name)]
-        if any(kind in registry.later(family) for family in _families()):
-            raise UserError.of(
-                "FX0203", f"{kind} is not here yet", expected="a kind of this version of flexit", found=kind,
-                cure="run flexit kinds for those that are", path=kind,
-            )  # fmt: skip
-        raise UserError.of(
-            "FX0203", "no such kind", expected=f"one of {', '.join(known)}", found=shown(kind), path=shown(kind),
-            cure=f"run flexit kinds {homes[0]}, which has a field of this name" if homes
-            else f"run flexit kinds {near}" if near else "run flexit kinds, which says what each of them is",
-        )  # fmt: skip
+    called = {} if found else {group: places for group, places in groups().items() if _is_called(group, places, kind)}
+    if not found and not called:
+        raise _no_kind(kind)
+    for index, (group, places) in enumerate(called.items()):
+        if index:
+            yield ""
+        yield f"{group.__name__} (a group): {plain_text(inspect.cleandoc(group.__doc__ or ''))}"
+        yield f"  stands in {several(places)}"
+        yield ""
+        yield from _fields(group, "  ")
     for index, cls in enumerate(found):
         if index:
             yield ""
@@ -143,11 +140,28 @@ def explained(kind: str) -> Iterator[str]:
             yield f"  not yet: {', '.join(cls.later)}"
 
 
-def _all_fields(kind: str) -> Iterator[str]:
-    """Fields of every kind of a name."""
-    for family in _families():
-        cls = registry.find(family, kind)
-        yield from as_slot(cls) if cls is not None else ()
+def _is_called(group: type[Group], places: list[str], word: str) -> bool:
+    """Whether a word is the name of a group, or of the field that takes it."""
+    return word == group.__name__ or word in {place.rpartition(".")[2] for place in places}
+
+
+def _no_kind(kind: str) -> UserError:
+    """The error of a word that is the name of no kind and of no group."""
+    if any(kind in registry.later(family) for family in _families()):
+        return UserError.of(
+            "FX0203", f"{kind} is not here yet", expected="a kind of this version of flexit", found=kind,
+            cure="run flexit kinds for those that are", path=kind,
+        )  # fmt: skip
+    classes = [cls for family in own_families() for cls in kinds_of(family)]
+    homes = [cls.kind for cls in sorted(classes, key=lambda cls: not cls.usual) if kind in as_slot(cls)]
+    names = [*(cls.kind for cls in classes), *(group.__name__ for group in groups())]
+    meant = next((found[0] for family in _families() if (found := meant_kind(kind, family)) is not None), None)
+    near = meant or nearest(kind, names) or nearest(kind, [name for name in names if kind and kind in name])
+    return UserError.of(
+        "FX0203", "no such kind", expected="a kind or a group of fields", found=shown(kind), path=shown(kind),
+        cure=f"run flexit kinds {homes[0]}, which has a field of this name" if homes
+        else f"run flexit kinds {near}" if near else "run flexit kinds, which says what each of them is",
+    )  # fmt: skip
 
 
 def schema_text(which: str) -> str:
@@ -208,5 +222,5 @@ def _default(entry: Entry) -> str:
     return "inferred" if entry.inferred else f"default {written(entry.default)}"
 
 
-def _first_line(cls: type[Kind] | None) -> str:
+def _first_line(cls: type[Group] | None) -> str:
     return plain_text(inspect.cleandoc((cls.__doc__ if cls else None) or "").partition("\n")[0])

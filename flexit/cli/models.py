@@ -7,8 +7,9 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from flexit.cli.console import answering, emit, near, say, table, working
+from flexit.cli.console import answering, emit, near, say, table
 from flexit.cli.specs import Json, Plugins, Sets, StateForm, load_plugins, named
+from flexit.runtime.status import stages
 from flexit.runtime.train.signals import interruptible
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
@@ -19,6 +20,7 @@ Chat = Annotated[
     bool, typer.Option("--chat", help="Answer as the model's chat template has it: the prompt, or line after line.")
 ]
 System = Annotated[str | None, typer.Option(metavar="TEXT", help="Of a chat: what the model is told first.")]
+LOADING = "loading PyTorch"
 Source = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, a spec or a preset.", callback=named)
 ]
@@ -41,7 +43,7 @@ def train(
 
     Example: flexit train run.yaml --set steps=200
     """
-    with interruptible():
+    with interruptible(), stages(LOADING):
         from flexit.runtime.train.run import train as carry_out
 
         load_plugins(plugins)
@@ -81,12 +83,13 @@ def export(
 
     Example: flexit export runs/tiny bundles/tiny
     """
-    from flexit.cli.generating import next_step
-    from flexit.cli.opening import evidence_rows, exportable
-    from flexit.runtime.bundles.export import export as prove
+    with stages(LOADING) as step:
+        from flexit.cli.generating import next_step
+        from flexit.cli.opening import evidence_rows, exportable
+        from flexit.runtime.bundles.export import export as prove
 
-    load_plugins(plugins)
-    with working("reading the model") as step:
+        load_plugins(plugins)
+        step("reading the model")
         source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory)
         bundle = prove(
             source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory, states=cast(Any, states),
@@ -105,9 +108,9 @@ def verify(
 
     Example: flexit verify bundles/tiny
     """
-    from flexit.runtime.bundles.verify import verify as replay
+    with answering(as_json), stages("replaying"):
+        from flexit.runtime.bundles.verify import verify as replay
 
-    with answering(as_json), working("replaying"):
         verdict = replay(bundle)
     if as_json:
         emit({"holds": verdict.holds, "error": verdict.error, "tolerance": verdict.tolerance})
@@ -193,7 +196,7 @@ def demo(
 
     Example: flexit demo --folder my-demo
     """
-    with interruptible():
+    with interruptible(), stages(LOADING):
         from flexit.cli.demo import run
 
     run(Path(folder), steps=steps)

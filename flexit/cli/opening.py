@@ -13,10 +13,11 @@ from flexit.errors import UserError
 from flexit.files.folder import recover
 from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import load_spec, presets
+from flexit.ir.io.places import CARRIED, found_at, instead_of, place_of
 from flexit.ir.spec import Spec
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.bundles.export import CARRIED, CURE
+from flexit.runtime.bundles.export import CURE
 from flexit.runtime.saved import WEIGHTS, read_spec, read_weights
 
 
@@ -53,7 +54,7 @@ def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool)
     if checkpoint is not None:
         return from_pretrained(path) if foreign else checkpoint
     if Path(path).is_dir() or not (Path(path).is_file() or path in presets()):
-        raise _no_model(path, "a run folder, a checkpoint folder, a spec or a preset")
+        raise _no_model(path, "a run folder, a checkpoint folder, a spec or a preset", instead_of(path, "model"))
     spec = load_spec(path, sets=sets)
     require_memory(cost(spec).export_peak, what="exporting", cure=CURE, allow=allow_memory)
     return to_torch(spec, seed=seed, allow_memory=True)
@@ -71,7 +72,8 @@ def weights_at(path: str) -> tuple[Spec, Mapping[str, Any], dict[str, bytes]]:
         return model.spec, model.weights, dict(model.files)
     checkpoint = checkpoint_at(path)
     if checkpoint is None:
-        raise _no_model(path, "a run folder, a checkpoint folder, or a folder of another library")
+        cure = instead_of(path, "model")
+        raise _no_model(path, "a run folder, a checkpoint folder, or a folder of another library", cure)
     files = {name: (checkpoint / name).read_bytes() for name in CARRIED if (checkpoint / name).is_file()}
     return read_spec(checkpoint), read_safetensors(checkpoint, WEIGHTS), files
 
@@ -84,7 +86,8 @@ def module_at(path: str) -> tuple[FlexitModule, Path]:
     """
     checkpoint = checkpoint_at(path)
     if checkpoint is None:
-        raise _no_model(path, "a bundle, a run folder or a checkpoint folder")
+        untrained = instead_of(path, "model") if place_of(path) == "run" else instead_of(path, "bundle")
+        raise _no_model(path, "a bundle, a run folder or a checkpoint folder", untrained)
     return to_torch(read_spec(checkpoint), read_weights(checkpoint)), checkpoint
 
 
@@ -99,9 +102,8 @@ def evidence_rows(manifest: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _no_model(path: str, legal: str) -> UserError:
-    found = "none of these" if Path(path).exists() else "nothing of this name"
+def _no_model(path: str, legal: str, cure: str | None) -> UserError:
     return UserError.of(
-        "FX1201", f"{path} holds no model", expected=legal, found=found, path=path,
-        cure="give the folder that flexit train wrote, such as runs/tiny",
+        "FX1201", f"{path} holds no model", expected=legal, found=found_at(path), path=path,
+        cure=cure or "give the folder that flexit train wrote, such as runs/tiny",
     )  # fmt: skip

@@ -131,7 +131,7 @@ def check(
         results.append(result)
         if not as_json:
             complain(result.problems)
-            say(f"{result.file}: {f'valid, {result.summary}' if result.valid else 'not valid'}")
+            say(f"{result.file}: {result.verdict}")
     if as_json:
         emit({"valid": all(result.valid for result in results), "files": [as_data(result) for result in results]})
     if not all(result.valid for result in results):

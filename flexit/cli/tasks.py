@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flexit.cli.console import answering, counting, emit, say, table, working
+from flexit.cli.console import answering, counting, emit, say, table
 from flexit.cli.specs import MOST, Json, Plugins, load_plugins, named
 from flexit.errors import UserError
+from flexit.runtime.status import stages
 
 if TYPE_CHECKING:
     from flexit.runtime.bench import Measured
@@ -74,7 +75,7 @@ def embed(
             )  # fmt: skip
         require_out(out, ".npz" if tokens else ".npy", force=force)
         given = texts_of(texts or (), file, jsonl=jsonl)
-        with working(f"opening {model}"):
+        with stages(f"opening {model}"):
             reader = text_model_at(model)
         with counting("embedding") as progress:
             how = Reading(batch_size=batch_size, truncate=truncate, progress=progress)
@@ -130,7 +131,7 @@ def classify(
     with answering(as_json):
         require_out(out, ".npz" if out is not None and Path(out).suffix == ".npz" else ".npy", force=force)
         given = texts_of(texts or (), file, jsonl=jsonl)
-        with working(f"opening {model}"):
+        with stages(f"opening {model}"):
             reader = text_model_at(model)
         with counting("classifying") as progress:
             how = Reading(batch_size=batch_size, truncate=truncate, progress=progress)
@@ -177,7 +178,7 @@ def fill_mask(
     load_plugins(plugins)
     with answering(as_json):
         given = texts_of(texts or (), file, jsonl=jsonl)
-        with working(f"opening {model}"):
+        with stages(f"opening {model}"):
             reader = text_model_at(model)
         with counting("filling masks") as progress:
             how = Reading(batch_size=batch_size, truncate=truncate, progress=progress)
@@ -213,8 +214,8 @@ def bench(
     load_plugins(plugins)
     with answering(as_json):
         load = Load(batch=batch, prompt=prompt, new=new, repetitions=repetitions)
-        with working(f"opening {bundle}"):
-            openers = sessions_on(bundle, threads=threads)
+        with stages(f"opening {bundle}") as step:
+            openers = sessions_on(bundle, threads=threads, progress=step)
         with counting("measuring") as progress:
             found = measure(openers, load, progress=progress)
     if as_json:

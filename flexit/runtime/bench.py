@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -77,15 +78,24 @@ class Measured:
         return {"session": self.session, "prefill": self.prefill.data(), "decode": decode, "memory_bytes": self.memory}
 
 
-def sessions_on(folder: str | Path, *, threads: int = 0) -> dict[str, Opener]:
+def sessions_on(
+    folder: str | Path, *, threads: int = 0, progress: Callable[[str], None] | None = None
+) -> dict[str, Opener]:
     """What opens a session on a bundle by name: ``ONNX Runtime``, and ``PyTorch`` where that is installed.
 
     PyTorch has the bundle's spec with first weights: what weights are does not change how long they take.
+
+    Args:
+        folder: the bundle.
+        threads: of one operator; 0 takes all cores.
+        progress: called with what is being done, if it lasts.
 
     Raises:
         BundleError: the folder is no sound bundle.
     """
     bundle = read_bundle(folder)
+    if progress is not None and find_spec("torch") is not None:
+        progress("loading PyTorch")
     openers: dict[str, Opener] = {"ONNX Runtime": lambda: session_on(bundle, threads=threads)}
     try:
         import torch

@@ -10,15 +10,13 @@ from flexit.errors import CheckpointError, SpecError
 from flexit.files.folder import recover
 from flexit.ir import plugins
 from flexit.ir.io.load import check_tree
+from flexit.ir.io.places import SPECS, WEIGHTS, instead_of
 from flexit.ir.io.yaml import read
 from flexit.ir.spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPECS = ("spec.json", "spec.yaml")
-"""Where a folder has its spec: as it was when it was trained or exported, or as it was imported, to be read."""
-WEIGHTS = "model.safetensors"
 MAX_BYTES = 16 * 2**20
 """Of a resolved spec, which says every default."""
 
@@ -83,8 +81,9 @@ def read_arrays(file: Path) -> Mapping[str, Tensor]:
 
 def _no_checkpoint(folder: Path, error: Exception) -> CheckpointError:
     found: Any = error.strerror if isinstance(error, OSError) else None
+    other = instead_of(folder, "checkpoint")
     return CheckpointError.of(
         "FX1201", f"{folder} is no checkpoint", expected=f"{SPECS[0]} or {SPECS[1]}, and {WEIGHTS}",
         found=str(found or error),
-        cure="give the folder of a checkpoint, such as runs/NAME/checkpoints/step-000200",
+        cure=other or "give the folder of a checkpoint, such as runs/NAME/checkpoints/step-000200",
     )  # fmt: skip

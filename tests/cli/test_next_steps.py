@@ -88,6 +88,9 @@ def test_an_encoder_needs_its_source(bundle: Path) -> None:
         ("rmsnorm", "run flexit kinds rms_norm"),
         ("head", "run flexit kinds lm_head"),
         ("attention", "run flexit kinds transformer_layer, which has a field of this name"),
+        ("n_heads", "run flexit kinds multi_head, which has a field of this name"),
+        ("swiglu", "run flexit kinds gated_mlp"),
+        ("Rotarys", "run flexit kinds Rotary"),
         ("foo", "run flexit kinds, which says what each of them is"),
     ],
 )
@@ -95,10 +98,20 @@ def test_the_kind_that_was_meant(written: str, cure: str, capsys: pytest.Capture
     assert run(["kinds", written]) == 2
     told = capsys.readouterr().err
     assert f"do: {cure}\n" in told
-    assert ", multi_head, " in told
+    assert len(told.splitlines()) == 3 and len(told) < 300
     command = re.search(r"do: run flexit (kinds( \w+)?)", told)
     assert command is not None
     assert run(command[1].split()) == 0
+
+
+@pytest.mark.parametrize("written", ["Rotary", "rotary"])
+def test_a_group_of_fields_is_explained_like_a_kind(written: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["kinds", written]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Rotary (a group): ") and lines[1] == "  stands in multi_head.rotary and mla.rotary"
+    assert "  theta: a number > 0; default 10000.0" in lines
+    assert run(["kinds"]) == 0
+    assert re.search(r"^\(group\) +Rotary ", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,3 +158,11 @@ blocks:
   head: {kind: lm_head, tied_to: embed}
 """)
     assert position_limit(compile_spec(spec)) is None
+
+
+@pytest.mark.parametrize("preset", ["bert-base", "tiny-bert-classifier", "tiny-t5", "gpt2", "tiny-unet"])
+def test_blocks_are_listed_in_the_order_of_the_spec(preset: str) -> None:
+    spec = load_spec(preset)
+    listed = [block.path for block in cost(spec).blocks]
+    assert listed == [name for name in spec.blocks if name in listed]
+    assert len(listed) > 2

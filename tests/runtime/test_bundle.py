@@ -313,4 +313,4 @@ def test_a_folder_that_is_no_bundle_is_refused_in_one_message(tmp_path):
     with pytest.raises(BundleError) as caught:
         open_bundle(tmp_path / "nothing")
     (problem,) = caught.value.problems
-    assert (problem.code, problem.found) == ("FX1401", "no regular file of that name")
+    assert (problem.code, problem.found) == ("FX1401", "nothing of this name")

@@ -194,10 +194,12 @@ def _weights(whole: Amount) -> dict[Precision, int]:
 
 
 def _blocks(measures: Measures, root: Region) -> tuple[BlockCost, ...]:
-    """The blocks of the document that have parameters or work, in order."""
+    """The blocks of the document that have parameters or work, in the order in which they are computed."""
     tops: dict[str, Amount] = {}
     calls: dict[str, list[Call]] = {}
     owned: set[str] = set()
+    for node in root.nodes:
+        tops.setdefault(_top(node.path), NOTHING)
     for path, amount in measures.params(root):
         _add(tops, path, amount)
     for node in root.nodes:

@@ -15,6 +15,7 @@ from flexit.ir.faults import in_order, placed
 from flexit.ir.io.languages import SPEC, mistaken
 from flexit.ir.io.migrate import migrate
 from flexit.ir.io.overrides import override
+from flexit.ir.io.places import found_at, instead_of
 from flexit.ir.io.source import MAX_BYTES, read_bytes, unusable
 from flexit.ir.io.yaml import read
 from flexit.ir.language.shared_fields import write_out
@@ -168,12 +169,14 @@ def source_of(path: str | Path, max_bytes: int = MAX_BYTES) -> tuple[bytes, str]
         return read_bytes(Path(path), max_bytes), name
     if isinstance(path, str) and name in presets():
         return (resources.files("flexit.presets") / f"{name}.yaml").read_bytes(), f"{name}.yaml"
-    near = nearest(name, presets())
+    near, folder = nearest(name, presets()), Path(path).is_dir()
+    cure = instead_of(path, "spec") if folder else f"write {near}" if near else None
     raise SpecError([
         problem(
-            "FX0100", path="", message="no file and no preset of this name", found=name,
-            expected=f"a file, or one of the presets {', '.join(presets())}",
-            cure=f"write {near}" if near else "correct the path",
+            "FX0100", path="", message="no file and no preset of this name" if not folder else "a folder, not a spec",
+            found=f"{found_at(path)}, {name}" if folder else name,
+            expected="a file, or the name of a preset (flexit new --list shows them)",
+            cure=cure or "correct the path",
         )
     ])  # fmt: skip
 

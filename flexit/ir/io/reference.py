@@ -33,16 +33,22 @@ TO_INDEX = "../../kinds.md"
 def index() -> str:
     """The page of all kinds as Markdown: ``docs/kinds.md``."""
     sections = [HEAD]
-    groups: dict[str, type[Group]] = {}
-    for family in own_families():
-        sections.append(_family(family))
-        groups |= {group.__name__: group for cls in kinds_of(family) for group in _groups(cls)}
+    sections += [_family(family) for family in own_families()]
     sections.append("## Groups\n\nMappings without a `kind`.\n")
     sections += [
-        "\n".join([f"### {name}", "", _doc(group), *_fields(group, page="")]) + "\n"
-        for name, group in sorted(groups.items())
+        "\n".join([f"### {group.__name__}", "", _doc(group), *_fields(group, page="")]) + "\n" for group in groups()
     ]
     return "\n".join(sections)
+
+
+def groups() -> dict[type[Group], list[str]]:
+    """The groups of fields that kinds have, by name, each with its places: ``multi_head.rotary``, usual kinds first."""
+    found: dict[type[Group], list[str]] = {}
+    for family in own_families():
+        for cls in sorted(kinds_of(family), key=lambda kind: not kind.usual):
+            for group, place in _groups(cls, cls.kind):
+                found.setdefault(group, []).append(place)
+    return dict(sorted(found.items(), key=lambda item: item[0].__name__))
 
 
 def kind_page(cls: type[Kind], document: Mapping[str, Any]) -> str:
@@ -102,12 +108,12 @@ def _traits(family: type[Kind]) -> Iterator[str]:
         yield f"\n{trait.__name__}: {_doc(trait)} Kinds: {_code(registry.names(trait))}."
 
 
-def _groups(cls: type[Group]) -> Iterator[type[Group]]:
-    for entry in as_slot(cls).values():
+def _groups(cls: type[Group], place: str) -> Iterator[tuple[type[Group], str]]:
+    for name, entry in as_slot(cls).items():
         for option in entry.type.options:
             if isinstance(option, GroupOf):
-                yield option.cls
-                yield from _groups(option.cls)
+                yield option.cls, f"{place}.{name}"
+                yield from _groups(option.cls, f"{place}.{name}")
 
 
 def _fields(cls: type[Group], *, page: str) -> Iterator[str]:

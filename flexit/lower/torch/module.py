@@ -14,6 +14,7 @@ from flexit.errors import UserError
 from flexit.ir.analysis.cost import count_parameters
 from flexit.ir.compile import States, compile_spec
 from flexit.ir.dims import evaluate, symbols
+from flexit.ir.misfits import misfit
 from flexit.ir.program import Program, State
 from flexit.ir.spec import Spec
 from flexit.ir.weights import require_fitting
@@ -78,11 +79,13 @@ class FlexitModule(RegionModule):
         unknown = [name for name in given if name not in {entry.name for entry in declared}]
         twice = [name for name in required[: len(args)] if name in inputs]
         if missing or unknown or twice or len(args) > len(required):
+            message, cure = "these are not the inputs of the model", "pass the graph inputs by name"
+            if (missing or unknown) and not twice:
+                message, cure = misfit(missing=missing, unknown=unknown, known=[entry.name for entry in declared])
             raise UserError.of(
-                "FX2001", "these are not the inputs of the model",
+                "FX2001", message,
                 expected=", ".join(f"{e.name}{' (optional)' if e.optional else ''}" for e in declared),
-                found=f"{twice[0]} twice" if twice else ", ".join(given) or "nothing",
-                cure="pass the graph inputs by name",
+                found=f"{twice[0]} twice" if twice else ", ".join(given) or "nothing", cure=cure,
             )  # fmt: skip
         if any(given.get(entry.name) is not None for entry in declared if entry.role == "document_ids"):
             _require_packed(self.program, cached=cache is not None)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flexit.files.folder import recover
+from flexit.ir.misfits import unusable
 from flexit.runtime.bundles.external_data import External, Malformed, external_data
 from flexit.runtime.bundles.manifest import MANIFEST, read_manifest, refused
 from flexit.runtime.sessions.interface import Entry, Interface
@@ -38,6 +40,8 @@ def read_bundle(folder: str | Path) -> Bundle:
     Raises:
         BundleError: FX1401 no bundle, FX1402 a file missing, changed or unlisted, FX1403 an unsafe name or link.
     """
+    if not isinstance(cast("object", folder), str | PathLike):
+        raise unusable("folder", folder, expected="the path of a bundle", cure="give the folder that an export wrote")
     path = Path(folder)
     recover(path)
     manifest = read_manifest(path)

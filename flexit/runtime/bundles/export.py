@@ -6,9 +6,10 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -22,8 +23,11 @@ from flexit.errors import UserError
 from flexit.files.folder import writing
 from flexit.ir.analysis.cost import cost
 from flexit.ir.compile import States, compile_spec
+from flexit.ir.io.places import CARRIED
 from flexit.ir.language.layers import as_written
+from flexit.ir.misfits import unusable
 from flexit.ir.program import Program
+from flexit.ir.spec import Spec
 from flexit.lower.onnx.model import Emitted, emit_models, save
 from flexit.lower.torch.arguments import natural
 from flexit.lower.torch.memory import require_memory
@@ -43,10 +47,6 @@ from flexit.runtime.sessions.torch_session import TorchSession, interface_of, sh
 from flexit.runtime.train.checkpoint import require_whole
 
 CURE = "export a smaller model"
-CARRIED = (
-    "tokenizer.json", "generation_config.json", "labels.json", "chat_template.jinja", "special_tokens_map.json",
-)  # fmt: skip
-"""Files of a checkpoint, or given, that go into the bundle as they are."""
 
 
 def export(
@@ -74,6 +74,11 @@ def export(
         ResourceError: FX1703, the predicted memory is not there.
     """
     seed = natural(seed)
+    if not isinstance(cast("object", model), FlexitModule | str | PathLike):
+        raise unusable(
+            "model", model, expected="a module of flexit.to_torch, or the folder of a checkpoint",
+            cure="build it: flexit.to_torch(spec, seed=0)" if isinstance(model, Spec) else "give one of these",
+        )  # fmt: skip
     no_files: dict[str, Path | bytes] = {}
     if isinstance(model, FlexitModule):
         module, carried = _in_fp32(model if states is None else _with_states(model, states)), no_files

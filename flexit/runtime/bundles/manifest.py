@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from flexit.errors import BundleError
+from flexit.ir.io.places import MANIFEST, found_at, instead_of
 
-MANIFEST = "manifest.json"
 FORMAT = 1
 MAX_BYTES = 16 * 2**20
 """Ten thousand layers with two states each take 4 MiB."""
@@ -134,7 +134,13 @@ def refused(code: str, message: str, *, expected: str, found: str, place: Path) 
 
 def _parsed(file: Path) -> Any:
     def no_bundle(found: str) -> BundleError:
-        return refused("FX1401", "is no bundle", expected=f"a folder with {MANIFEST}", found=found, place=file)
+        cure = instead_of(file.parent, "bundle")
+        if cure is None:
+            return refused("FX1401", "is no bundle", expected=f"a folder with {MANIFEST}", found=found, place=file)
+        return BundleError.of(
+            "FX1401", f"{file.parent} is no bundle", expected=f"a folder with {MANIFEST}", found=found_at(file.parent),
+            cure=cure,
+        )  # fmt: skip
 
     try:
         data = _beginning(file)

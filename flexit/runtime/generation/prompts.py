@@ -10,7 +10,7 @@ import numpy as np
 from flexit.errors import TaskError
 from flexit.runtime.sessions.arrays import Array, integers_of
 from flexit.runtime.sessions.interface import Entry
-from flexit.runtime.sessions.session import Session
+from flexit.runtime.sessions.session import Session, require_session
 
 
 def beginning(
@@ -30,6 +30,7 @@ def beginning(
         TaskError: FX2003, prompts or number cannot be used, or ``others`` has prompts; FX0801, the model decodes
             something else, or nothing.
     """
+    require_session(session)
     rows = listed(prompts)
     ids, mask = require_tokens_alone(session)
     require_count(session, max(map(len, rows)), max_new_tokens)

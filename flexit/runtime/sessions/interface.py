@@ -10,6 +10,7 @@ import numpy as np
 
 from flexit.errors import TaskError
 from flexit.ir.language.inputs import Companions
+from flexit.ir.misfits import misfit
 from flexit.runtime.sessions.arrays import Array, flags, integers, lengths, numbers, refused
 
 FIXED = ("vector", "prefix_lengths")
@@ -148,10 +149,10 @@ class Interface:
         unknown = [name for name in there if name not in {entry.name for entry in self.inputs}]
         missing = [name for name in required if name not in there]
         if unknown or missing:
-            what = f"the model has no input {unknown[0]}" if unknown else f"the input {missing[0]} is missing"
+            what, cure = misfit(missing=missing, unknown=unknown, known=[entry.name for entry in self.inputs])
             raise TaskError.of(
                 "FX2001", what, path=str((unknown or missing)[0]), expected=known,
-                found=", ".join(map(str, there)) or "nothing", cure="pass the graph inputs by name",
+                found=", ".join(map(str, there)) or "nothing", cure=cure,
             )  # fmt: skip
         return there
 

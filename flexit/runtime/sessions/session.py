@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any, Protocol
 
 import numpy as np
 
 from flexit.errors import TaskError
+from flexit.ir.misfits import unusable
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.interface import Interface
 
@@ -110,6 +112,22 @@ class Stepwise(ABC):
     @abstractmethod
     def _keep(self, rows: Array) -> None:
         """States of these rows alone."""
+
+
+def require_session(given: object) -> None:
+    """Refuse what is no session, in the place of one.
+
+    Raises:
+        UserError: FX2007.
+    """
+    if hasattr(given, "interface") and hasattr(given, "run"):
+        return
+    is_path = isinstance(given, str | PathLike)
+    raise unusable(
+        "session", given, expected="a session",
+        cure="open the bundle: flexit.open_bundle(folder)" if is_path
+        else "make one: flexit.open_bundle(folder) of a bundle, or flexit.TorchSession(module)",
+    )  # fmt: skip
 
 
 def chosen_rows(rows: Any, count: int) -> Array:

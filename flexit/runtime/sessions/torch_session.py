@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flexit.errors import TaskError
 from flexit.ir.analysis.limits import limits_of
+from flexit.ir.misfits import unusable
 from flexit.ir.passes import cut
 from flexit.ir.program import Input, Program
 from flexit.lower.torch.module import FlexitModule, build
@@ -54,6 +55,11 @@ class TorchSession(Stepwise):
     """Runs a module in inference mode; an encoder-decoder is cut at its static states, so the encoder runs once."""
 
     def __init__(self, module: FlexitModule) -> None:
+        if not isinstance(cast("object", module), FlexitModule):
+            raise unusable(
+                "module", module, expected="a module of flexit.to_torch",
+                cure="build it: flexit.to_torch(flexit.load_spec(path)); of a bundle: flexit.open_bundle(folder)",
+            )  # fmt: skip
         super().__init__(interface_of(module.program))
         self.module = module
         self._encoder: FlexitModule | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from flexit.errors import TaskError, UserError
 from flexit.runtime.probabilities import probabilities
 from flexit.runtime.sessions.arrays import Array
-from flexit.runtime.tasks.text_model import Read, Reading, Text, TextModel, logits_of
+from flexit.runtime.tasks.text_model import Read, Reading, Text, TextModel, logits_of, require_text_model
 
 Scores = Literal["softmax", "sigmoid", "none"]
 
@@ -65,6 +65,7 @@ def classify(
             not finite; and what :meth:`TextModel.read` raises.
         UserError: FX2102, there are more or fewer labels than classes.
     """
+    require_text_model(model)
     if scores is not None and scores not in get_args(Scores):
         raise TaskError.of(
             "FX2003", "scores is out of range", path="scores", expected=", ".join(get_args(Scores)), found=str(scores),

@@ -9,7 +9,7 @@ import numpy as np
 
 from flexit.errors import TaskError
 from flexit.runtime.sessions.arrays import Array
-from flexit.runtime.tasks.text_model import Read, Reading, Text, TextModel, require_output
+from flexit.runtime.tasks.text_model import Read, Reading, Text, TextModel, require_output, require_text_model
 
 Pool = Literal["first", "last", "mean", "max"]
 
@@ -40,6 +40,7 @@ def embed(
         TaskError: FX0801, the model has no such output; FX2003, ``pool`` or ``dim`` is out of its range; and what
             :meth:`TextModel.read` raises.
     """
+    require_text_model(model)
     if pool is not None and pool not in get_args(Pool):
         raise _out_of_range("pool", ", ".join(get_args(Pool)), pool)
     rows: dict[int, Array] = {}
@@ -69,6 +70,7 @@ def hidden_states(
     Raises:
         TaskError: FX0801, the model has no such output; and what :meth:`TextModel.read` raises.
     """
+    require_text_model(model)
     rows: dict[int, Array] = {}
     name = ""
     for read in model.read(texts, how):

@@ -15,6 +15,7 @@ from flexit.runtime.tasks.text_model import (
     Text,
     TextModel,
     logits_of,
+    require_text_model,
     require_texts,
     unreadable,
 )
@@ -56,6 +57,7 @@ def fill_mask(
         TaskError: FX0801, the model scores no tokens, or reads from left to right; FX2101, a text has no mask, or
             another special token; FX2003, ``top`` is out of its range; and what :meth:`TextModel.read` raises.
     """
+    require_text_model(model)
     if isinstance(top, bool) or top < 1:
         raise TaskError.of(
             "FX2003", "top is out of range", path="top", expected="an integer of at least 1", found=str(top),

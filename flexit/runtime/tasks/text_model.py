@@ -11,12 +11,13 @@ from typing import Any, cast
 import numpy as np
 
 from flexit.errors import TaskError, UserError
+from flexit.ir.misfits import unusable
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.interface import Entry, Interface
-from flexit.runtime.sessions.session import Session
+from flexit.runtime.sessions.session import Session, require_session
 from flexit.runtime.tokenizer import Tokenizer
 
-LABELS = "labels.json"
+LABELS, TOKENIZER = "labels.json", "tokenizer.json"
 TYPES = ("token_type_ids", "token_types")
 """What an input of token types is called."""
 MAX_BYTES = 2**20
@@ -115,14 +116,8 @@ class TextModel:
         Raises:
             UserError: FX1106, there is no tokenizer; FX2102, the labels cannot be used.
         """
-        file = Path(folder) / "tokenizer.json"
-        if not file.is_file():
-            raise UserError.of(
-                "FX1106", f"{folder} has no tokenizer", expected="the tokenizer.json of the model", found="none",
-                cure="put it beside the weights and export again (in Python: carry), or run the bundle on ids",
-                path=str(folder),
-            )  # fmt: skip
-        return cls(session, Tokenizer.load(file), read_labels(Path(folder) / LABELS))
+        require_session(session)
+        return cls(session, tokenizer_in(Path(folder)), read_labels(Path(folder) / LABELS))
 
     def read(self, texts: Sequence[Text], how: Reading | None = None, *, specials: bool = False) -> Iterator[Read]:
         """Run the model on texts, those of like length together, in whatever order that gives.
@@ -178,6 +173,34 @@ class TextModel:
                     cure="shorten it, or cut it with --truncate (in Python: Reading(truncate=True))",
                 )  # fmt: skip
         return found
+
+
+def tokenizer_in(folder: Path) -> Tokenizer:
+    """The tokenizer in the folder of a model.
+
+    Raises:
+        UserError: FX1106, there is none; FX1604, it cannot be read.
+    """
+    if not (folder / TOKENIZER).is_file():
+        raise UserError.of(
+            "FX1106", f"{folder} has no tokenizer", expected=f"the {TOKENIZER} of the model", found="none",
+            cure=f"export the model again with --carry {TOKENIZER} (in Python: carry), or run the bundle on ids",
+            path=str(folder),
+        )  # fmt: skip
+    return Tokenizer.load(folder / TOKENIZER)
+
+
+def require_text_model(given: object) -> None:
+    """Refuse what is no :class:`TextModel`, in the place of one.
+
+    Raises:
+        UserError: FX2007.
+    """
+    if not isinstance(given, TextModel):
+        raise unusable(
+            "model", given, expected="a TextModel: a session with a tokenizer",
+            cure="make one: flexit.TextModel.of(flexit.open_bundle(folder), folder)",
+        )  # fmt: skip
 
 
 def read_labels(file: Path) -> tuple[str, ...] | None:

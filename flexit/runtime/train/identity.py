@@ -16,12 +16,11 @@ from flexit.errors import CheckpointError, Problem
 from flexit.files.folder import write_file
 from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import check_text
+from flexit.ir.io.places import RUN as MARKER
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.runtime.train.config import RunConfig, TrainingConfig
 from flexit.runtime.train.describe import config_data, spec_json
-
-MARKER = "run.json"
 
 _WORDS = {
     "spec": ("the spec", "spec."),

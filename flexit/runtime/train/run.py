@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from flexit.ir.language.layers import as_written
 from flexit.ir.language.written import Node
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import to_torch
+from flexit.runtime.status import stages
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train import checkpoint
 from flexit.runtime.train.callbacks.callback import Callback
@@ -93,7 +94,7 @@ def train(
         UserError: anything in the table of ``docs/run-config.md``.
         KeyboardInterrupt: SIGINT came before the first step; later it ends the run as :meth:`Trainer.fit` says.
     """
-    with interruptible():
+    with interruptible(), stages(f"reading {config_path}", shown=progress):
         plan = make_plan(config_path, sets=sets, allow_memory=allow_memory)
     with _threads(plan.config.threads):
         with interruptible(), locked(plan.out), _shown(progress) as on_progress:
@@ -104,7 +105,7 @@ def train(
                     _examined(plan, on_progress=on_progress)
                 return _said(finished, plan, progress=progress)
             corpus = prepare(plan, allow_changed=allow_changed, on_progress=on_progress)
-        with interruptible():
+        with interruptible(), stages("building the model", shown=progress):
             trainer = make_trainer(plan, corpus, callbacks=callbacks, progress=progress)
             for passed_over in trainer.resume(allow_changed=True):  # what is compared above has all of it
                 Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
@@ -316,13 +317,17 @@ def _threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def _shown(progress: bool) -> Iterator[OnProgress | None]:
-    """A bar for what comes before the training."""
+    """A bar for what comes before the training, or a line for each part of it."""
     console = Console(stderr=True)
-    if not progress or not console.is_terminal:
+    if not progress:
         yield None
         return
+    if not console.is_terminal:
+        with stages("reading the text") as stage:
+            yield _by_stage(stage)
+        return
     with Progress(console=console, transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
+        tasks: dict[str, TaskID] = {"reading the text": bar.add_task("reading the text", total=None)}
 
         def on_progress(what: str, done: int, total: int) -> None:
             if what not in tasks:
@@ -330,3 +335,16 @@ def _shown(progress: bool) -> Iterator[OnProgress | None]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield on_progress
+
+
+def _by_stage(stage: Callable[[str], None]) -> OnProgress:
+    """What tells of each part once, when it begins."""
+    told: set[str] = set()
+
+    def on_progress(what: str, done: int, total: int) -> None:
+        del done, total
+        if what not in told:
+            told.add(what)
+            stage(what)
+
+    return on_progress
