@@ -22,7 +22,7 @@ from flexit.convert.mapping.family import (
     merged,
     rule_of,
 )
-from flexit.convert.mapping.forms import Data, Incomplete, Scope
+from flexit.convert.mapping.forms import Data, Incomplete, Scope, named_keys
 from flexit.convert.mapping.patterns import match
 from flexit.convert.mapping.rotary import OLDER, PARAMETERS
 from flexit.convert.pairing import Pair, pairs_of, rules_of
@@ -239,8 +239,9 @@ def _refuse_unknown_keys(source: Source, family: Family, scope: Scope) -> None:
                 cure="import a model without it",
             ))  # fmt: skip
     known = {*scope.used, *INERT, *family.inert, *family.must, *family.keys, *family.write}
+    known |= named_keys([family.spec, list(family.keys.values())])  # what only other models of the family read
     if '"$rope"' in json.dumps(family.spec):
-        known |= {PARAMETERS, *OLDER}  # also where this model turns nothing
+        known |= {PARAMETERS, *OLDER}
     for key, value in config.items():
         if key not in known and value is not None:
             problems.append(Problem(

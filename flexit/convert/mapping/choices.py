@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -114,7 +115,9 @@ def _value(word: str) -> Any:
     known: dict[str, Any] = {"true": True, "false": False, "null": None}
     if word in known:
         return known[word]
-    return int(word) if word.lstrip("-").isdigit() else word
+    if word.lstrip("-").isdigit():
+        return int(word)
+    return float(word) if re.fullmatch(r"-?[0-9]+\.[0-9]+", word) else word
 
 
 class Words(Form):
@@ -176,3 +179,23 @@ class Missing(Form):
     @staticmethod
     def read(args: Data, value: Any, found: Found) -> None:
         found.read(args[""], value)
+
+
+class Equal(Form):
+    """``{$equal: [key, other, ...]}``: the value that several keys have, all the same."""
+
+    name = "equal"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        first, *others = cast("list[Any]", args[""])
+        value = scope.value(str(first))
+        for other in others:
+            if not same(scope.value(str(other)), value):
+                raise Incomplete(str(other), f"{value}, as {first}", scope.value(str(other)))
+        return value
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        for key in cast("list[Any]", args[""]):
+            found.bind(str(key), value)

@@ -35,6 +35,16 @@ def _require_number(value: Any) -> float:
     return value
 
 
+def part_of(template: Any, found: Found) -> float | None:
+    """What a number, a key or a form is as far as that is known."""
+    if is_key(template):
+        return found.known(template[1:])
+    try:
+        return Scope(found.keys, {}, frozenset()).fill(template)
+    except Incomplete:
+        return None
+
+
 class Quotient(Form):
     """``{$quotient: [a, b]}``: a / b, a whole number where both are."""
 
@@ -75,12 +85,12 @@ class Product(Form):
         known: list[float] = []
         missing: list[str] = []
         for each in cast("list[Any]", args[""]):
-            part = found.known(each[1:]) if is_key(each) else each
+            part = part_of(each, found)
             if part is None:
                 missing.append(each)
             else:
                 known.append(part)
-        if len(missing) == 1 and prod(known):
+        if len(missing) == 1 and is_key(missing[0]) and prod(known):
             found.bind(missing[0], short(product / prod(known)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import nextafter
 from typing import Any, cast
 
-from flexit.convert.mapping.forms import ABSENT, Data, Form, Found, Incomplete, Mismatch, Scope
+from flexit.convert.mapping.forms import ABSENT, Data, Form, Found, Incomplete, Mismatch, Scope, is_absent
 
 PARAMETERS = "rope_parameters"
 OLDER = ("rope_scaling", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
@@ -81,15 +81,22 @@ class Rope(Form):
         elif "share" in args:
             told["partial_rotary_factor"] = 1.0
         _read_scaling(rotary.get("scaling"), told, found)
-        if told["rope_type"] == "longrope" and "by" not in args:
-            found.bind(ORIGINAL, told[ORIGINAL])  # Phi-3 has a default of its own for it, outside the parameters
-        if "by" in args:
-            kind = found.known(str(args["by"]))
-            if kind is None:
-                raise Mismatch("a kind of layer that is known", value)
-            found.bind(f"{PARAMETERS}.{kind}", told)
-        else:
-            found.bind(PARAMETERS, told)
+        _note(args, told, found)
+
+
+def _note(args: Data, told: Data, found: Found) -> None:
+    """Note the parameters of a rotation, and where else a part of them stands."""
+    if told["rope_type"] == "longrope" and "by" not in args:
+        found.bind(ORIGINAL, told[ORIGINAL])  # Phi-3 has a default of its own for it, outside the parameters
+    if "." in str(args.get("base")):
+        found.bind(str(args["base"]), told["rope_theta"])
+    if "by" in args:
+        kind = found.known(str(args["by"]))
+        if kind is None:
+            raise Mismatch("a kind of layer that is known", None)
+        found.bind(f"{PARAMETERS}.{kind}", told)
+    else:
+        found.bind(PARAMETERS, told)
 
 
 def _width(heads: Any, found: Found) -> int | None:
@@ -130,12 +137,13 @@ def _parameters(args: Data, scope: Scope) -> Data:
     if kind in thetas and thetas[kind] in scope.defaults:
         found.setdefault("rope_theta", scope.value(str(thetas[kind])))
     base = str(args.get("base", "rope_theta"))
+    theta = scope.value(base) if base in scope.config else None
     scope.used.add(base)
-    theta = scope.config.get(base)
     found.setdefault("rope_theta", _usual(args, kind) if theta is None else theta)
-    part = scope.config.get(str(args.get("part", "partial_rotary_factor")))
-    scope.used.add(str(args.get("part", "partial_rotary_factor")))
-    if part is not None:
+    named = str(args.get("part", "partial_rotary_factor"))
+    scope.used.add(named)
+    part = scope.value(named) if scope.knows(named) else None
+    if part is not None and not is_absent(part):
         found.setdefault("partial_rotary_factor", part)
     older = str(found.pop("type", "default"))
     found.setdefault("rope_type", older)

@@ -51,6 +51,52 @@ def inputs_for(module, model, padding, seed=0, length=11):
     return found
 
 
+MARGIN = 1e-5
+"""Scores of experts that are nearer than this may be ordered differently by either side."""
+
+
+def decided_inputs(model, module, padding, seed=0):
+    """Inputs on which no router of theirs is undecided: both sides send every token to the same experts."""
+    for attempt in range(50):
+        inputs = inputs_for(module, model, padding, seed + 1000 * attempt)
+        if routing_margin(model, inputs) > MARGIN:
+            return inputs
+    raise AssertionError("every draw has a token between two experts")
+
+
+def routing_margin(model, inputs):
+    """The smallest distance between what two experts, or groups of them, are chosen by, over all routers and unpadded
+    tokens; infinite without routers.
+    """
+    nearest = [float("inf")]
+    valid = inputs["attention_mask"].flatten().bool() if "attention_mask" in inputs else None
+
+    def note(router, given):
+        layer = next(part for part in (router, *router.children()) if getattr(part, "weight", None) is not None)
+        scores = torch.nn.functional.linear(given[0].reshape(-1, layer.weight.shape[1]), layer.weight)
+        bias = given[1] if len(given) > 1 else getattr(router, "e_score_correction_bias", None)
+        scores = scores + biased(layer) if bias is None else scores.sigmoid() + bias
+        groups = scores.reshape(len(scores), getattr(router, "num_group", None) or 1, -1)
+        for each in (scores, groups.max(-1).values, groups.topk(min(2, groups.shape[-1])).values.sum(-1)):
+            kept = each[valid] if valid is not None and len(valid) == len(each) else each
+            if kept.shape[-1] > 1:
+                nearest.append(float(kept.sort(-1).values.diff(dim=-1).min()))
+
+    routers = [each for each in model.modules() if type(each).__name__.endswith("Router")]
+    hooks = [router.register_forward_pre_hook(note) for router in routers]
+    if routers:
+        theirs_on(model, inputs)
+    for hook in hooks:
+        hook.remove()
+    return min(nearest)
+
+
+def biased(layer):
+    """What a linear layer adds, if it does."""
+    bias = getattr(layer, "bias", None)
+    return 0.0 if bias is None else bias
+
+
 def drawn_id(rng, size, pad):
     """A token that is no padding."""
     return rng.choice([number for number in range(size) if number != pad])
@@ -70,7 +116,9 @@ def theirs_on(model, inputs):
 
 
 def turns_by_length(config):
-    """Whether rotations depend on the longest row: theirs on that of the batch, ours on each."""
+    """Whether rotations depend on the longest row: theirs on that of the batch, ours on each; or theirs counts pads."""
+    if config.model_type in COUNTS_PADS:
+        return True
     given = getattr(config, "rope_parameters", None) or {}
     several = [each for each in given.values() if isinstance(each, dict)] or [given]
     return any(each.get("rope_type") in ("dynamic", "longrope") for each in several)
@@ -101,13 +149,15 @@ def decodes(model):
     return not config.is_encoder_decoder and (causal or config.model_type in DECODERS)
 
 
+COUNTS_PADS: set[str] = set()
+"""Model types whose positions count pads though they are told others; drawn modules add theirs."""
 DECODERS: set[str] = set()
 """Model types whose models read from left to right whatever their head; drawn modules add theirs."""
 
 
 def errors(model, module, padding, seed=0):
     """Relative error of each of our outputs on unpadded slots."""
-    inputs = inputs_for(module, model, padding, seed)
+    inputs = decided_inputs(model, module, padding, seed)
     expected = theirs_on(model, inputs)
     with torch.no_grad():
         found = module(**inputs)
@@ -126,7 +176,7 @@ def errors(model, module, padding, seed=0):
 
 def cached_error(model, module, padding, seed=0):
     """Relative error of our scores for the last tokens, decoded one by one, against their whole run."""
-    inputs = inputs_for(module, model, padding, seed)
+    inputs = decided_inputs(model, module, padding, seed)
     expected = theirs_on(model, inputs)["logits"].numpy()
     arrays = {name: value.numpy() for name, value in inputs.items()}
     ids = next(name for name in ("decoder_input_ids", "input_ids") if name in arrays)

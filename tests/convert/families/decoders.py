@@ -20,3 +20,9 @@ def classes(model_type, start, *heads):
 def layer_types(rng, count, *kinds):
     """A kind for every layer, windows and full attention unless others are named."""
     return [rng.choice(kinds or ("sliding_attention", "full_attention")) for _ in range(count)]
+
+
+def experts(rng):
+    """How many there are, and how many a token is sent to."""
+    count = rng.randrange(2, 6)
+    return count, rng.randrange(1, count + 1)

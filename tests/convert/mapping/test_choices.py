@@ -2,7 +2,7 @@
 
 import pytest
 
-from flexit.convert.mapping.forms import Found, Incomplete, Mismatch, Scope
+from flexit.convert.mapping.forms import Found, Incomplete, Mismatch, Scope, named_keys
 
 
 def filled(template, config):
@@ -66,3 +66,29 @@ def test_a_default_that_is_only_for_a_missing_key_leaves_null():
     assert Scope({"cap": 5.0}, defaults, frozenset()).fill("$cap") == 5.0
     assert Scope({"width": None}, defaults, frozenset()).fill("$width") == 8
     assert read({"$missing": "$cap"}, 4.0) == {"cap": 4.0}
+
+
+def test_keys_that_must_be_equal_are_read_and_written_together():
+    template = {"$equal": ["heads", "kv_heads"]}
+    assert filled(template, {"heads": 4, "kv_heads": 4}) == 4
+    with pytest.raises(Incomplete, match="kv_heads"):
+        filled(template, {"heads": 4, "kv_heads": 2})
+    assert read(template, 4) == {"heads": 4, "kv_heads": 4}
+
+
+def test_words_may_be_fractions():
+    template = {"$case": "power", "of": {"1.0": True, "null": False}}
+    assert filled(template, {"power": 1.0}) is True
+    assert read(template, True) == {"power": 1.0}
+
+
+def test_a_key_inside_a_mapping_has_a_name_with_a_dot():
+    assert filled("$rope_parameters.beta", {"rope_parameters": {"beta": 0.1}}) == 0.1
+    assert filled("$attn.clip", {"attn.clip": 8}) == 8
+
+
+def test_keys_of_all_branches_are_named():
+    template = {
+        "$if": {"tied": True}, "then": {"size": "$vocab"}, "else": [{"$case": "kind", "of": {"a": {"$not": "b"}}}],
+    }  # fmt: skip
+    assert named_keys(template) == {"tied", "vocab", "kind", "b"}
