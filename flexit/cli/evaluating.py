@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flexit.cli.console import answering, counting, emit, say, working
+from flexit.cli.console import answering, counting, emit, say
 from flexit.cli.specs import MOST, Json, Plugins, load_plugins, named
 from flexit.errors import UserError
+from flexit.runtime.status import stages
 
 if TYPE_CHECKING:
     from flexit.runtime.tasks.text_model import TextModel
@@ -47,7 +48,7 @@ def eval_(
 
     load_plugins(plugins)
     with answering(as_json):
-        with working(f"opening {model}"):
+        with stages(f"opening {model}"):
             reader = text_model_at(model)
         if Path(data).suffix in LABELLED:
             found = _accuracy(reader, data, batch_size)
