@@ -4,21 +4,53 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 import flexit
 from flexit.cli import converting, evaluating, models, specs, tasks
 from flexit.cli.console import complain, note, plainly
 from flexit.errors import FlexitError, Problem, UserError
+from flexit.ir.wording import shown
 
 EPILOG = (
     "Exit codes: 0 well, 1 two results differ or a warning under --strict, 2 something to put right, 130 interrupted."
 )
 
+
+class Commands(TyperGroup):
+    """The commands; a value that an option does not take is told like everything else that can be put right."""
+
+    def invoke(self, ctx: Any) -> Any:
+        given = [*getattr(ctx, "_protected_args", ()), *ctx.args]
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if type(error) is not typer.BadParameter or error.param is None:  # one that is missing, say
+                raise
+            raise _bad_value(error, error.param.opts, given) from None
+
+
+def _bad_value(error: typer.BadParameter, names: Sequence[str], given: Sequence[str]) -> UserError:
+    """The error of an option with a value that it does not take, found among the arguments."""
+    name = max(names, key=len)
+    values = [value for option, value in zip(given, [*given[1:], ""], strict=True) if option in names]
+    values += [
+        argument.partition("=")[2] for argument in given if argument.partition("=")[0] in names and "=" in argument
+    ]
+    command = f"flexit {given[0]}" if given else "flexit"
+    return UserError.of(
+        "FX1111", "the option does not take this value", path=name,
+        expected=error.message.removeprefix("Input should be ").partition(",")[0],
+        found=shown(values[-1]) if values else "another value", cure=f"correct it; {command} --help lists the options",
+    )  # fmt: skip
+
+
 app = typer.Typer(
-    name="flexit", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-    epilog=EPILOG,
+    name="flexit", cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    pretty_exceptions_enable=False, epilog=EPILOG,
 )  # fmt: skip
 for command in (*specs.COMMANDS, *models.COMMANDS, *tasks.COMMANDS, *converting.COMMANDS, *evaluating.COMMANDS):
     name = command.__name__.rstrip("_").replace("_", "-")

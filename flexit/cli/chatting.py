@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flexit.cli.console import say
+from flexit.cli.console import say, write
 from flexit.cli.generating import Request, Speaker, open_at
-from flexit.errors import UserError, printable
+from flexit.errors import UserError
 from flexit.runtime.status import stages
 
 if TYPE_CHECKING:
@@ -55,14 +55,13 @@ class Chat:
         text = self.template.render(messages)
 
         def show(_: int, more: str) -> None:
-            sys.stdout.write(printable(more))
-            sys.stdout.flush()
+            write(more)
 
         request = replace(self.request, prompts=[text], specials=True)
         texts = self.speaker.speak(request, on_text=show)
         if not self.speaker.streams(request):
             show(0, texts[0])
-        sys.stdout.write("\n")
+        write("\n")
         return texts[0].strip()
 
 
@@ -96,8 +95,7 @@ def _questions() -> Iterator[str]:
     typed = sys.stdin.isatty()
     while True:
         if typed:
-            sys.stdout.write("> ")
-            sys.stdout.flush()
+            write("> ")
         line = sys.stdin.readline()
         if not line:
             if typed:

@@ -26,7 +26,25 @@ LINE_EVERY = 10.0
 
 def say(text: str = "", *, bold: bool = False) -> None:
     """A line on standard output."""
-    typer.secho(printable(text), bold=bold or None, color=_colour())
+    with _named():
+        typer.secho(printable(text), bold=bold or None, color=_colour())
+
+
+def write(text: str) -> None:
+    """A piece of a text on standard output, shown at once."""
+    with _named():
+        sys.stdout.write(printable(text))
+        sys.stdout.flush()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Name standard output in what the system says when it refuses to write there."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def typed(path: str | Path) -> str:
@@ -124,7 +142,19 @@ def _colour() -> bool | None:
 
 
 def plainly() -> None:
-    """Make standard streams show what their encoding lacks as escapes instead of failing."""
+    """Make standard streams show what their encoding lacks as escapes instead of failing, and be there where closed."""
+    if any(stream is None for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        _fill_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _fill_closed() -> None:
+    """Put the null device where a stream was closed, so that no file that is opened later takes its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: SIM115 (as long as the process)
+            if stream.fileno() != number:
+                os.dup2(stream.fileno(), number)
+            setattr(sys, name, stream)

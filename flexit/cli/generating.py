@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flexit.cli.choosing import Choosing
-from flexit.cli.console import say, typed
+from flexit.cli.console import say, typed, write
 from flexit.cli.sessions import session_at
-from flexit.errors import UserError, printable
+from flexit.errors import UserError
 from flexit.runtime.generation.beam import Beams, beam_search
 from flexit.runtime.generation.generate import generate
 from flexit.runtime.generation.generation_config import GenerationConfig
@@ -156,12 +155,11 @@ def _stream(speaker: Speaker, request: Request) -> None:
     waiting = [request.prompts[0]]
 
     def show(_: int, text: str) -> None:
-        sys.stdout.write(printable("".join([*waiting, text])))
-        sys.stdout.flush()
+        write("".join([*waiting, text]))
         waiting.clear()
 
     speaker.speak(request, on_text=show)
-    sys.stdout.write("\n")
+    write("\n")
 
 
 def speaker_at(path: str) -> Speaker:

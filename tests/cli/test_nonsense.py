@@ -181,11 +181,8 @@ def test_a_tokenizer_of_another_model(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["check"], ["check", "tiny-llama", "--max-bytes", "none"], ["show", "tiny-llama", "more"], ["cost", "--seq"],
-        ["cost", "tiny-llama", "--batch", "0"],
+        ["check"], ["show", "tiny-llama", "more"], ["cost", "--seq"],
         ["train"], ["export", "tiny-llama"], ["verify"], ["generate"], ["no-such-command"], ["--no-such-option"],
-        ["generate", "x", "--max-new-tokens", "0"], ["demo", "--steps", "1"], ["demo", "--steps", "nan"],
-        ["cost", "tiny-llama", "--batch", "9" * 20], ["export", "tiny-llama", "out", "--seed", "-1"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -194,6 +191,32 @@ def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr()
     assert "Usage: flexit" in told.err + told.out or "Error: " in told.err
     assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "found"),
+    [
+        (["cost", "tiny-llama", "--batch", "0"], "greater than or equal to 1", "0"),
+        (["cost", "tiny-llama", "--batch=-3"], "greater than or equal to 1", "-3"),
+        (["cost", "tiny-llama", "--batch", "9" * 20], "less than or equal to 2147483647", "9" * 20),
+        (["check", "tiny-llama", "--max-bytes", "0"], "greater than or equal to 1", "0"),
+        (["check", "tiny-llama", "--max-bytes", "none"], "a valid integer", "none"),
+        (["generate", "x", "--max-new-tokens", "0"], "greater than or equal to 1", "0"),
+        (["export", "tiny-llama", "out", "--seed", "-1"], "greater than or equal to 0", "-1"),
+        (["demo", "--steps", "nan"], "a valid integer", "nan"),
+    ],
+)
+def test_values_that_options_do_not_take(
+    arguments: list[str], expected: str, found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    told = capsys.readouterr()
+    option = next(argument for argument in arguments if argument.startswith("--")).partition("=")[0]
+    assert told.err == (
+        f"FX1111 {option}: the option does not take this value\n  expected {expected}; found {found}\n"
+        f"  do: correct it; flexit {arguments[0]} --help lists the options\n"
+    )
+    assert told.out == ""
 
 
 def test_numbers_out_of_range(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,7 +213,7 @@ def test_what_ends_a_sequence_by_its_tokens():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"n_beams": 0}, {"n_beams": 2.0}, {"n_beams": 3, "n_best": 4}, {"n_beams": 3, "n_best": 0},
+        {"n_beams": 0}, {"n_beams": 2.0}, {"n_beams": 10_001}, {"n_beams": 3, "n_best": 4}, {"n_beams": 3, "n_best": 0},
         {"n_beams": 2, "length_penalty": float("nan")}, {"n_beams": 2, "length_penalty": 1e6},
         {"n_beams": 2, "repetition_penalty": 0.0},
     ],

@@ -129,7 +129,8 @@ def test_probabilities_of_scores_that_overflow():
     [
         {"top_p": 0.0}, {"top_p": 1.01}, {"top_p": float("nan")}, {"min_p": -0.1}, {"min_p": 1.5}, {"top_k": 2.5},
         {"top_k": True}, {"repetition_penalty": 0}, {"repetition_penalty": -1.0}, {"repetition_penalty": "1"},
-        {"repetition_penalty": float("inf")}, {"temperature": "hot"}, {"seed": 1.5},
+        {"repetition_penalty": float("inf")}, {"repetition_penalty": 1e-320}, {"repetition_penalty": 1e7},
+        {"temperature": "hot"}, {"seed": 1.5},
     ],
     ids=str,
 )  # fmt: skip

@@ -30,7 +30,7 @@ class Bundle:
         data = self.manifest["interface"]
         return Interface(
             inputs=tuple(Entry(**entry) for entry in data["inputs"]), outputs=tuple(data["outputs"]),
-            decoded=data["decoded"], why_not=data["why_not"],
+            decoded=data["decoded"], why_not=data["why_not"], in_pieces=data.get("in_pieces", False),
         )  # fmt: skip
 
 

@@ -242,5 +242,5 @@ def _interface_data(program: Program) -> dict[str, Any]:
     interface = interface_of(program)
     return {
         "inputs": [asdict(entry) for entry in interface.inputs], "outputs": list(interface.outputs),
-        "decoded": interface.decoded, "why_not": interface.why_not,
+        "decoded": interface.decoded, "why_not": interface.why_not, "in_pieces": interface.in_pieces,
     }  # fmt: skip

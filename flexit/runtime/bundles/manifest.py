@@ -60,6 +60,7 @@ class _Interface(_Part):
     outputs: list[str]
     decoded: str | None
     why_not: str
+    in_pieces: bool = False
 
 
 class _State(_Part):

@@ -16,6 +16,8 @@ from flexit.runtime.probabilities import log_probabilities
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.session import Session
 
+MOST_BEAMS = 10_000
+"""Sequences that a search follows, each a row of the batch."""
 STEEPEST = 20
 """A length to a higher power overflows."""
 
@@ -38,8 +40,8 @@ class Beams:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if whole("n_beams", self.n_beams) < 1:
-            raise out_of_range("n_beams", "at least 1", self.n_beams)
+        if not 1 <= whole("n_beams", self.n_beams) <= MOST_BEAMS:
+            raise out_of_range("n_beams", f"from 1 to {MOST_BEAMS}", self.n_beams)
         if abs(number("length_penalty", self.length_penalty)) > STEEPEST:
             raise out_of_range("length_penalty", f"a number from -{STEEPEST} to {STEEPEST}", self.length_penalty)
         if whole("n_best", self.n_best) < 1:

@@ -15,6 +15,8 @@ from flexit.errors import TaskError
 from flexit.runtime.probabilities import probabilities
 from flexit.runtime.sessions.arrays import Array
 
+STRONGEST = 1e6
+"""Repetition penalty, or one over it, beyond which a score no longer counts beside others."""
 COLDEST = 1e-6
 """Below, scores divided by the temperature overflow or say no more than the best token does."""
 LIMITS = ("top_k", "top_p", "min_p")
@@ -120,13 +122,14 @@ def _drawn(scores: Array, at: float) -> int:
 
 
 def require_penalty(penalty: object) -> None:
-    """Refuse a repetition penalty that is no positive number.
+    """Refuse a repetition penalty that is no positive number, or one that scores overflow by.
 
     Raises:
         TaskError: FX2003.
     """
-    if not number("repetition_penalty", penalty) > 0:
-        raise out_of_range("repetition_penalty", "a number above 0; 1 changes nothing", penalty)
+    if not 1 / STRONGEST <= number("repetition_penalty", penalty) <= STRONGEST:
+        range_ = f"a number from {1 / STRONGEST:g} to {STRONGEST:g}; 1 changes nothing"
+        raise out_of_range("repetition_penalty", range_, penalty)
 
 
 def number(field: str, value: object) -> float:

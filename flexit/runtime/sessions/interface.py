@@ -59,12 +59,14 @@ class Interface:
 
     Attributes:
         decoded: group of the input that is fed step by step, or None with ``why_not`` saying why.
+        in_pieces: whether prompts that are read in pieces give what they give at once.
     """
 
     inputs: tuple[Entry, ...]
     outputs: tuple[str, ...]
     decoded: str | None
     why_not: str
+    in_pieces: bool = False
 
     @property
     def of_decoded(self) -> tuple[Entry, ...]:

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from flexit.errors import BundleError, TaskError
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.interface import Interface
-from flexit.runtime.sessions.session import Stepwise, position_ids
+from flexit.runtime.sessions.session import Stepwise, lacks_memory, out_of_memory, position_ids
 
 QUIET = 4
 """ONNX Runtime's level that logs nothing but what ends the process: an error's text is part of ours."""
@@ -149,13 +149,14 @@ def _ran(model: Any, feeds: Mapping[str, Array]) -> list[Array]:
 
     Raises:
         TaskError: FX2001, ONNX Runtime refuses them.
+        ResourceError: FX1703, there is not enough memory.
     """
     own = {each.name: feeds[each.name] for each in model.get_inputs() if each.name in feeds}
     try:
         return model.run(None, own, _quietly())
-    except MemoryError:
-        raise
     except Exception as error:  # the library's errors derive from nothing narrower
+        if lacks_memory(error):
+            raise out_of_memory(error) from error
         raise TaskError.of(
             "FX2001", "ONNX Runtime refuses these inputs", expected="inputs that the model can be run on",
             found=str(error), cure="compare shapes and ids with the inputs of the model",

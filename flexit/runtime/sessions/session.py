@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from os import PathLike
@@ -9,10 +10,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flexit.errors import TaskError
+from flexit.errors import ResourceError, TaskError
 from flexit.ir.misfits import unusable
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.interface import Interface
+
+NO_MEMORY = re.compile(r"allocate memory|bad_alloc|BFCArena|out of memory|not enough memory", re.IGNORECASE)
+BYTES = re.compile(r"size (\d+)|allocate (\d+) bytes")
+PIECE = 512
+"""Slots of a prompt that are read at once: what attention takes grows with the square of them."""
 
 
 class Session(Protocol):
@@ -56,14 +62,25 @@ class Stepwise(ABC):
 
         Raises:
             TaskError: FX0801, the model cannot be decoded; FX2001, these are no inputs of it.
+            ResourceError: FX1703, there is not enough memory.
         """
         ids, mask = self.interface.require_decoded()
         full = self.interface.complete(inputs)
         self.interface.require_counted(full)
         self._mask = None
         self._begin(full)
-        valid = full[mask.name]
-        return self._advance(full[ids.name], valid, self.interface.taken_beside(full), past=valid[:, :0])[:, -1]
+        tokens, valid, beside = full[ids.name], full[mask.name], self.interface.taken_beside(full)
+        longest = PIECE if self.interface.in_pieces else valid.shape[1]
+        last = np.empty(0)
+        try:
+            for first in range(0, valid.shape[1], longest):
+                piece = slice(first, first + longest)
+                others = {name: array[:, piece] for name, array in beside.items()}
+                last = self._advance(tokens[:, piece], valid[:, piece], others, past=valid[:, :first])[:, -1]
+        except BaseException:
+            self._mask = None
+            raise
+        return last
 
     def step(self, tokens: Any, mask: Any = None, *, others: Mapping[str, Any] | None = None) -> Array:
         """Read more tokens: see :meth:`Session.step`.
@@ -148,3 +165,18 @@ def chosen_rows(rows: Any, count: int) -> Array:
 def position_ids(mask: Array, new: int) -> Array:
     """Unpadded tokens before each of the last ``new`` slots, as every decoder here counts."""
     return np.maximum(np.cumsum(mask, axis=1) - 1, 0)[:, mask.shape[1] - new :]
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether a library failed for want of memory, which each says in words of its own."""
+    return isinstance(error, MemoryError) or NO_MEMORY.search(str(error)) is not None
+
+
+def out_of_memory(error: Exception) -> ResourceError:
+    """The error of a run that there is not enough memory for."""
+    asked = BYTES.search(str(error))
+    return ResourceError.of(
+        "FX1703", "running the model needs more memory than there is", expected="memory for all rows at once",
+        found=f"no room for {int(asked[1] or asked[2]):,} bytes more" if asked else "no room for more",
+        cure="give fewer rows at once (batch_size, beams), or shorter ones",
+    )  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from flexit.errors import TaskError
+from flexit.ir.analysis.dependence import revises
 from flexit.ir.analysis.limits import limits_of
 from flexit.ir.misfits import unusable
 from flexit.ir.passes import cut
@@ -19,7 +20,7 @@ from flexit.lower.torch.module import FlexitModule, build
 from flexit.runtime.modes import evaluating
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.interface import Entry, Interface
-from flexit.runtime.sessions.session import Stepwise
+from flexit.runtime.sessions.session import Stepwise, lacks_memory, out_of_memory
 
 
 def interface_of(program: Program) -> Interface:
@@ -43,6 +44,7 @@ def interface_of(program: Program) -> Interface:
         outputs=tuple(program.outputs),
         decoded=None if program.decoded is None else program.decoded.name,
         why_not=program.why_not_decoded,
+        in_pieces=not revises(program) and not any(entry.role == "prefix_lengths" for entry in program.inputs),
     )
 
 
@@ -140,10 +142,13 @@ def within_tables() -> Iterator[None]:
 
     Raises:
         TaskError: FX2001, an id or a position lies beyond its table.
+        ResourceError: FX1703, there is not enough memory.
     """
     try:
         yield
     except (IndexError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise out_of_memory(error) from error
         if not isinstance(error, IndexError) and "out of bounds" not in str(error):  # which is how gather says it
             raise
         raise TaskError.of(
