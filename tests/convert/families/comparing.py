@@ -40,9 +40,14 @@ def inputs_for(module, model, padding, seed=0, length=11):
         if entry.name.endswith("input_ids"):
             ids = torch.tensor([[drawn_id(rng, size, pad) for _ in range(length)] for _ in range(2)])
             if type(model) in READ_AT_THE_END:
-                ids = torch.where(ids == config.eos_token_id, config.bos_token_id, ids)
+                ids = torch.where(ids == config.eos_token_id, config.eos_token_id + 1, ids)
                 ids.scatter_(1, (mask.cumsum(1) * mask).argmax(1, keepdim=True), config.eos_token_id)
             found[entry.name] = torch.where(mask.bool(), ids, pad)
+        elif entry.name == "encoder_hidden_states":
+            chance = torch.Generator().manual_seed(seed)
+            found[entry.name] = torch.randn(2, length + 2, config.hidden_size, generator=chance)
+        elif entry.name == "encoder_attention_mask":
+            found[entry.name] = torch.ones(2, length + 2, dtype=torch.int64)
         elif entry.name.endswith("attention_mask"):
             found[entry.name] = mask
         elif entry.name == "token_type_ids":
@@ -110,6 +115,8 @@ def theirs_on(model, inputs):
     given = dict(inputs)
     if "position_ids" in takes and decodes(model):
         given["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    if "encoder_hidden_states" in inputs and "encoder_outputs" in takes:
+        given["encoder_outputs"] = inputs["encoder_hidden_states"]
     with torch.no_grad():
         found = model(**{name: value for name, value in given.items() if name in takes})
     return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}

@@ -2,12 +2,18 @@
 
 import transformers as hf
 
+from tests.convert.families.comparing import READ_AT_THE_END
 from tests.convert.families.models import drawn
 
-CLASSES = {"seq2seq": hf.T5ForConditionalGeneration, "hidden": hf.T5Model, "encoder": hf.T5EncoderModel}
+READ_AT_THE_END.add(hf.T5ForSequenceClassification)
+CLASSES = {
+    "seq2seq": hf.T5ForConditionalGeneration, "hidden": hf.T5Model, "encoder": hf.T5EncoderModel,
+    "sequence": hf.T5ForSequenceClassification, "token": hf.T5ForTokenClassification,
+    "span": hf.T5ForQuestionAnswering,
+}  # fmt: skip
 
 
-def sizes(rng):
+def sizes(rng, head):
     """What the configurations of T5's kin have."""
     buckets, reach = rng.choice([(8, 10), (32, 128)])
     return {
@@ -23,9 +29,10 @@ def sizes(rng):
         "layer_norm_epsilon": rng.choice([1e-6, 1e-3]),
         "feed_forward_proj": rng.choice(["relu", "gated-gelu", "gated-silu"]),
         "pad_token_id": 0,
+        "num_labels": 2 if head == "span" else rng.choice([2, 3, 5]),
     }
 
 
 @drawn(*CLASSES)
 def any_t5(rng, head):
-    return CLASSES[head](hf.T5Config(**sizes(rng), tie_word_embeddings=rng.random() < 0.5))
+    return CLASSES[head](hf.T5Config(**sizes(rng, head), tie_word_embeddings=rng.random() < 0.5))
