@@ -61,6 +61,10 @@ def require_numbers(known: Sequence[Known], tensors: Tensors) -> None:
         raise SourceError(problems)
 
 
+OLDER = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+"""Endings that are read as others in every family: names in files that were made of TensorFlow's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alias:
     """A tensor that must hold what another one holds, unless nothing reads it."""
@@ -83,6 +87,10 @@ def aliases_of(family: Family, head: Head, *, prefix: str, names: Sequence[str])
                 if values is not None:
                     found.append(Alias(name, before + filled(main.of, values), main.dead))
                     break
+    for name in names:
+        for ending, usual in OLDER.items():
+            if name.endswith(ending):
+                found.append(Alias(name, name.removesuffix(ending) + usual))
     return found
 
 
@@ -95,7 +103,7 @@ def account(
         SourceError: FX1860 tensors are missing, FX1861 unexpected, FX1862 mis-shaped, FX1863 copies that differ.
     """
     expected = {name: pair for pair in pairs for name in pair.theirs}
-    aliases = [alias for alias in aliases if alias.name not in expected]
+    aliases = [alias for alias in aliases if alias.name not in expected and alias.of in expected]
     stands_for = {alias.of: alias.name for alias in aliases if alias.of not in tensors}
     found = {name: tensors[name] if name in tensors else tensors[stands_for[name]] for name in expected
              if name in tensors or name in stands_for}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tensors that a checkpoint may leave out, since they follow from their shape: constants and sinusoidal tables."""
+"""Tensors that a checkpoint may leave out, since they follow from their shape: constants, tables, frequencies."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from flexit.convert.mapping.patterns import match
 from flexit.convert.tensors import DTYPES, Array, LazyTensor
 from flexit.errors import Problem
 
+FREQUENCIES = "frequencies"
+"""The style of a vector with the frequencies of a rotation, of base 10000."""
 CLOSE = {"F16": 2e-3, "BF16": 1e-2}
 """How far a stored table may be from the computed one, by number format."""
 
@@ -50,18 +52,25 @@ def computed_names(family: Family, names: Mapping[str, LazyTensor], *, prefix: s
     }
 
 
+def _distance(found: Array, style: str) -> float:
+    """How far a table is from the computed one: of frequencies by their ratio, of positions by the difference."""
+    if style == FREQUENCIES:
+        usual = 10000.0 ** (-np.arange(len(found)) / len(found)) if found.ndim == 1 else np.nan
+        return float(np.abs(found / usual - 1).max(initial=0.0))
+    if found.ndim != len(("position", "channel")):
+        return np.inf
+    return float(np.abs(found - sinusoidal(style, found.shape))[found.any(axis=1)].max(initial=0.0))
+
+
 def other_than_computed(styles: Mapping[str, str], tensors: Mapping[str, LazyTensor]) -> Iterator[Problem]:
     """Tables that hold something else than what the family computes; a row of zeros is that of the padding."""
     for name, style in styles.items():
         tensor = tensors[name]
         found = np.asarray(tensor.numpy(), np.float32)
-        if found.ndim == 2:
-            rows = found.any(axis=1)
-            off = np.abs(found - sinusoidal(style, found.shape))[rows]
-            if off.max(initial=0.0) <= CLOSE.get(tensor.dtype, 1e-4):
-                continue
+        if _distance(found, style) <= CLOSE.get(tensor.dtype, 1e-4):
+            continue
         yield Problem(
-            code="FX1863", path=name, message="differs from the sinusoidal table that the family computes",
-            expected=f"sines and cosines ({style})", found="other numbers",
+            code="FX1863", path=name, message="differs from the table that the family computes",
+            expected=f"what the family computes ({style})", found="other numbers",
             cure="give a checkpoint that the family's own code has saved",
         )  # fmt: skip

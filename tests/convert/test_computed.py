@@ -52,3 +52,11 @@ def test_a_row_is_an_array_with_one_more_axis_in_front():
     assert row.shape([(5,)]) == (1, 5)
     assert row.join([array]).tolist() == [[0, 1, 2, 3, 4]]
     assert np.array_equal(row.split(row.join([array]), [(5,)])[0], array)
+
+
+def test_frequencies_of_rotations_are_those_of_base_10000():
+    usual = np.array([10000 ** -(index / 6) for index in range(6)], np.float32)
+    assert not list(other_than_computed({"table": "frequencies"}, stored(usual)))
+    assert not list(other_than_computed({"table": "frequencies"}, stored(usual.astype(np.float16), "F16")))
+    for other in (usual * 1.01, usual[None], usual * np.nan):
+        assert [each.code for each in other_than_computed({"table": "frequencies"}, stored(other))] == ["FX1863"]

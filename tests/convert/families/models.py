@@ -80,7 +80,7 @@ def made(way: Drawn, seed: int) -> Any:
                 buffer.copy_(torch.randn(buffer.shape) * 0.15)
         for module in model.modules():
             table = getattr(module, "decoder", None)
-            if isinstance(table, torch.nn.Linear) and getattr(module, "bias", None) is not None:
+            if isinstance(table, torch.nn.Linear) and None not in (table.bias, getattr(module, "bias", None)):
                 module.bias.copy_(table.bias)  # which nothing reads where the two are not tied
             shared = getattr(module, "shared", None)
             if shared is not None and model.config.is_encoder_decoder:

@@ -27,6 +27,9 @@ def test_groups_of_layers_are_numbered_by_their_first():
         pairs_of(rules, {"layers.2.w": (2,)}, Scope({"layers": 6, "groups": 2}, {}, frozenset()))
 
 
+SCOPE = Scope({}, {}, frozenset())
+
+
 def bias_of(*, tied, tensors):
     """What the bias of BERT's masked head is read from."""
     bert = find_family("bert")
@@ -79,3 +82,14 @@ def test_a_known_number_must_be_what_a_checkpoint_holds():
     require_numbers(known, {known[1].name: LazyTensor((), "BF16", lambda: np.asarray(rounded))})
     with pytest.raises(SourceError, match="FX1863"):
         require_numbers(known, {known[0].name: LazyTensor((), "F32", lambda: np.asarray(np.float32(0.25)))})
+
+
+def test_older_names_of_norms_stand_for_what_the_model_has():
+    bert = find_family("bert")
+    name = "bert.embeddings.LayerNorm"
+    pairs = pairs_of(rules_of(bert, bert.heads["masked"], "bert."), {"embed.norm.weight": (4,)}, SCOPE)
+    tensors = {f"{name}.gamma": held(4, value=3.0)}
+    aliases = aliases_of(bert, bert.heads["masked"], prefix="bert.", names=list(tensors))
+    assert account(pairs, tensors, aliases, ignored=[])[f"{name}.weight"].numpy()[0] == 3.0
+    with pytest.raises(SourceError, match="FX1861"):
+        account([], tensors, aliases, ignored=[])
