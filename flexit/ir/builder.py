@@ -148,6 +148,9 @@ class Graph:
         def add(*edges: Ref, **fields: Any) -> Ref:
             return self.block(kind, *edges, **fields)
 
+        found = registry.find(Block, kind)
+        add.__name__, add.__doc__ = kind, None if found is None else found.__doc__
+
         return add
 
     def __dir__(self) -> list[str]:

@@ -88,6 +88,11 @@ class Spec(Group):
     def __hash__(self) -> int:
         return hash((self.name, *self.blocks))
 
+    def __repr__(self) -> str:
+        return f"Spec({self.name!r}, blocks=[{', '.join(self.blocks)}])"
+
+    __str__ = __repr__
+
     def init_of(self, path: str, role: Role) -> Init | None:
         """How a parameter is drawn: the innermost entry for its role, or for a role it follows; None where none says.
 

@@ -66,7 +66,7 @@ class Full(Mask, kind="full"):
     also_called: ClassVar[Mapping[str, str]] = {"none": "", "all": "", "bidirectional": ""}
 
     window: PositiveInt | None = None
-    """Only keys with |q - k| <= window, in ranks."""
+    """Only keys with |q - k| <= window, in ranks; costs and memory are those of all keys."""
     chunk: PositiveInt | None = None
     """Only keys with q // chunk = k // chunk, in ranks (Llama 4); composes with window."""
     keep_first: Annotated[int, Field(ge=0)] = 0
@@ -99,7 +99,9 @@ class Causal(Mask, kind="causal"):
     is_cached: ClassVar[bool] = True
 
     window: PositiveInt | None = None
-    """Only keys with k > q - window, which is ``window`` keys with the own one."""
+    """Only keys with k > q - window, which is ``window`` keys with the own one; the cache keeps all keys, and
+    costs count them.
+    """
     chunk: PositiveInt | None = None
     """Only keys with q // chunk = k // chunk, in ranks (Llama 4); composes with window."""
     keep_first: Annotated[int, Field(ge=0)] = 0
@@ -126,7 +128,7 @@ class Prefix(Mask, kind="prefix"):
     reads_prefix: ClassVar[bool] = True
 
     window: PositiveInt | None = None
-    """On the causal part: only keys with k > q - window."""
+    """On the causal part: only keys with k > q - window; the cache keeps all keys, and costs count them."""
 
     def pieces(self) -> Iterator[Piece]:
         yield Piece("causal")

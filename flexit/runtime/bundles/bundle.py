@@ -24,6 +24,9 @@ class Bundle:
     folder: Path
     manifest: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Bundle({str(self.folder)!r}, name={self.manifest['name']!r}, models={list(self.manifest['models'])})"
+
     @property
     def interface(self) -> Interface:
         """Inputs and outputs of the model."""
