@@ -43,6 +43,9 @@ def train(
 
     Example: flexit train run.yaml --set steps=200
     """
+    from flexit.runtime.train.read import read_config
+
+    read_config(config, sets=sets or ())  # before what takes seconds to load
     with interruptible(), stages(LOADING):
         from flexit.runtime.train.run import train as carry_out
 
@@ -83,6 +86,12 @@ def export(
 
     Example: flexit export runs/tiny bundles/tiny
     """
+    from flexit.files.folder import require_replaceable
+    from flexit.ir.io.places import MANIFEST
+    from flexit.runtime.bundles.carrying import carriable
+
+    carriable(carry or ())  # before what takes seconds to load
+    require_replaceable(out, marker=MANIFEST, force=force)
     with stages(LOADING) as step:
         from flexit.cli.generating import next_step
         from flexit.cli.opening import evidence_rows, exportable

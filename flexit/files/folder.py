@@ -68,6 +68,20 @@ def writing(folder: str | Path, *, marker: str, force: bool = False) -> Iterator
             raise
 
 
+def require_replaceable(folder: str | Path, *, marker: str, force: bool = False) -> None:
+    """Raise what :func:`writing` would raise at once, before anything lasts; nothing is held, so it looks again.
+
+    Raises:
+        UserError: FX1301, FX1302, FX1305.
+        ResourceError: FX1304, the folder cannot be read.
+    """
+    target = _place(folder)
+    _refuse_for_ever(target)
+    with disk_errors(target):
+        if not left_swapping(_lock(target)):
+            _refuse(target, marker, force=force)
+
+
 @contextmanager
 def locked(folder: str | Path) -> Iterator[Lock]:
     """Be the only writer of ``folder``. A lock whose process is dead on this host is taken over, and its swap finished.

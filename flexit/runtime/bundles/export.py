@@ -20,7 +20,7 @@ import flexit
 from flexit.convert.pretrained import Pretrained, from_pretrained
 from flexit.convert.sources.source import is_source
 from flexit.errors import UserError
-from flexit.files.folder import writing
+from flexit.files.folder import require_replaceable, writing
 from flexit.ir.analysis.cost import cost
 from flexit.ir.compile import States, compile_spec
 from flexit.ir.io.places import CARRIED
@@ -33,6 +33,7 @@ from flexit.lower.torch.arguments import natural
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
 from flexit.runtime.bundles.bundle import Bundle, read_bundle, sha256
+from flexit.runtime.bundles.carrying import carriable, require_fitting
 from flexit.runtime.bundles.manifest import FORMAT, MANIFEST
 from flexit.runtime.modes import evaluating
 from flexit.runtime.proof.compare import validity
@@ -79,6 +80,8 @@ def export(
             "model", model, expected="a module of flexit.to_torch, or the folder of a checkpoint",
             cure="build it: flexit.to_torch(spec, seed=0)" if isinstance(model, Spec) else "give one of these",
         )  # fmt: skip
+    given = carriable(carry)
+    require_replaceable(out_dir, marker=MANIFEST, force=force)
     no_files: dict[str, Path | bytes] = {}
     if isinstance(model, FlexitModule):
         module, carried = _in_fp32(model if states is None else _with_states(model, states)), no_files
@@ -89,7 +92,8 @@ def export(
         module, carried = _of_pretrained(pretrained, states or "full", allow_memory=allow_memory)
     else:
         module, carried = _from_checkpoint(Path(model), states or "full", allow_memory=allow_memory)
-    carried |= _carriable(carry)
+    require_fitting(given, module.program, interface_of(module.program))
+    carried |= given
     with writing(out_dir, marker=MANIFEST, force=force) as folder:
         written = _Written.of(module, folder)
         evidence = _proved(written, seed=seed, progress=progress)
@@ -99,23 +103,6 @@ def export(
         _write_probe(module, folder, seed)
         _write_manifest(written, evidence)
     return read_bundle(out_dir)
-
-
-def _carriable(files: Sequence[str | Path]) -> dict[str, Path]:
-    """Files to carry by name.
-
-    Raises:
-        UserError: FX2007, one is of another name, or there is none.
-    """
-    found = {Path(file).name: Path(file) for file in files}
-    for name, file in found.items():
-        if name not in CARRIED or not file.is_file():
-            raise UserError.of(
-                "FX2007", "carry cannot be used", path="carry", expected=f"files called {', '.join(CARRIED)}",
-                found=str(file) if name not in CARRIED else f"no file {file}",
-                cure="give the files of the model, under these names",
-            )  # fmt: skip
-    return found
 
 
 def _in_fp32(module: FlexitModule) -> FlexitModule:

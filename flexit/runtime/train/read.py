@@ -14,6 +14,7 @@ from flexit.ir.io.languages import RUN_CONFIG, cure_for_spec, mistaken
 from flexit.ir.io.load import presets
 from flexit.ir.io.migrate import migrate
 from flexit.ir.io.overrides import parsed
+from flexit.ir.io.places import RUN as MARKER
 from flexit.ir.io.source import read_bytes
 from flexit.ir.io.yaml import read
 from flexit.ir.language.annotations import FieldType, GroupOf
@@ -23,7 +24,6 @@ from flexit.ir.schema.phase import explained
 from flexit.ir.wording import several, shown
 from flexit.runtime.tokenizer import SEPARATOR, may_be_learnt
 from flexit.runtime.train.config import Bpe, RunConfig, Text
-from flexit.runtime.train.identity import MARKER
 
 DOCUMENT = FieldType((GroupOf(RunConfig),))
 

@@ -192,3 +192,16 @@ def test_an_empty_loader():
     with pytest.raises(UserError, match="loader is empty") as caught:
         Feed([]).next()
     assert caught.value.code == "FX1704"
+
+
+def test_patterns_that_match_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "text.txt").write_text("a text")
+    (tmp_path / "a" / "round").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "about").symlink_to(tmp_path / "a")
+    monkeypatch.setattr("flexit.runtime.train.data.text.MOST_NAMES", 1000)
+    with pytest.raises(UserError, match=r"too much matches a/\*\*") as caught:
+        find_documents(["a/**"], tmp_path)
+    assert caught.value.code == "FX1601"
+    with pytest.raises(UserError, match='no file matches ""'):
+        find_documents([""], tmp_path)

@@ -6,9 +6,14 @@ import glob
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from flexit.errors import UserError
+from flexit.ir.wording import shown
+
+MOST_NAMES = 500_000
+"""Files and folders that a pattern may match; links that lead in a circle match without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,17 @@ def find_documents(patterns: Sequence[str], base: Path) -> list[Document]:
     """
     paths: dict[Path, None] = {}
     for pattern in patterns:
-        found = [Path(name) for name in sorted(glob.glob(str(base / pattern), recursive=True))]
-        files = [path for path in found if path.is_file()]
+        names = list(islice(glob.iglob(str(base / pattern), recursive=True), MOST_NAMES + 1))
+        if len(names) > MOST_NAMES:
+            raise UserError.of(
+                "FX1601", f"too much matches {pattern}", path="data.train.files", found="more",
+                expected=f"at most {MOST_NAMES:,} files and folders",
+                cure="name the folder of the text, or join its files",
+            )  # fmt: skip
+        files = [path for path in map(Path, sorted(names)) if path.is_file()]
         if not files:
             raise UserError.of(
-                "FX1601", f"no file matches {pattern}", path="data.train.files", expected="at least one file",
+                "FX1601", f"no file matches {shown(pattern)}", path="data.train.files", expected="at least one file",
                 found=f"none in {base / pattern}", cure="correct the pattern; it is relative to the run config",
             )  # fmt: skip
         paths |= dict.fromkeys(path.resolve() for path in files)
