@@ -29,10 +29,19 @@ def saved(tmp_path, draw, *, change=None, **config):
     return model, tmp_path
 
 
-def test_parts_that_the_model_lacks_are_left(tmp_path):
+PRETRAINED = {
+    hf.BertForPreTraining: hf.BertConfig, hf.AlbertForPreTraining: hf.AlbertConfig,
+    hf.ErnieForPreTraining: hf.ErnieConfig, hf.MegatronBertForPreTraining: hf.MegatronBertConfig,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", PRETRAINED)
+@pytest.mark.parametrize("named", ["ForPreTraining", "ForMaskedLM"])
+def test_parts_that_the_model_lacks_are_left(tmp_path, cls, named):
     model, folder = saved(
-        tmp_path, lambda rng: hf.BertForPreTraining(hf.BertConfig(**bert.sizes(rng))), architectures=["BertForMaskedLM"]
-    )
+        tmp_path, lambda rng: cls(PRETRAINED[cls](**bert.sizes(rng))),
+        architectures=[cls.__name__.replace("ForPreTraining", named)],
+    )  # fmt: skip
     pretrained = from_pretrained(folder)
     assert pretrained.head == "masked"
     module = module_of(pretrained)
