@@ -50,27 +50,31 @@ def as_family(
     Args:
         spec: what it is.
         weights: its parameters by path: arrays, tensors of PyTorch, or :class:`LazyTensor`.
-        family: which; by default the first that fits, those that others extend before these.
+        family: which; by default, of those that fit, the one that needs fewest keys.
         beside: what else the configuration is to say, such as ``pad_token_id``: keys that change nothing of the model.
 
     Raises:
         SourceError: FX1870, no family fits; it names the block where the nearest one does not.
     """
-    best: tuple[str, Mismatch] | None = None
+    nearest: tuple[int, str, Mismatch] | None = None
+    fits: list[tuple[Family, Head, Data]] = []
     data = unrolled(spec)
     for name in families_by_depth() if family is None else (family,):
         known = find_family(name)
         for head in known.heads.values():
+            found = Found(known.varying)
             try:
-                config = _config(spec, data, known, head=head)
+                config = _config(spec, data, known, head=head, found=found)
             except Mismatch as error:
-                if best is None or len(error.path) > len(best[1].path):
-                    best = (name, error)
+                if nearest is None or found.agreed > nearest[0]:
+                    nearest = (found.agreed, name, error)
                 continue
-            tensors = _tensors(spec, weights, known, head=head, config=config)
-            return Written({**config, **(beside or {})}, tensors)
-    assert best is not None
-    name, error = best
+            fits.append((known, head, config))
+    if fits:  # the one that needs fewest words
+        known, head, config = min(fits, key=lambda fit: len(fit[2]))
+        return Written({**config, **(beside or {})}, _tensors(spec, weights, known, head=head, config=config))
+    assert nearest is not None
+    _, name, error = nearest
     path = ".".join(error.path).replace(UNROLLED, "layers")
     raise SourceError.of(
         "FX1870", "no family can say this model" if family is None else f"{family} cannot say this model",
@@ -79,13 +83,12 @@ def as_family(
     )  # fmt: skip
 
 
-def _config(spec: Spec, data: Data, family: Family, *, head: Head) -> Data:
+def _config(spec: Spec, data: Data, family: Family, *, head: Head, found: Found) -> Data:
     """The configuration that gives a spec.
 
     Raises:
         Mismatch: none of this family does.
     """
-    found = Found(family.varying)
     for _ in range(2):  # what is computed of two keys is read once one of them is known
         found.read(template_of(family, head), data)
     config = _settled(found, family, head)
@@ -101,7 +104,11 @@ def _first_difference(made: Any, found: Any, path: tuple[str, ...] = ()) -> Mism
     """Where the spec that a configuration gives differs from the one that is asked for."""
     if isinstance(made, dict) and isinstance(found, dict):
         one, other = cast("Data", made), cast("Data", found)
-        keys = [key for key in dict.fromkeys((*other, *one)) if key not in ("name", "description", "init", *VARIATION)]
+        keys = [
+            key
+            for key in dict.fromkeys(("blocks", *other, *one))
+            if key not in ("name", "description", "init", *VARIATION)
+        ]
         pairs = [(str(key), one.get(key), other.get(key)) for key in keys]
     elif isinstance(made, list) and isinstance(found, list) and len(cast("list[Any]", made)) == len(found):
         several = zip(cast("list[Any]", made), cast("list[Any]", found), strict=True)

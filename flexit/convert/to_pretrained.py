@@ -44,7 +44,8 @@ def to_pretrained(
     """
     carried = dict(files or {})
     written = as_family(spec, weights, family, beside=_beside(carried))
-    config = {**written.config, **_labels(carried)}
+    unsaid: dict[str, Any] = dict.fromkeys(BESIDE)  # their classes have ids of published vocabularies as defaults
+    config = {**unsaid, **written.config, **_labels(carried)}
     dtypes = {tensor.dtype for tensor in written.tensors.values()}
     if len(dtypes) == 1:
         config["dtype"] = NAMES.get(dtypes.pop(), "float32")

@@ -72,7 +72,7 @@ def test_what_is_shown_is_compared():
 @pytest.mark.ort
 def test_the_tour_of_the_library_runs(folder):
     blocks = of("python")
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     scope: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), scope)

@@ -195,12 +195,14 @@ class Found:
     Attributes:
         keys: values of keys; of keys per layer a mapping from layer to value.
         layer: the layer that is being read, if any.
+        agreed: how many values have been read, which says how near a spec is that does not fit.
     """
 
     def __init__(self, per_layer: frozenset[str]) -> None:
         self.per_layer = per_layer
         self.keys: Data = {}
         self.layer: int | None = None
+        self.agreed = 0
 
     def bind(self, key: str, value: Any) -> None:
         """Note that a key has a value.
@@ -280,6 +282,7 @@ class Found:
             self._read_mapping(cast("Data", template), value)
         elif not agrees(template, value):
             raise Mismatch(template, value)
+        self.agreed += not isinstance(template, dict)
 
     def _read_mapping(self, template: Data, value: Any) -> None:
         if not isinstance(value, dict):

@@ -17,6 +17,7 @@ from flexit.ir.spec import Spec
 
 UNROLLED = "$layers"
 """Where an unrolled spec has the list of a stack's layers."""
+WIDTHS = ("d_model", "vocab_size")
 LONGEST_CYCLE = 16
 """Layers after which a pattern still reads as one."""
 
@@ -143,9 +144,36 @@ def read_stack(template: Data, stack: Data, found: Found) -> None:
 
 
 def unrolled(spec: Spec) -> Data:
-    """The canonical form of a spec, in which every stack of the outermost scope has all its layers as a list."""
+    """The canonical form of a spec with what is inferred written out; every stack of the outermost scope has all its
+    layers as a list.
+    """
     data = canonical(spec)
+    blocks = cast("Data", data["blocks"])
     for name, block in spec.blocks.items():
         if isinstance(block, Varied):
-            data["blocks"][name][UNROLLED] = canonical_layers(block)
+            stack = blocks[name]
+            stack[UNROLLED] = canonical_layers(block)
+            if stack.get("final_norm") is True:  # one more like those of the layers
+                stack["final_norm"] = stack[UNROLLED][0].get("norm")
+    known = {key: next((each[key] for each in blocks.values() if each.get(key)), None) for key in WIDTHS}
+    _infer(data, cast("dict[str, int | None]", known))
     return data
+
+
+def _infer(value: Any, known: dict[str, int | None]) -> None:
+    """Write out, in place, what follows from other fields and from the widths of the only table."""
+    if isinstance(value, list):
+        for each in cast("list[Any]", value):
+            _infer(each, known)
+    if not isinstance(value, dict):
+        return
+    data = cast("Data", value)
+    heads, width = data.get("n_heads"), known["d_model"]
+    if heads:
+        data.setdefault("n_kv_heads", heads)
+        if width and width % heads == 0:
+            data.setdefault("head_dim", width // heads)
+    if "tied_to" in data and data["tied_to"] is None:
+        data.setdefault("vocab_size", known["vocab_size"])
+    for each in data.values():
+        _infer(each, known)
