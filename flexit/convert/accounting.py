@@ -9,6 +9,7 @@ import numpy as np
 
 from flexit.convert.computed import stand_in
 from flexit.convert.mapping.family import Copy, Family, Head, copy_of, rule_of
+from flexit.convert.mapping.forms import Scope
 from flexit.convert.mapping.patterns import filled, match
 from flexit.convert.pairing import Pair
 from flexit.convert.tensors import LazyTensor
@@ -40,6 +41,18 @@ def known_numbers(family: Family, *, prefix: str, paths: Iterable[str]) -> list[
             values = match(constant.beside, path)
             if values is not None:
                 found.append(Known(prefix + filled(name, values), constant.value, path))
+    return found
+
+
+def ahead_of(family: Family, names: Iterable[str], *, prefix: str, scope: Scope) -> list[str]:
+    """Tensors of layers that predict further tokens."""
+    found: list[str] = []
+    for pattern, numbers in family.ahead.items():
+        first, count = (int(scope.fill(each) or 0) for each in numbers)
+        for name in names:
+            values = match(prefix + pattern, name)
+            if values is not None and first <= int(values["n"]) < first + count:
+                found.append(name)
     return found
 
 

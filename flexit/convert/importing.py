@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from flexit.convert.accounting import account, aliases_of, equal, known_numbers, require_numbers
+from flexit.convert.accounting import account, ahead_of, aliases_of, equal, known_numbers, require_numbers
 from flexit.convert.computed import computed_names, other_than_computed
 from flexit.convert.mapping.family import (
     INERT,
@@ -56,8 +56,9 @@ def read_source(source: Source, family: Family) -> tuple[Spec, dict[str, LazyTen
     ignored = [*family.ignored, *(prefix + each for each in family.ignored)]
     computed = computed_names(family, source.tensors, prefix=prefix)
     known = known_numbers(family, prefix=prefix, paths=shapes)
+    ahead = ahead_of(family, source.tensors, prefix=prefix, scope=scope)
     found = account(
-        pairs, source.tensors, aliases, ignored=[*ignored, *computed, *(each.name for each in known)]
+        pairs, source.tensors, aliases, ignored=[*ignored, *computed, *ahead, *(each.name for each in known)]
     )  # fmt: skip
     require_numbers(known, source.tensors)
     if problems := list(other_than_computed(computed, source.tensors)):

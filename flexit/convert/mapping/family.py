@@ -156,6 +156,8 @@ class Family(_Part):
         copies: tensors that hold what another one holds.
         computed: tensors that follow from their shape, which a checkpoint may hold: sinusoidal tables, and their style.
         constants: tensors that hold a known number.
+        ahead: tensors of layers that predict further tokens and are not read: names with ``{n}``, and the number of the
+            first such layer and their count.
         ignored: tensors that are no parameters, or of a part that the model does not have.
         heads: the models of the family.
         gguf: how GGUF files name it, where llama.cpp knows it.
@@ -176,6 +178,7 @@ class Family(_Part):
     copies: dict[str, str | Copy] = Field(default_factory=dict)
     computed: dict[str, str] = Field(default_factory=dict)
     constants: dict[str, Constant] = Field(default_factory=dict)
+    ahead: dict[str, list[Any]] = Field(default_factory=dict)
     ignored: list[str] = Field(default_factory=list)
     heads: dict[str, Head]
     gguf: Gguf | None = None

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 
 HOLE = re.compile(r"\{([a-z]+)(?::([^{}]+))?\}")
-"""``{n}`` is a number; any other ``{name}`` a word without a dot, or ``{name:one|two}`` one of some words."""
+"""``{n}`` is a number; ``{rest}`` anything; any other ``{name}`` a word without a dot, or ``{name:one|two}`` one of
+some words.
+"""
 
 
 @cache
@@ -35,6 +37,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _usual(name: str) -> str:
+    if name == "rest":
+        return ".+"
     return r"0|[1-9][0-9]*" if len(name) == 1 and name in "neijk" else r"[A-Za-z0-9_]+?"
 
 

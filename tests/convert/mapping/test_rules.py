@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flexit.convert.accounting import account, aliases_of, known_numbers, require_numbers
+from flexit.convert.accounting import account, ahead_of, aliases_of, known_numbers, require_numbers
 from flexit.convert.mapping.family import Rule, find_family
 from flexit.convert.mapping.forms import Scope
 from flexit.convert.pairing import pairs_of, rules_of
@@ -93,3 +93,9 @@ def test_older_names_of_norms_stand_for_what_the_model_has():
     assert account(pairs, tensors, aliases, ignored=[])[f"{name}.weight"].numpy()[0] == 3.0
     with pytest.raises(SourceError, match="FX1861"):
         account([], tensors, aliases, ignored=[])
+
+
+def test_only_as_many_further_layers_as_the_configuration_says_are_left_out():
+    names = [f"model.layers.{n}.mlp.gate.weight" for n in (2, 3, 4)]
+    scope = Scope({"num_hidden_layers": 3, "num_nextn_predict_layers": 1}, {}, frozenset())
+    assert ahead_of(find_family("deepseek_v3"), names, prefix="model.", scope=scope) == names[1:2]

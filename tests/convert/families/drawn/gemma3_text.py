@@ -30,3 +30,18 @@ def any_gemma3(rng, head):
         num_labels=3,
     )
     return CLASSES[head](config)
+
+
+@drawn("hidden", "sequence")
+def embedding_gemma(rng, head):
+    base = {**sizes(rng), "num_hidden_layers": rng.randrange(2, 5), "tie_word_embeddings": True}
+    config = hf.Gemma3TextConfig(
+        **base,
+        head_dim=2 * rng.randrange(2, 6),
+        query_pre_attn_scalar=24,
+        use_bidirectional_attention=True,
+        sliding_window=rng.choice([4, 6, 8]),
+        layer_types=[rng.choice(["sliding_attention", "full_attention"]) for _ in range(base["num_hidden_layers"])],
+        num_labels=3,
+    )
+    return CLASSES[head](config)
