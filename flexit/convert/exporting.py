@@ -13,6 +13,7 @@ from flexit.convert.accounting import known_numbers
 from flexit.convert.importing import scope_of, template_of
 from flexit.convert.mapping.family import Family, Head, copy_of, families_by_depth, find_family
 from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch, same
+from flexit.convert.mapping.keys import keys_read
 from flexit.convert.mapping.layers import UNROLLED, unrolled
 from flexit.convert.pairing import Pair, pairs_of, rules_of
 from flexit.convert.readable import readable
@@ -133,8 +134,9 @@ def _settled(found: Found, family: Family, head: Head) -> Data:
     if labels is not None:
         keys["id2label"] = {str(index): f"LABEL_{index}" for index in range(labels)}
         keys["label2id"] = {f"LABEL_{index}": index for index in range(labels)}
+    read = keys_read(family)
     for key, value in {**family.keys, **head.keys}.items():
-        if key not in keys.keys() | family.write.keys() and not _is_form(value):
+        if key in read and key not in keys.keys() | family.write.keys() and not _is_form(value):
             keys[key] = value
     return _nested({**family.write, **keys})
 

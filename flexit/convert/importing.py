@@ -22,7 +22,8 @@ from flexit.convert.mapping.family import (
     merged,
     rule_of,
 )
-from flexit.convert.mapping.forms import Data, Incomplete, Scope, named_keys
+from flexit.convert.mapping.forms import Data, Incomplete, Scope
+from flexit.convert.mapping.keys import keys_read
 from flexit.convert.mapping.patterns import match
 from flexit.convert.mapping.rotary import OLDER, PARAMETERS
 from flexit.convert.pairing import Pair, pairs_of, rules_of
@@ -239,8 +240,7 @@ def _refuse_unknown_keys(source: Source, family: Family, scope: Scope) -> None:
                 expected=f"one of {', '.join(shown(each) for each in allowed)}", found=shown(config[key]),
                 cure="import a model without it",
             ))  # fmt: skip
-    known = {*scope.used, *INERT, *family.inert, *family.must, *family.keys, *family.write}
-    known |= named_keys([family.spec, list(family.keys.values())])  # what only other models of the family read
+    known = {*scope.used, *INERT, *family.inert, *family.must, *family.write, *keys_read(family)}
     if '"$rope"' in json.dumps(family.spec):
         known |= {PARAMETERS, *OLDER}
     for key, value in config.items():

@@ -31,7 +31,9 @@ class If(Form):
         def holds() -> None:
             if isinstance(condition, dict):
                 for key, wanted in cast("Data", condition).items():
-                    found.bind(key, found.known(wanted[1:]) if is_key(wanted) else wanted)
+                    told = found.known(wanted[1:]) if is_key(wanted) else wanted
+                    if told is not None or not is_key(wanted):
+                        found.bind(key, told)
             found.read(args.get("then", ABSENT), value)
             if isinstance(condition, str):
                 if found.knows(condition) and not found.known(condition):

@@ -310,25 +310,6 @@ def keys_in(template: Any) -> set[str]:
     return {template.removeprefix("$")} if isinstance(template, str) else set()
 
 
-def named_keys(template: Any) -> set[str]:
-    """Every key of a configuration that some branch of a template reads."""
-    form = form_of(template)
-    if is_key(template):
-        return {template[1:]}
-    if isinstance(template, list):
-        return {key for each in cast("list[Any]", template) for key in named_keys(each)}
-    if not isinstance(template, dict):
-        return set()
-    entries = cast("Data", template if form is None else form[1])
-    found = {key for each in entries.values() for key in named_keys(each)}
-    head = entries.get("") if form is not None else None
-    if isinstance(head, str):
-        found.add(head)
-    elif isinstance(head, dict):
-        found.update(cast("Data", head))
-    return found
-
-
 def repeats(template: Data) -> bool:
     """Whether a template is a block that repeats a layer."""
     return "n_layers" in template and "layer" in template

@@ -45,15 +45,17 @@ class Rope(Form):
     head; ``dim: X``, the channels that turn; ``part: key``, where the share of them stands if it is not
     ``partial_rotary_factor``; ``share: X``, that share where nothing is given; ``thetas: {layer: key}``, the base of a
     kind of layer where rotations are not given by kind, which then has no scaling; ``besides: [key, ...]``, parameters
-    that something else reads.
+    that something else reads; ``latent: true``, of latent attention, whose scores ``mscale_all_dim`` scales.
     """
 
     name = "rope"
-    arguments = frozenset({"theta", "by", "heads", "dim", "part", "share", "thetas", "base", "besides"})
+    arguments = frozenset({"theta", "by", "heads", "dim", "part", "share", "thetas", "base", "besides", "latent"})
 
     @staticmethod
     def fill(args: Data, scope: Scope) -> Any:
         given = _parameters(args, scope)
+        if args.get("latent") and given.get("mscale_all_dim") and not _is_pair(given):
+            raise Incomplete(f"{PARAMETERS}.mscale_all_dim", "mscale beside it, and no attention_factor", given)
         dim: Any = ABSENT
         if "dim" in args:
             dim = scope.fill(args["dim"])
@@ -177,6 +179,11 @@ def _scaling(given: Data, scope: Scope) -> Any:
     if "factor" not in scaling:
         scaling["factor"] = scope.value(LONGEST) / scaling["original_max_len"]
     return _told(scaling)
+
+
+def _is_pair(given: Data) -> bool:
+    """Whether both scales of yarn stand there, and nothing that takes their place."""
+    return bool(given.get("mscale")) and given.get("attention_factor") is None
 
 
 def _refuse_others(given: Data, kind: str) -> None:

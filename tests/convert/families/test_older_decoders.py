@@ -66,7 +66,7 @@ OLDER = {
         {
             **GROUPED,
             "original_max_position_embeddings": 32,
-            "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [2.0, 2.1, 2.2, 2.3]},
+            "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0, 2.1, 2.2, 2.3]},
         },
     ),
     "gpt-neox": ("GPTNeoXForCausalLM", {**SIZES, "rotary_pct": 0.5, "rotary_emb_base": 500}),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flexit.convert.mapping.forms import Found, Incomplete, Mismatch, Scope, named_keys
+from flexit.convert.mapping.forms import Found, Incomplete, Mismatch, Scope
+from flexit.convert.mapping.keys import named_keys
 
 
 def filled(template, config):
@@ -92,3 +93,9 @@ def test_keys_of_all_branches_are_named():
         "$if": {"tied": True}, "then": {"size": "$vocab"}, "else": [{"$case": "kind", "of": {"a": {"$not": "b"}}}],
     }  # fmt: skip
     assert named_keys(template) == {"tied", "vocab", "kind", "b"}
+
+
+def test_a_condition_on_a_key_that_is_not_known_yet_binds_nothing():
+    template = {"$if": {"inner": "$outer"}, "then": "plain", "else": "mapped"}
+    assert "inner" not in read(template, "plain")
+    assert read(template, "plain", {"outer": 8})["inner"] == 8
