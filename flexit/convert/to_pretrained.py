@@ -44,7 +44,7 @@ def to_pretrained(
     """
     carried = dict(files or {})
     written = as_family(spec, weights, family, beside=_beside(carried))
-    unsaid: dict[str, Any] = dict.fromkeys(BESIDE)  # their classes have ids of published vocabularies as defaults
+    unsaid: dict[str, Any] = dict.fromkeys(BESIDE[:3])  # their classes have ids of published vocabularies as defaults
     config = {**unsaid, **written.config, **_labels(carried)}
     dtypes = {tensor.dtype for tensor in written.tensors.values()}
     if len(dtypes) == 1:
