@@ -10,7 +10,8 @@ import pytest
 from flexit.cli.app import run
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 MISTAKES = {"rotary: {}": "rotery: {}", "n_kv_heads: 2": "n_kv_heads: 3"}
 
 
@@ -72,8 +73,15 @@ def test_what_is_shown_is_compared():
 @pytest.mark.ort
 def test_the_tour_of_the_library_runs(folder):
     blocks = of("python")
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     scope: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), scope)
     assert scope["logits"].shape == (2, 12, 1000)
+    commands = re.findall(r"^flexit \w+ moods .*$", README, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "flexit"
+        assert run(arguments) == 0
+    assert Path("vectors.npy").exists()
