@@ -68,6 +68,26 @@ MODERNBERT = {
     "num_hidden_layers": 22, "pad_token_id": 50283, "position_embedding_type": "absolute", "sep_token_id": 50282,
     "tie_word_embeddings": True, "torch_dtype": "float32", "transformers_version": "4.47.0.dev0", "vocab_size": 50368,
 }  # fmt: skip
+ALBERT = {
+    "architectures": ["AlbertForMaskedLM"], "attention_probs_dropout_prob": 0, "bos_token_id": 2,
+    "classifier_dropout_prob": 0.1, "down_scale_factor": 1, "embedding_size": 128, "eos_token_id": 3,
+    "gap_size": 0, "hidden_act": "gelu_new", "hidden_dropout_prob": 0, "hidden_size": 768, "initializer_range": 0.02,
+    "inner_group_num": 1, "intermediate_size": 3072, "layer_norm_eps": 1e-12, "max_position_embeddings": 512,
+    "model_type": "albert", "net_structure_type": 0, "num_attention_heads": 12, "num_hidden_groups": 1,
+    "num_hidden_layers": 12, "num_memory_blocks": 0, "pad_token_id": 0, "type_vocab_size": 2, "vocab_size": 30000,
+}  # fmt: skip
+WHISPER = {
+    "_name_or_path": "openai/whisper-tiny", "activation_dropout": 0.0, "activation_function": "gelu",
+    "architectures": ["WhisperForConditionalGeneration"], "attention_dropout": 0.0,
+    "begin_suppress_tokens": [220, 50257], "bos_token_id": 50257, "d_model": 384, "decoder_attention_heads": 6,
+    "decoder_ffn_dim": 1536, "decoder_layerdrop": 0.0, "decoder_layers": 4, "decoder_start_token_id": 50258,
+    "dropout": 0.0, "encoder_attention_heads": 6, "encoder_ffn_dim": 1536, "encoder_layerdrop": 0.0,
+    "encoder_layers": 4, "eos_token_id": 50257, "forced_decoder_ids": [[1, 50259], [2, 50359], [3, 50363]],
+    "init_std": 0.02, "is_encoder_decoder": True, "max_length": 448, "max_source_positions": 1500,
+    "max_target_positions": 448, "model_type": "whisper", "num_hidden_layers": 4, "num_mel_bins": 80,
+    "pad_token_id": 50257, "scale_embedding": False, "suppress_tokens": [1, 2, 7], "torch_dtype": "float32",
+    "transformers_version": "4.27.0.dev0", "use_cache": True, "vocab_size": 51865,
+}  # fmt: skip
 
 
 def folder_with(tmp_path, config):
@@ -76,13 +96,22 @@ def folder_with(tmp_path, config):
 
 
 @pytest.mark.parametrize(
-    "config", [MINILM, XLM_ROBERTA, BART, MARIAN, DEBERTA, MODERNBERT], ids=lambda each: each["model_type"]
+    "config", [MINILM, XLM_ROBERTA, BART, MARIAN, DEBERTA, MODERNBERT, ALBERT], ids=lambda each: each["model_type"]
 )
 def test_they_are_understood(tmp_path, config):
     spec = spec_of(folder_with(tmp_path, config))
     known = {"n_layers": config.get("num_hidden_layers"), "vocab_size": config["vocab_size"]}
     embed = spec.blocks["embed" if "embed" in spec.blocks else "source"]
     assert {"n_layers": spec.blocks["encoder"].n_layers, "vocab_size": embed.vocab_size} == known
+
+
+def test_of_a_whisper_the_decoder_is_understood(tmp_path):
+    spec = spec_of(folder_with(tmp_path, WHISPER))
+    assert (list(spec.inputs), list(spec.blocks)) == (
+        ["input_ids", "encoder_hidden_states"],
+        ["embed", "decoder", "head"],
+    )
+    assert (spec.blocks["decoder"].n_layers, spec.blocks["embed"].position.max_len) == (4, 448)
 
 
 def test_rows_of_positions_before_the_first_token_are_no_room(tmp_path):
