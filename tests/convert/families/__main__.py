@@ -54,7 +54,7 @@ def measured(way: Drawn, seed: int, folder: Path) -> tuple[float, float | None]:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="families", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, today()])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[today()])
     asked = parser.parse_args()
     found: dict[str, list[tuple[float, float | None]]] = defaultdict(list)
     heads: dict[str, list[str]] = defaultdict(list)
