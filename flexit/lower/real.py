@@ -38,9 +38,15 @@ def is_narrow(array: Array) -> bool:
 
 
 def on_cpu(value: Any) -> Any:
-    """A tensor as an array, bf16 and the like as fp32, and all else as it is; PyTorch need not be installed for it."""
+    """A tensor as an array, bf16 and the like as fp32, and all else as it is; PyTorch need not be installed for it.
+
+    Raises:
+        TypeError: it has no numbers.
+    """
     if not hasattr(value, "detach"):
         return value
+    if getattr(value, "is_meta", False):
+        raise TypeError("a tensor on the meta device, which has no numbers")
     tensor = value.detach().cpu()
     narrow = tensor.is_floating_point() and tensor.dtype.itemsize < 4
     return (tensor.float() if narrow else tensor).numpy()

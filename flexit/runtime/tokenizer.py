@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tokenizers import Tokenizer as _Tokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from flexit.errors import TaskError, UserError
+from flexit.ir.misfits import unusable, whole_number
+from flexit.runtime.sessions.arrays import integers_of
 
 SEPARATOR = "<|endoftext|>"
+FEWEST = 257
+"""Tokens: the bytes and the separator."""
 
 
 def may_be_learnt(separator: str) -> bool:
@@ -46,7 +50,13 @@ class Tokenizer:
             texts: the documents.
             vocab_size: most tokens; fewer where the text has no more pairs.
             separator: the token after each document.
+
+        Raises:
+            UserError: FX2007, there are no texts, or fewer tokens are wanted than the bytes and the separator are.
         """
+        if isinstance(texts, str | bytes) or not isinstance(cast("object", texts), Iterable):
+            raise unusable("texts", texts, expected="several texts", cure="give a list of texts")
+        vocab_size = whole_number("vocab_size", vocab_size, low=FEWEST, high=2**31 - 1)
         inner = _Tokenizer(models.BPE())
         parts: Any = inner  # the stub says that neither can be set
         parts.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -100,6 +110,8 @@ class Tokenizer:
         Raises:
             TaskError: FX2003, the text has halves of surrogate pairs, as bytes that are no UTF-8 become.
         """
+        if not isinstance(cast("object", text), str):
+            raise unusable("text", text, expected="a text", cure="encode texts one by one")
         _require_utf8(text)
         self._inner.encode_special_tokens = not specials
         try:
@@ -158,8 +170,18 @@ class Tokenizer:
         return {token.content: number for number, token in added.items() if token.special}
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; bytes that are no UTF-8 become the replacement character."""
-        return self._inner.decode(list(ids), skip_special_tokens=True)
+        """The text of ids; bytes that are no UTF-8 become the replacement character.
+
+        Raises:
+            TaskError: FX2003, they are no ids.
+        """
+        found = integers_of(ids)
+        if found is None or any(not 0 <= number < 2**32 for number in found):
+            raise TaskError.of(
+                "FX2003", "these are no token ids", path="ids", expected="a list of integers of at least 0",
+                found=str(ids)[:60], cure="give the ids of one text",
+            )  # fmt: skip
+        return self._inner.decode(found, skip_special_tokens=True)
 
     def dumps(self) -> str:
         """The content of its ``tokenizer.json``."""

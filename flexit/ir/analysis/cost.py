@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import index
 from typing import Literal
 
 from flexit.errors import UserError
@@ -17,8 +18,10 @@ from flexit.ir.ops.given import Given
 from flexit.ir.ops.parameter import Parameter
 from flexit.ir.program import Call, Node, Param, Program, Region, Value, join
 from flexit.ir.spec import Spec
+from flexit.ir.wording import shown
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
+LONGEST = 2**31 - 1
 DEFAULT_SEQ = 1024
 LARGEST_CASE = (5, 54)
 """Sequences of the largest case of a proof, and tokens of each."""
@@ -100,6 +103,7 @@ def cost(
         raise unusable_states(states, "nothing: a program has its own states")
     program = model if isinstance(model, Program) else compile_spec(model, states=states)
     lengths = _lengths(program, batch, seq)
+    batch = lengths["batch"]
     decoded = None if program.decoded is None else (program.decoded.seq, program.decoded.total)
     measures = Measures(lengths, decoded)
     whole = measures.region(program.root)
@@ -169,17 +173,31 @@ def _lengths(program: Program, batch: int, seq: int | Mapping[str, int] | None) 
             "FX1101", "no length of this name", expected=f"one of {', '.join(known)}", found=unknown[0],
             cure=f"write {known[0]}" if known else "leave seq out", path="seq",
         )  # fmt: skip
-    default = seq if isinstance(seq, int) else min(DEFAULT_SEQ, position_limit(program) or DEFAULT_SEQ)
-    lengths = {"batch": batch}
+    unsaid = seq is None or isinstance(seq, Mapping)
+    default = min(DEFAULT_SEQ, position_limit(program) or DEFAULT_SEQ) if unsaid else seq
+    lengths: dict[str, object] = {"batch": batch}
     for group in program.groups:
         lengths[group.seq] = lengths[group.total] = given.get(group.seq, default)
-    for name, value in lengths.items():
-        if value < 1:
-            raise UserError.of(
-                "FX1102", f"{name} is not positive", expected="an integer >= 1", found=str(value),
-                cure=f"give a {name} of 1 or more", path=name,
-            )  # fmt: skip
-    return lengths
+    return {name: _size(name, value) for name, value in lengths.items()}
+
+
+def _size(name: str, given: object) -> int:
+    """A number of rows or tokens.
+
+    Raises:
+        UserError: FX1102, it is none.
+    """
+    try:
+        size = None if isinstance(given, bool) else index(given)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        size = None
+    if size is None or not 1 <= size <= LONGEST:
+        raise UserError.of(
+            "FX1102", f"{name} is not positive" if size is not None and size < 1 else f"{name} cannot be used",
+            expected=f"an integer from 1 to {LONGEST:,}", found=shown(given), path=name,
+            cure=f"give a {name} of 1 or more",
+        )  # fmt: skip
+    return size
 
 
 def _weights(whole: Amount) -> dict[Precision, int]:

@@ -103,7 +103,7 @@ def tensor_of(path: str, value: object) -> Tensor:
     """
     if callable(torch_of := getattr(value, "torch", None)) and not isinstance(value, Tensor):
         value = torch_of()  # a lazy tensor of an imported model, which numpy alone would not read in bf16
-    if isinstance(value, Tensor) and not value.is_complex() and value.dtype != torch.bool:
+    if isinstance(value, Tensor) and not (value.is_complex() or value.is_meta or value.dtype == torch.bool):
         return value
     array = real_array(path, value)
     return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from flexit.files.folder import recover
-from flexit.ir.misfits import unusable
+from flexit.ir.misfits import unusable, whole_number
 from flexit.runtime.bundles.external_data import External, Malformed, external_data
 from flexit.runtime.bundles.manifest import MANIFEST, read_manifest, refused
 from flexit.runtime.sessions.interface import Entry, Interface
 from flexit.runtime.sessions.session import Session
+
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,9 @@ def open_bundle(folder: str | Path, *, optimise: bool = True, threads: int = 0) 
 
     Raises:
         BundleError: FX1401 to FX1404, the folder is no sound bundle.
+        UserError: FX2007, ``threads`` is no number of threads.
     """
+    threads = whole_number("threads", threads, low=0, high=MOST_THREADS)
     return session_on(read_bundle(folder), optimise=optimise, threads=threads)
 
 

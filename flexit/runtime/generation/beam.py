@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from flexit.errors import TaskError
+from flexit.ir.misfits import unusable
 from flexit.runtime.generation.generate import Ends
-from flexit.runtime.generation.prompts import beginning, eos_ids, require_finite, seen_tokens
+from flexit.runtime.generation.prompts import beginning, eos_ids, require_finite, require_tokens_alone, seen_tokens
 from flexit.runtime.generation.sampling import number, out_of_range, penalised, require_penalty, whole
 from flexit.runtime.probabilities import log_probabilities
 from flexit.runtime.sessions.arrays import Array
@@ -164,6 +165,9 @@ def beam_search(
         TaskError: as :func:`~flexit.runtime.generation.generate.generate`.
     """
     rows, inputs = beginning(session, prompts, max_new_tokens=max_new_tokens, pad_id=pad_id, others=others)
+    if not isinstance(cast("object", beams), Beams):
+        raise unusable("beams", beams, expected="a flexit.Beams", cure="write Beams(n_beams=4)")
+    eos_ids(eos_id, require_tokens_alone(session)[0].limit)
     searches = searches_of(rows, beams, eos_id=eos_id, ends=ends)
     for turn in turns(session, searches, inputs=inputs, max_new_tokens=max_new_tokens):
         turn.search.advance(turn.scores, last=turn.last)

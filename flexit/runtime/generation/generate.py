@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from flexit.runtime.generation.prompts import beginning, eos_ids, require_finite, seen_tokens
+from flexit.ir.misfits import unusable
+from flexit.runtime.generation.prompts import beginning, eos_ids, require_finite, require_tokens_alone, seen_tokens
 from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.session import Session
@@ -43,7 +44,9 @@ def generate(
             tokens (FX2003); an id or another input is not one of the model (FX2001); scores are not finite (FX2005).
     """
     rows, inputs = beginning(session, prompts, max_new_tokens=max_new_tokens, pad_id=pad_id, others=others)
-    sampling, last_ids = sampling or Sampling(), eos_ids(eos_id)
+    if sampling is not None and not isinstance(cast("object", sampling), Sampling):
+        raise unusable("sampling", sampling, expected="a flexit.Sampling", cure="write Sampling(temperature=0.8)")
+    sampling, last_ids = sampling or Sampling(), eos_ids(eos_id, require_tokens_alone(session)[0].limit)
     scores = session.start(inputs)
     seen = None if sampling.repetition_penalty == 1 else seen_tokens(rows, scores.shape[-1])
     made: list[list[int]] = [[] for _ in rows]

@@ -8,7 +8,8 @@ from typing import Any, cast
 import numpy as np
 
 from flexit.errors import TaskError
-from flexit.runtime.sessions.arrays import Array, integers_of
+from flexit.ir.misfits import unusable, whole_number
+from flexit.runtime.sessions.arrays import LARGEST, Array, integers_of
 from flexit.runtime.sessions.interface import Entry
 from flexit.runtime.sessions.session import Session, require_session
 
@@ -29,10 +30,14 @@ def beginning(
     Raises:
         TaskError: FX2003, prompts or number cannot be used, or ``others`` has prompts; FX0801, the model decodes
             something else, or nothing.
+        UserError: FX2007, ``others`` or ``pad_id`` is something else.
     """
     require_session(session)
+    if others is not None and not isinstance(cast("object", others), Mapping):
+        raise unusable("others", others, expected="a mapping of further inputs by name", cure="give {name: array}")
     rows = listed(prompts)
     ids, mask = require_tokens_alone(session)
+    whole_number("pad_id", pad_id, low=0, high=(ids.limit or LARGEST + 1) - 1)
     require_count(session, max(map(len, rows)), max_new_tokens)
     twice = [name for name in (ids.name, mask.name) if name in (others or {})]
     if twice:
@@ -129,11 +134,26 @@ def padded(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Array, Array]
     return tokens, mask
 
 
-def eos_ids(given: int | Sequence[int] | None) -> frozenset[int]:
-    """The tokens that end a row."""
+def eos_ids(given: int | Sequence[int] | None, vocab: int | None = None) -> frozenset[int]:
+    """The tokens that end a row.
+
+    Args:
+        given: one, several or none.
+        vocab: how many tokens the model has scores for, where it is known.
+
+    Raises:
+        TaskError: FX2003, they are no ids of the model.
+    """
     if given is None:
         return frozenset()
-    return frozenset([given] if isinstance(given, int | np.integer) else given)
+    found = integers_of([given] if isinstance(given, int | np.integer) and not isinstance(given, bool) else given)
+    if found is None or any(id_ < 0 or (vocab is not None and id_ >= vocab) for id_ in found):
+        raise TaskError.of(
+            "FX2003", "eos_id is no token of the model", path="eos_id",
+            expected=f"an id from 0 to {vocab - 1}, or a list of such" if vocab else "an id, or a list of ids",
+            found=str(given)[:60], cure="give the id that the tokenizer has for it, or leave eos_id out",
+        )  # fmt: skip
+    return frozenset(found)
 
 
 def seen_tokens(rows: Sequence[Sequence[int]], vocab: int) -> Array:
