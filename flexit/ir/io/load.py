@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -174,11 +175,18 @@ def source_of(path: str | Path, max_bytes: int = MAX_BYTES) -> tuple[bytes, str]
     raise SpecError([
         problem(
             "FX0100", path="", message="no file and no preset of this name" if not folder else "a folder, not a spec",
-            found=f"{found_at(path)}, {name}" if folder else name,
+            found=f"{found_at(path)}, {name}" if folder else f"{name}{_special(name)}",
             expected="a file, or the name of a preset (flexit new --list shows them)",
             cure=cure or "correct the path",
         )
     ])  # fmt: skip
+
+
+def _special(name: str) -> str:
+    """What else stands there: a link that leads nowhere, or no regular file."""
+    if os.path.islink(name) and not os.path.exists(name):
+        return ", a link that leads to nothing"
+    return ", which is no regular file" if os.path.exists(name) else ""
 
 
 def _require_overrides(sets: Sequence[str]) -> None:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -183,3 +184,13 @@ def test_loading_is_light():
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
     seconds, heavy = min(float(run.stdout.split()[0]) for run in runs), runs[0].stdout.split(maxsplit=1)[1].strip()
     assert heavy == "[]" and seconds < 1.0
+
+
+def test_what_is_no_regular_file(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, told in (("fifo", "no regular file"), ("dangling", "leads to nothing"), ("loop", "leads to nothing")):
+        (problem,) = check(tmp_path / name).problems
+        assert problem.code == "FX0100"
+        assert told in problem.found
