@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import checking, emission, training
+from bench import checking, emission, importing, training
 from bench.report import Section, machine
 
-PARTS = {"training": training.measure, "emission": emission.measure, "checking": checking.measure}
+PARTS = {
+    "training": training.measure,
+    "emission": emission.measure,
+    "checking": checking.measure,
+    "importing": importing.measure,
+}
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 HEAD = """\
 # Performance
