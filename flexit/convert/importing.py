@@ -241,6 +241,8 @@ def _refuse_unknown_keys(source: Source, family: Family, scope: Scope) -> None:
                 cure="import a model without it",
             ))  # fmt: skip
     known = {*scope.used, *INERT, *family.inert, *family.must, *family.write, *keys_read(family)}
+    if family.family in family_names():  # of which this one may have only some models
+        known |= keys_read(find_family(family.family))
     if '"$rope"' in json.dumps(family.spec):
         known |= {PARAMETERS, *OLDER}
     for key, value in config.items():
