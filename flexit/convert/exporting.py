@@ -11,7 +11,7 @@ import numpy as np
 
 from flexit.convert.accounting import known_numbers
 from flexit.convert.importing import scope_of, template_of
-from flexit.convert.mapping.family import Family, Head, copy_of, families_by_depth, find_family
+from flexit.convert.mapping.family import Family, Head, copy_of, depth_of, family_names, find_family
 from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch, same
 from flexit.convert.mapping.keys import keys_read
 from flexit.convert.mapping.layers import UNROLLED, unrolled
@@ -51,7 +51,7 @@ def as_family(
     Args:
         spec: what it is.
         weights: its parameters by path: arrays, tensors of PyTorch, or :class:`LazyTensor`.
-        family: which; by default, of those that fit, the one that needs fewest keys.
+        family: which; by default, of those that fit, one that extends none, and then the one that needs fewest keys.
         beside: what else the configuration is to say, such as ``pad_token_id``: keys that change nothing of the model.
 
     Raises:
@@ -60,7 +60,7 @@ def as_family(
     nearest: tuple[int, str, Mismatch] | None = None
     fits: list[tuple[Family, Head, Data]] = []
     data = unrolled(spec)
-    for name in families_by_depth() if family is None else (family,):
+    for name in family_names() if family is None else (family,):
         known = find_family(name)
         for head in known.heads.values():
             found = Found(known.varying)
@@ -71,8 +71,8 @@ def as_family(
                     nearest = (found.agreed, name, error)
                 continue
             fits.append((known, head, config))
-    if fits:  # the one that needs fewest words
-        known, head, config = min(fits, key=lambda fit: len(fit[2]))
+    if fits:  # one that extends none, with fewest words
+        known, head, config = fits[0] if len(fits) == 1 else min(fits, key=_words)
         return Written({**config, **(beside or {})}, _tensors(spec, weights, known, head=head, config=config))
     assert nearest is not None
     _, name, error = nearest
@@ -82,6 +82,12 @@ def as_family(
         path=path, expected=f"{error.expected} ({name}, the nearest)", found=str(error.found),
         cure="change the block, or keep the model as a checkpoint or a bundle",
     )  # fmt: skip
+
+
+def _words(fit: tuple[Family, Head, Data]) -> tuple[bool, int, int]:
+    """Whether a family extends another one, how many keys its configuration has, and how far it extends."""
+    depth = depth_of(fit[0].family)
+    return depth > 0, len(fit[2]), depth
 
 
 def _config(spec: Spec, data: Data, family: Family, *, head: Head, found: Found) -> Data:

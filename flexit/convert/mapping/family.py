@@ -220,15 +220,11 @@ def family_names() -> tuple[str, ...]:
 
 
 @cache
-def families_by_depth() -> tuple[str, ...]:
-    """The same, those that others extend before these."""
-
-    def depth(name: str) -> int:
-        text = (resources.files("flexit.convert.families") / f"{name}.yaml").read_text(encoding="utf-8")
-        extended = re.search(r"^extends: (.*)$", text, re.MULTILINE)
-        return 1 + depth(extended[1]) if extended else 0
-
-    return tuple(sorted(family_names(), key=lambda name: (depth(name), name)))
+def depth_of(name: str) -> int:
+    """Of how many families in a row a family is the extension."""
+    text = (resources.files("flexit.convert.families") / f"{name}.yaml").read_text(encoding="utf-8")
+    extended = re.search(r"^extends: (.*)$", text, re.MULTILINE)
+    return 1 + depth_of(extended[1]) if extended else 0
 
 
 @cache
