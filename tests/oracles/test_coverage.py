@@ -13,8 +13,10 @@ import pytest
 from flexit.errors import SpecError
 from flexit.ir import registry
 from flexit.ir.block import Block
+from flexit.ir.io.load import check_tree
 from flexit.ir.language.annotations import Flag, GroupOf, KindOf, ListOf, MapOf, Number, Text, Unchecked, Words, fields
 from flexit.ir.language.kinds import families
+from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
 from flexit.runtime.proof.compare import relative_error
 from tests.oracles import test_half_precision, test_initialisation, test_training
@@ -162,35 +164,113 @@ def choosable(key):
     return type_.nullable or not (len(options) == 1 and isinstance(options[0], Words) and len(options[0].words) == 1)
 
 
-def without(data, path, key):
-    """The text with one key taken out."""
+def edited(data, path, change):
+    """The text with one mapping of it changed."""
     copy = json.loads(json.dumps(data))
     at = copy
     for step in path:
         at = at[step]
-    del at[key]
+    change(at)
     return copy
 
 
+def changed(case, key, path):
+    """Texts that differ from the case's in one field: without it, and with other values of it."""
+    name = key[1]
+    if not all_fields()[key].required:
+        yield edited(case.spec, path, lambda mapping: mapping.pop(name))
+    for value in other_values(written_at(case.spec, path)[name], all_fields()[key].type):
+        yield edited(case.spec, path, lambda mapping, value=value: mapping.update({name: value}))
+
+
+def written_at(data, path):
+    for step in path:
+        data = data[step]
+    return data
+
+
+def other_values(value, type_):
+    """Values that a field may have instead of one."""
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int):
+        yield from (value + 1, value - 1, 2 * value, value // 2)
+    elif isinstance(value, float):
+        yield from (value * 1.5, value / 2)
+    elif isinstance(value, list):
+        yield [2 * each if isinstance(each, int | float) else each for each in value][::-1]
+    elif isinstance(value, dict):
+        yield from nested(value)
+    for option in type_.options:
+        if isinstance(option, Words):
+            yield from (word for word in option.words if word != value)
+        if isinstance(option, KindOf):
+            yield from (name for name in registry.names(registry_family(option), option.trait) if name != value)
+    if type_.nullable and value is not None:
+        yield None
+
+
+def registry_family(option):
+    return next(family for family in families() if family.family == option.trait.family)
+
+
+def nested(value):
+    """The mapping with one of its numbers changed, at any depth."""
+    for inner, each in value.items():
+        if isinstance(each, dict):
+            yield from ({**value, inner: other} for other in nested(each))
+        elif isinstance(each, int | float) and not isinstance(each, bool):
+            yield {**value, inner: 2 * each}
+
+
 def differs(case, data):
-    """Whether the text is refused, or its model gives other results than the case's on the same inputs."""
+    """Whether the model of a legal text has other parameters than the case's, or other results on the same inputs."""
     given = batch(case)
+    expected, _, weights = ours(case.spec, given)
     try:
-        expected, _, weights = ours(case.spec, given)
-        found, _, _ = ours(data, given, weights=weights)
-    except SpecError:
+        found, _, others = ours(data, given, weights=weights)
+    except (SpecError, IndexError, RuntimeError):
+        return False  # not legal, or not on these inputs: nothing is shown
+    shapes = [{path: array.shape for path, array in each.items()} for each in (weights, others)]
+    if shapes[0] != shapes[1] or list(found) != list(expected):
         return True
-    if list(found) != list(expected) or any(found[name].shape != expected[name].shape for name in found):
+    if any(found[name].shape != expected[name].shape for name in found):
         return True
     masks = {name: mask for name, (_, mask) in defined(case)[0].items()}
     return any(relative_error(found[name], array, masks[name]) > 1e-4 for name, array in expected.items())
 
 
+STRUCTURE = {
+    ("Input.sequence", "width"), ("Input.sequence", "like"), ("Input.tokens", "like"), ("Input.vector", "width"),
+    ("Block.stack", "layers"), ("Block.embedding", "tied_to"), ("Block.upsample", "factor"),
+}  # fmt: skip
+"""Fields of which no other value fits the rest of any case: without them a case is refused, or has other inputs."""
+IN_TRAINING = {("Block.dropout", "p")}
+"""Fields with an effect in training alone, which ``test_training.py`` shows."""
+
+
+def is_refused(data):
+    return not check_tree(Node.of(data)).valid
+
+
 @pytest.mark.slow
 def test_every_field_matters_in_some_case():
-    indifferent = [
-        ".".join(key)
+    indifferent = {
+        key
         for key, cases in written_fields().items()
-        if not any(differs(case, without(case.spec, path, key[1])) for case, path in cases)
-    ]
-    assert indifferent == []
+        if not any(differs(case, data) for case, path in cases for data in changed(case, key, path))
+    }
+    assert indifferent == STRUCTURE | IN_TRAINING
+    for key in STRUCTURE:
+        assert any(
+            is_refused(data) or declared(data) != declared(case.spec)
+            for case, path in written_fields()[key]
+            for data in changed(case, key, path)
+        ), key
+    assert {(case.owner, case.key) for case in test_training.CASES} >= IN_TRAINING
+
+
+def declared(data):
+    """The inputs and outputs that a legal text declares."""
+    program = check_tree(Node.of(data)).program
+    return [(entry.name, str(entry.type)) for entry in program.inputs], list(program.outputs)

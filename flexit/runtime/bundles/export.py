@@ -75,9 +75,10 @@ def export(
         ResourceError: FX1703, the predicted memory is not there.
     """
     seed = natural(seed)
-    if not isinstance(cast("object", model), FlexitModule | str | PathLike):
+    if not isinstance(cast("object", model), FlexitModule | Pretrained | str | PathLike):
         raise unusable(
-            "model", model, expected="a module of flexit.to_torch, or the folder of a checkpoint",
+            "model", model, expected="a module of flexit.to_torch, the folder of a checkpoint, or a model that "
+            "flexit.from_pretrained gives",
             cure="build it: flexit.to_torch(spec, seed=0)" if isinstance(model, Spec) else "give one of these",
         )  # fmt: skip
     given = carriable(carry)
