@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -94,8 +93,8 @@ def sessions_on(
         BundleError: the folder is no sound bundle.
     """
     bundle = read_bundle(folder)
-    if progress is not None and find_spec("torch") is not None:
-        progress("loading PyTorch")
+    if progress is not None:
+        progress("looking for PyTorch")
     openers: dict[str, Opener] = {"ONNX Runtime": lambda: session_on(bundle, threads=threads)}
     try:
         import torch

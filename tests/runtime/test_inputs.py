@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from flexit.errors import BundleError, TaskError
+from flexit.errors import BundleError, ResourceError, TaskError
 from flexit.ir.io.load import parse_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.generation.generate import generate
@@ -395,7 +395,7 @@ def test_no_memory_is_not_said_to_be_an_input_or_a_file(decoders, monkeypatch):
     model = SimpleNamespace(get_inputs=session._decoder.get_inputs, get_outputs=session._decoder.get_outputs)
     monkeypatch.setattr(session, "_models", [model])
     model.run = failing
-    with pytest.raises(MemoryError):
+    with pytest.raises(ResourceError, match="FX1703"):
         session.run({"input_ids": IDS})
     monkeypatch.setattr(ort_session.ort, "InferenceSession", failing)
     with pytest.raises(MemoryError):

@@ -279,7 +279,9 @@ def fill(module: FlexitModule, values: Mapping[str, Any], *, dtype: torch.dtype,
     require_fitting({name: tuple(parameter.shape) for name, parameter in names.items()}, values)
     for name, parameter in names.items():
         owner, _, last = name.rpartition(".")
-        value = tensor_of(name, values[name]).detach().to(device=device, dtype=dtype, copy=True)
+        given = values[name]
+        on_meta = device.type == "meta" and isinstance(given, Tensor) and given.is_meta
+        value = (given if on_meta else tensor_of(name, given)).detach().to(device=device, dtype=dtype, copy=True)
         module.get_submodule(owner).register_parameter(last, nn.Parameter(value, requires_grad=parameter.requires_grad))
     for child in module.modules():
         for name, buffer in child._buffers.items():
