@@ -133,3 +133,21 @@ def test_experts_alone(name):
         expected, found = theirs(x), ours(inputs_embeds=x)["last_hidden_state"]
     expected = expected[0] if isinstance(expected, tuple) else expected
     assert relative_error(found.numpy(), expected.reshape(x.shape).numpy(), None) < 1e-5
+
+
+def test_weights_that_sum_to_nothing_are_nothing():
+    """Raw scores may: those of padding that nothing attends to are all 0."""
+    moe = {
+        "kind": "moe", "n_experts": 4, "top_k": 2, "expert": {"kind": "mlp", "d_ff": 8},
+        "router": {"score": "none", "normalize": True},
+    }  # fmt: skip
+    blocks = {"attention": {"kind": "multi_head", "n_heads": 2, "mask": "causal"}, "moe": moe}
+    data = {
+        "flexit": 1, "name": "zero", "inputs": {"x": {"kind": "sequence", "width": 8}}, "blocks": blocks,
+    }  # fmt: skip
+    module = to_torch(Spec.model_validate(Node.of(data).plain()), seed=0)
+    x = torch.randn(1, 4, 8)
+    found = module(x=x, x_attention_mask=torch.tensor([[0, 0, 1, 1]]))["last_hidden_state"]
+    assert torch.isfinite(found).all()
+    found.sum().backward()
+    assert all(torch.isfinite(value.grad).all() for value in module.parameters() if value.grad is not None)

@@ -13,6 +13,8 @@ from flexit.ir.wording import divisors, either
 if TYPE_CHECKING:
     from flexit.ir.expansion.expander import Expander
 
+LEAST_SUM = 1e-20
+
 
 class RouterGroups(Group):
     """The choice is limited to the best groups of neighbouring experts."""
@@ -78,7 +80,8 @@ class Router(Group):
         weights, index = self._chosen(e, scores, top_k)
         weights = self._function(e, self.after_top_k, weights)
         if self.normalize:
-            weights = e.binary("div", weights, e.reduce("sum", weights, -1, keep=True))
+            # Raw logits may sum to 0, as those of padding do; DeepSeek-V3 adds as much.
+            weights = e.binary("div", weights, e.add(e.reduce("sum", weights, -1, keep=True), LEAST_SUM))
         return e.mul(weights, self.scale), index
 
     def _chosen(self, e: Expander, scores: Value, top_k: int) -> tuple[Value, Value]:
