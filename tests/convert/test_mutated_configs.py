@@ -12,7 +12,7 @@ from tests.fuzz.day import today
 
 pytestmark = pytest.mark.slow
 
-COUNT = 12
+COUNT = 8
 """Mutations of each of one model of every family."""
 STRANGE = [
     None, True, False, 0, 1, -1, 2, 3, 7, 10**6, 10**30, -(10**30), 0.0, 0.5, -1.5, 1e-300, 1e300, "", "silu", "x",

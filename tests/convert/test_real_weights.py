@@ -1,5 +1,6 @@
 """Models that others trained and published, imported, against what their authors printed or their library computes."""
 
+import os
 import re
 import shutil
 import sysconfig
@@ -49,6 +50,8 @@ def placed(folder, package, base, files):
 # ---- sentences: all-MiniLM-L6-v2
 
 
+LETTERS = int(os.environ.get("FLEXIT_TEST_LETTERS", "8000"))
+"""Of the text whose perplexity is compared; 50,000 take a processor four minutes."""
 SENTENCES = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
 SIMILARITIES = {(0, 1): 0.6660, (0, 2): 0.1046, (1, 2): 0.1411}
 """As its model card prints them."""
@@ -154,7 +157,7 @@ def inconclusive(session, prompt, rows):
 def test_smollm2_has_the_perplexity_that_their_library_computes(smollm2, in_torch, tmp_path):
     to_pretrained(smollm2.spec, smollm2.weights, tmp_path / "hf")
     theirs = hf.LlamaForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32).eval()
-    text = (Path(sysconfig.get_paths()["stdlib"]) / "argparse.py").read_text(encoding="utf-8")[:50_000]
+    text = (Path(sysconfig.get_paths()["stdlib"]) / "argparse.py").read_text(encoding="utf-8")[:LETTERS]
     found = perplexity(in_torch, text, length=512)
     ids = torch.tensor(in_torch.tokenizer.encode(text))
     nats, done = 0.0, 1
