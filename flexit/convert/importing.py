@@ -123,7 +123,7 @@ def head_of(source: Source, family: Family) -> tuple[str, Head]:
     classes = [each for head in family.heads.values() for each in head.architectures]
     raise SourceError.of(
         "FX1853", f"the family {family.family} has no such model", path="architectures",
-        expected=f"one of {', '.join(classes)}", found=", ".join(architectures),
+        expected=f"one of {', '.join(classes)}", found=", ".join(shown(each) for each in architectures),
         cure="import one of these, or write a mapping file with this model",
     )  # fmt: skip
 
