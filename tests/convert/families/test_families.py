@@ -1,6 +1,5 @@
 """Every family: a random model of ``transformers`` is imported with equal outputs, written back, and read again."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -58,10 +57,9 @@ def test_same_scores_with_a_cache(imported, padding):
 
 def test_written_back(imported, tmp_path):
     model, folder, pretrained, module = imported
-    files = {"generation_config.json": json.dumps({"pad_token_id": model.config.pad_token_id}).encode()}
     name = to_pretrained(
-        pretrained.spec, pretrained.weights, tmp_path / "back", family=pretrained.family, files=files
-    )  # fmt: skip
+        pretrained.spec, pretrained.weights, tmp_path / "back", family=pretrained.family, files=pretrained.files
+    )
     assert name == type(model).__name__
     plain = {"attn_implementation": model.config._attn_implementation}
     if getattr(model.config, "_experts_implementation", None) == "eager":
