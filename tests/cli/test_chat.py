@@ -20,6 +20,8 @@ from tests.cli.test_nonsense import refused
 from tests.runtime.chats import said
 from tests.saved import spoilt
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}"
     "{% if m.role == 'system' and not loop.first %}{{ raise_exception('too late') }}{% endif %}"

@@ -15,6 +15,8 @@ from tests.convert.families.drawn.bert import sizes
 from tests.convert.families.models import Drawn, made
 from tests.fuzz.day import today
 
+pytestmark = pytest.mark.slow
+
 CLASSES = {
     "masked": hf.EsmForMaskedLM, "hidden": hf.EsmModel, "sequence": hf.EsmForSequenceClassification,
     "token": hf.EsmForTokenClassification,
