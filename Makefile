@@ -19,7 +19,7 @@ help: ## show this list
 demo: $(STAMP) ## train, export, prove and run a small model on real text (about three minutes)
 	$(BIN)/flexit demo $(DEMO_ARGS)
 
-test: $(STAMP) ## every test (about 14 minutes on two cores)
+test: $(STAMP) ## every test (about 20 minutes on two cores)
 	$(PYTEST)
 
 check: $(STAMP) ## lint, formatting, types, import contracts and the fast tests (under 4 minutes)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from flexit.files.folder import recover
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def session_at(path: str) -> tuple[Session, Path]:
-    """A session on a bundle, checkpoint or run, and the folder of its files: the bundle, or the checkpoint.
+    """A session on a bundle, a checkpoint, a run or another library's checkpoint, and the folder of its files.
 
     Raises:
         UserError: there is no model, or it cannot be used.
@@ -24,7 +27,24 @@ def session_at(path: str) -> tuple[Session, Path]:
 
         return open_bundle(path), Path(path)
     from flexit.cli.opening import module_at
+    from flexit.convert.sources.source import is_source
     from flexit.runtime.sessions.torch_session import TorchSession
 
+    if is_source(path):
+        return _of_source(path)
     module, folder = module_at(path)
     return TorchSession(module), folder
+
+
+def _of_source(path: str) -> tuple[Session, Path]:
+    """A session on another library's checkpoint; its files lie in a folder that goes when the process ends."""
+    from flexit.convert.pretrained import from_pretrained
+    from flexit.lower.torch.module import to_torch
+    from flexit.runtime.sessions.torch_session import TorchSession
+
+    model = from_pretrained(path)
+    folder = Path(mkdtemp(prefix="flexit-files-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name, content in model.files.items():
+        (folder / name).write_bytes(content)
+    return TorchSession(to_torch(model.spec, model.weights)), folder

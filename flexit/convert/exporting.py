@@ -1,4 +1,4 @@
-"""``write_as``: a spec and its parameters as a configuration and tensors that ``transformers`` reads."""
+"""``as_family``: a spec and its parameters as a configuration and tensors that ``transformers`` reads."""
 
 from __future__ import annotations
 

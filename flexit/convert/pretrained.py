@@ -12,8 +12,9 @@ from flexit.convert.gguf import as_checkpoint
 from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
 from flexit.convert.sentence_transformers import for_sentences
+from flexit.convert.sources.finite import is_finite
 from flexit.convert.sources.source import Source, open_source
-from flexit.convert.tensors import LazyTensor
+from flexit.convert.tensors import Array, LazyTensor
 from flexit.convert.tokenizers.of_source import tokenizer_of
 from flexit.errors import Problem, SourceError
 from flexit.files.folder import PARTIAL, writing
@@ -154,11 +155,10 @@ def _generation(source: Source) -> bytes | None:
 
 def _noting(path: str, tensor: LazyTensor, bad: list[str]) -> LazyTensor:
     """The same tensor, which notes its name when it is read and is not finite."""
-    import numpy as np
 
-    def read() -> Any:
+    def read() -> Array:
         array = tensor.numpy()
-        if array.dtype.kind not in "biu" and not np.isfinite(array).all():
+        if not is_finite(array, tensor.dtype):
             bad.append(path)
         return array
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flexit.convert.tensors import LazyTensor
+from flexit.convert.tensors import Array, LazyTensor
 
 _PIECE = 2**22
 """Elements that are looked at together."""
@@ -21,11 +21,14 @@ _EXPONENTS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
 
 def not_finite(tensors: Mapping[str, LazyTensor]) -> list[str]:
     """The names of tensors in which there is an infinity or NaN. Reads each tensor once, and keeps none."""
-    return [name for name, tensor in tensors.items() if tensor.dtype in _EXPONENTS and not _is_finite(tensor)]
+    return [name for name, tensor in tensors.items() if not is_finite(tensor.numpy(), tensor.dtype)]
 
 
-def _is_finite(tensor: LazyTensor) -> bool:
-    kind, mask = _EXPONENTS[tensor.dtype]
-    bits = np.asarray(tensor.numpy(), order="C").reshape(-1).view(kind)
+def is_finite(array: Array, dtype: str) -> bool:
+    """Whether there is no infinity and no NaN in an array of a number format, which is looked at piece by piece."""
+    if dtype not in _EXPONENTS:
+        return True
+    kind, mask = _EXPONENTS[dtype]
+    bits = np.asarray(array, order="C").reshape(-1).view(kind)
     pieces = (bits[begin : begin + _PIECE] for begin in range(0, len(bits), _PIECE))
     return not any(bool(((piece & kind(mask)) == kind(mask)).any()) for piece in pieces)

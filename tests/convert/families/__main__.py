@@ -23,12 +23,12 @@ PAGE = Path(__file__).parents[3] / "docs" / "families.md"
 INTRODUCTION = """# Families of models
 
 Whose checkpoints flexit reads (`flexit import`, `flexit export`, `flexit.from_pretrained`) and writes
-(`flexit convert`,
-`flexit.to_pretrained`). Written by `python -m tests.convert.families` from what it measured: random models
-of `transformers` {version} with random configurations, seeds {seeds}. An error is the largest difference of an output
-from theirs over the largest output, in fp32, over rows without padding, padded left and padded right; with a cache,
-over tokens that are read one by one. *Back* says that `transformers` loads what was written with no key missing or
-left over, and that every tensor is the original byte by byte.
+(`flexit convert`, `flexit.to_pretrained`). Written by `python -m tests.convert.families` from what it measured: random
+models of `transformers` {version} with random configurations, seeds {seeds}. An error is the largest difference of an
+output from theirs over the largest output, in fp32, over rows without padding, padded left and padded right; with a
+cache, over tokens that are read one by one. *Back* says that every tensor that is written is the original byte by byte;
+that `transformers` loads it with no key missing or left over, and the same outputs, is tested
+(`tests/convert/families/test_families.py`). What was not measured is tested by itself.
 
 A model that is not here may still be read with a [mapping file](mapping-files.md).
 
