@@ -56,12 +56,11 @@ def drawn(*heads: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def all_drawn() -> list[Drawn]:
-    """Every way to draw a model, the families' modules imported."""
-    if not FOUND:
-        package = importlib.import_module("tests.convert.families.drawn")
-        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
-            importlib.import_module(f"{package.__name__}.{module.name}")
-    return FOUND
+    """Every way to draw a model, by family, whichever of the families' modules others have imported before."""
+    package = importlib.import_module("tests.convert.families.drawn")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return sorted(FOUND, key=lambda way: way.family)
 
 
 def made(way: Drawn, seed: int) -> Any:
