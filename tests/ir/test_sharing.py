@@ -18,6 +18,8 @@ MOE = f"""kind: stack, n_layers: 1, final_norm: true, layer: {
         "{kind: mlp, d_ff: 12}", "{kind: moe, n_experts: 3, top_k: 2, expert: {kind: mlp, d_ff: 6, bias: true}}"
     )
 }"""
+NESTED = f"""kind: stack, n_layers: 2, share: {{groups: 1}}, variants: {{deep: {{n_layers: 3}}}},
+    layer: {{kind: stack, n_layers: 2, share: {{groups: 1}}, final_norm: true, layer: {LAYER}}}"""
 
 SHARED = {
     "stack": (f"a: {{{STACK}}}\n  b: {{kind: stack, shares: a}}", {"b": "a"}),
@@ -37,6 +39,16 @@ SHARED = {
         f"a: {{{GROUPED}}}\n  b: {{kind: stack, shares: a}}",
         {"b.layers.2": "a.layers.0", "b.layers.3": "a.layers.1", "b": "a", "a.layers.2": "a.layers.0",
          "a.layers.3": "a.layers.1"},
+    ),
+    "stacks of one shared set each, the first deeper": (
+        f"a: {{{NESTED}, layers: {{0: deep}}}}",
+        {"a.layers.1": "a.layers.0", "a.layers.0.layers.1": "a.layers.0.layers.0",
+         "a.layers.0.layers.2": "a.layers.0.layers.0"},
+    ),
+    "stacks of one shared set each, the last deeper": (
+        f"a: {{{NESTED}, layers: {{1: deep}}}}",
+        {"a.layers.1": "a.layers.0", "a.layers.1.layers.2": "a.layers.0.layers.0",
+         "a.layers.0.layers.1": "a.layers.0.layers.0"},
     ),
     "inside a graph": (
         f"t: {{kind: graph, blocks: {{a: {{{BIASED}}}, l: {{kind: linear, d_out: 8}}, b: {{kind: stack, shares: a}}, "

@@ -16,7 +16,7 @@ from flexit.ir.expansion.edge_values import rebound, region_key, values_of, widt
 from flexit.ir.expansion.edges import MAIN_OUTPUT
 from flexit.ir.expansion.edges import Sequence as SequenceEdge
 from flexit.ir.expansion.refusals import Refusals, Unexpanded
-from flexit.ir.expansion.shared_parameters import join_shared
+from flexit.ir.expansion.shared_parameters import join_shared, kept
 from flexit.ir.ops.embedding import Embedding
 from flexit.ir.ops.experts import Experts
 from flexit.ir.ops.linear import Linear
@@ -106,16 +106,19 @@ class Expander(Refusals):
         return self._called(name, ports, self._regions[key])
 
     def parameters(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters of the block that was expanded at ``name``, by their path in it."""
+        """Shapes of the parameters of the block that was expanded at ``name``, by their path in it; those that
+        blocks in it share, once.
+        """
         prefix = f"{self.draft.path(name)}."
-        found: dict[str, tuple[int, ...]] = {}
+        found: dict[str, Param] = {}
         for node in self.draft.nodes:
             if isinstance(node, Node):
-                found |= {param.path: param.shape for param in node.params.values() if isinstance(param, Param)}
+                found |= {param.path: param for param in node.params.values() if isinstance(param, Param)}
             elif f"{node.weights}.".startswith(prefix):
                 inside = walk(node.region, node.weights)
-                found |= {join(at, param.path): param.shape for at, region in inside for param in region.params}
-        return {path.removeprefix(prefix): shape for path, shape in found.items() if path.startswith(prefix)}
+                found |= {join(at, param.path): param for at, region in inside for param in region.params}
+        below = {path: param for path, param in found.items() if path.startswith(prefix)}
+        return {path.removeprefix(prefix): param.shape for path, param in kept(below, self.draft.owners).items()}
 
     def share(self, name: str, owner: str) -> None:
         """Let the block at ``name`` use the parameters of the one at ``owner``, both below the current path."""

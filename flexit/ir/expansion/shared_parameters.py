@@ -32,13 +32,21 @@ def join_shared(region: Region, owners: Mapping[str, str]) -> tuple[Region, list
         return region, []
     params = _params(region)
     paths = sorted(params)
-    faults = [(name, fault) for name, owner in owners.items() if (fault := _unfit(name, owner, paths, params=params))]
+    faults = [(name, fault) for name in owners if (fault := _unfit(name, paths, owners=owners, params=params))]
     targets = {} if faults else _targets(params, owners)
     return (_Joiner(region, targets).joined() if targets else region), faults
 
 
-def _unfit(borrower: str, owner: str, paths: Sequence[str], *, params: Mapping[str, Param]) -> Fault | None:
+def kept(params: Mapping[str, Param], owners: Mapping[str, str]) -> dict[str, Param]:
+    """Those of these parameters, by path, that are no other's once sharing is through."""
+    return {path: param for path, param in params.items() if _step(path, owners, params) is None}
+
+
+def _unfit(
+    borrower: str, paths: Sequence[str], *, owners: Mapping[str, str], params: Mapping[str, Param]
+) -> Fault | None:
     """What stands against using an owner's parameters: there are none, one has no place, or another shape there."""
+    owner = owners[borrower]
     start, end = (bisect_left(paths, owner + after) for after in (".", "/"))  # all that begins with "owner."
     if start == end:
         return Fault(
@@ -46,6 +54,8 @@ def _unfit(borrower: str, owner: str, paths: Sequence[str], *, params: Mapping[s
             found=owner, cure="delete shares",
         )  # fmt: skip
     for path in paths[start:end]:
+        if _step(path, owners, params, inside=owner) is not None:
+            continue  # one that the owner shares within itself
         own = params.get(borrower + path[len(owner) :])
         if own is None or own.shape != params[path].shape:
             how = "would have no place" if own is None else "would have another shape"
@@ -70,11 +80,11 @@ def _targets(params: Mapping[str, Param], owners: Mapping[str, str]) -> dict[str
     return targets
 
 
-def _step(path: str, owners: Mapping[str, str], params: Mapping[str, Param]) -> str | None:
-    """The parameter that an owner has in place of this one, if a block around it shares."""
+def _step(path: str, owners: Mapping[str, str], params: Mapping[str, Param], *, inside: str = "") -> str | None:
+    """The parameter that an owner has in place of this one, if a block around it shares (and lies in ``inside``)."""
     for borrower in _prefixes(path):
         owner = owners.get(borrower)
-        if owner is not None and owner + path[len(borrower) :] in params:
+        if owner is not None and len(borrower) > len(inside) and owner + path[len(borrower) :] in params:
             return owner + path[len(borrower) :]
     return None
 

@@ -12,7 +12,7 @@ from flexit.ir.program import Node
 from flexit.lower.onnx.emitter import Emitter
 
 NODES = {
-    "tanh": "Tanh", "sigmoid": "Sigmoid", "exp": "Exp", "log": "Log", "neg": "Neg", "sqrt": "Sqrt", "sin": "Sin",
+    "tanh": "Tanh", "exp": "Exp", "log": "Log", "neg": "Neg", "sqrt": "Sqrt", "sin": "Sin",
     "cos": "Cos", "relu": "Relu", "floor": "Floor",
 }  # fmt: skip
 
@@ -23,6 +23,8 @@ def lower(node: Node, e: Emitter) -> Any:
     fn, x = node.op.fn, e[node.inputs[0]]
     if fn in NODES:
         return e(NODES[fn], x)
+    if fn == "sigmoid":
+        return _sigmoid(x, e)
     if fn == "silu":
         return e("Mul", x, e("Sigmoid", x))
     if fn == "round_bf16":
@@ -34,6 +36,15 @@ def lower(node: Node, e: Emitter) -> Any:
         return e("Mul", positive, positive)
     inner = e("Erf", e("Div", x, math.sqrt(2.0))) if fn == "gelu" else _tanh_inner(x, e)
     return e("Mul", e("Mul", x, 0.5), e("Add", inner, 1.0))
+
+
+def _sigmoid(x: Any, e: Emitter) -> Any:
+    """1 / (1 + exp(-x)).
+
+    ONNX Runtime's own node ends at 1e-8 and is 1.7e-4 off, relatively, at -8.5: too much where a row consists of
+    nothing else, as behind a gate that is closed. Beside a factor x, as in silu, it is as good.
+    """
+    return e("Reciprocal", e("Add", e("Exp", e("Neg", x)), 1.0))
 
 
 def _tanh_inner(x: Any, e: Emitter) -> Any:
