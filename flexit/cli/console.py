@@ -6,7 +6,9 @@ import io
 import json
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ import typer
 
 from flexit.errors import Problem, UserError, printable
 
+NARROWEST = 20
+"""Columns that words are still wrapped in."""
 PATIENCE = 2.0
 """Seconds that pass before it is shown how much is done."""
 LINE_EVERY = 10.0
@@ -92,19 +96,26 @@ def answering(as_json: bool) -> Iterator[None]:
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Rows in aligned columns, the first one the heading.
+    """Rows in aligned columns, the first one the heading. On a terminal the words of the last column go on below
+    themselves where they would leave it; elsewhere a row is a line.
 
     Args:
         rows: cells.
         right: columns aligned to the right.
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    start = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    room = shutil.get_terminal_size().columns - start
+    wraps = sys.stdout.isatty() and room >= NARROWEST and len(widths) - 1 not in right
     for index, row in enumerate(rows):
+        lines = (textwrap.wrap(row[-1], room, break_long_words=False) if wraps else None) or [row[-1]]
         cells = (
             cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for column, (cell, width) in enumerate(zip((*row[:-1], lines[0]), widths, strict=True))
         )
         say("  ".join(cells).rstrip(), bold=index == 0)
+        for line in lines[1:]:
+            say(" " * start + line)
 
 
 @contextmanager
