@@ -108,7 +108,9 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     room = shutil.get_terminal_size().columns - start
     wraps = sys.stdout.isatty() and room >= NARROWEST and len(widths) - 1 not in right
     for index, row in enumerate(rows):
-        lines = (textwrap.wrap(row[-1], room, break_long_words=False) if wraps else None) or [row[-1]]
+        lines = (textwrap.wrap(row[-1], room, break_long_words=False, break_on_hyphens=False) if wraps else None) or [
+            row[-1]
+        ]
         cells = (
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip((*row[:-1], lines[0]), widths, strict=True))
