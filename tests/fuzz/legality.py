@@ -19,6 +19,7 @@ ROLES = (
     "default", "embedding", "position", "token_type", "learned_tokens", "projection", "query_projection",
     "residual_projection", "gate", "conv", "router", "score_bias", "head", "gain", "bias", "sink",
 )  # fmt: skip
+MERGED = {"FX0601", "FX0602", "FX0603", "FX0604", "FX0607"}
 FLAT = ("gain", "bias", "sink")
 FOR_FLAT = ("normal", "truncated_normal", "uniform", "constant", "zeros", "ones")
 
@@ -60,7 +61,8 @@ def judge(document: Data) -> Verdict:
         blocks = document.get("blocks")
         for block in blocks.values() if isinstance(blocks, dict) else ():
             rules.block_as_far_as_right(block)
-        return Verdict(frozenset(wrong | lent | rules.found.schema))
+        merged = rules.found.graph & MERGED  # by what is right of a stack, whatever is wrong beside it
+        return Verdict(frozenset(wrong | lent | rules.found.schema), frozenset(merged))
     rules.document(document)
     found = rules.found
     sizes = {path: prod(param.shape) for path, param in found.params.items()}
