@@ -92,6 +92,7 @@ def test_the_rulebook_has_what_the_registry_has():
     assert set(fields(Spec)) == set(rulebook.GROUPS["Document"].fields)
 
 
+@pytest.mark.slow
 def test_a_seed_is_one_document_on_every_machine():
     text = "".join(as_yaml(drawn(seed)) for seed in FEW)
     command = "from tests.fuzz.sample import *; print(''.join(as_yaml(drawn(s)) for s in FEW), end='')"

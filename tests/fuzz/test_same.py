@@ -90,6 +90,7 @@ def agree(seed):
     )
 
 
+@pytest.mark.slow
 def test_some_documents_are_the_same_in_every_form():
     for seed in accepted(FEW[:25]):
         agree(seed)

@@ -127,6 +127,7 @@ def test_same_logits_step_by_step_with_either_states(family):
         assert relative_error(found, right[:, 4:], mask[:, 4:].bool().numpy()) < 1e-5, states
 
 
+@pytest.mark.slow
 @pytest.mark.ort
 def test_bundles_of_either_states_agree_with_theirs(tmp_path):
     torch.manual_seed(0)

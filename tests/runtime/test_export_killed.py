@@ -201,6 +201,7 @@ def test_a_refused_call_leaves_the_old_bundle(
     assert os.listdir(target.parent) == ["bundle"]
 
 
+@pytest.mark.slow
 @pytest.mark.ort
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 @pytest.mark.parametrize("limit", [1_000, 40_000], ids=["the model", "its weights"])

@@ -94,6 +94,7 @@ def test_a_copy_has_the_same_spec_and_program():
     assert type(again) is type(module)
 
 
+@pytest.mark.slow
 def test_saved_whole_and_loaded_in_another_process(tmp_path):
     module = to_torch(load_spec("tiny-llama"), seed=3).eval()
     torch.save(module, tmp_path / "module.pt")

@@ -108,6 +108,7 @@ def test_training_reaches_every_parameter_in_either_form(spec, inputs):
         assert all(parameter.grad is not None and parameter.grad.any() for parameter in module.parameters()), states
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("states", ["full", "compact"])
 @pytest.mark.parametrize("spec", SPECS[:2])
 def test_a_step_of_either_form_is_one_graph_and_exports(spec, states):

@@ -40,6 +40,7 @@ def test_the_choice_of_groups_counts_and_what_groups_are_judged_by_does_not():
     assert (found <= 2).all()  # relative to the largest score, whatever its sign
 
 
+@pytest.mark.slow
 @pytest.mark.ort
 def test_a_flat_router_fails_the_export(tmp_path):
     module = to_torch(load_spec("tiny-moe"))
