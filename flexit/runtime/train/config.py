@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, ValidationError
 
 from flexit.ir.language.kinds import INFERRED, Group, Kind, PositiveFloat, PositiveInt
+from flexit.runtime.train.fields import NotNegativeFloat, NotNegativeInt, Share
+from flexit.runtime.train.optimizer import Optimizer
+from flexit.runtime.train.optimizers.adamw import AdamW
+from flexit.runtime.train.schedule import Schedule
+from flexit.runtime.train.schedules.constant import Constant
 
-NotNegativeInt = Annotated[int, Field(ge=0)]
-NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Factor = Annotated[float, Field(ge=0, le=1)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
 Precision = Literal["fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -80,48 +80,6 @@ class Batch(Group):
     """Rows per forward."""
     accumulate: Annotated[int, Field(ge=1, le=65_536)] = 1
     """Forwards per update; the gradient is that of the mean over all their tokens."""
-
-
-class Optimizer(Kind, family="Optimizer"):
-    """How gradients become updates."""
-
-
-class AdamW(Optimizer, kind="adamw"):
-    """AdamW (Loshchilov and Hutter 2019)."""
-
-    lr: PositiveFloat = 1e-3
-    """Learning rate, times the schedule's factor."""
-    weight_decay: NotNegativeFloat = 0.1
-    """Of matrices and tables; gains, biases and other vectors do not decay."""
-    betas: list[Decay] = Field(default_factory=lambda: [0.9, 0.95])
-    """Decay of the two moments."""
-    eps: PositiveFloat = 1e-8
-    """Added to the denominator."""
-
-
-class Schedule(Kind, family="Schedule"):
-    """Factor on the learning rate, by step."""
-
-    warmup: NotNegativeInt = 0
-    """Steps in which the factor grows from 0 to 1."""
-
-
-class Constant(Schedule, kind="constant"):
-    """Factor 1."""
-
-
-class Linear(Schedule, kind="linear"):
-    """Down in a straight line to ``final`` at the last step."""
-
-    final: Factor = 0.0
-    """Last factor."""
-
-
-class Cosine(Schedule, kind="cosine"):
-    """Down in half a cosine wave to ``final`` at the last step (Loshchilov and Hutter 2017, without restarts)."""
-
-    final: Factor = 0.1
-    """Last factor."""
 
 
 class Losses(Group):

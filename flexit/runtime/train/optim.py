@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from flexit.ir.program import Program
-from flexit.runtime.train.config import AdamW, Optimizer
+from flexit.runtime.train.optimizer import Moved, Optimizer, Together
 
 UNDECAYED = frozenset({"gain", "bias", "sink", "layer_scale", "mix", "slope"})
 """Roles that weight decay leaves alone, besides vectors of any role."""
@@ -18,18 +18,14 @@ def make_optimizer(model: nn.Module, program: Program, config: Optimizer) -> tor
     Args:
         model: whose parameters bear IR paths.
         program: says what each is for.
-        config: an optimizer of :mod:`flexit.runtime.train.config`.
+        config: an optimizer of :mod:`flexit.runtime.train.optimizers`.
     """
-    assert isinstance(config, AdamW)
     roles = {param.path: param.role for param in program.params()}
-    decayed, others = [], []
+    decayed: list[Moved] = []
+    others: list[Moved] = []
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        plain = roles[name] in UNDECAYED or parameter.dim() < 2
-        (others if plain else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    first, second = config.betas
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=config.lr, betas=(first, second), eps=config.eps, fused=True
-    )
+        if parameter.requires_grad:
+            plain = roles[name] in UNDECAYED or parameter.dim() < 2
+            (others if plain else decayed).append(Moved(name, roles[name], parameter))
+    groups = [Together(tuple(decayed), config.lr, config.weight_decay), Together(tuple(others), config.lr, 0.0)]
+    return config.build([group for group in groups if group.moved])

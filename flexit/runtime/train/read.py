@@ -94,18 +94,13 @@ def faults(config: RunConfig, root: Node) -> Iterator[Problem]:
             root, "FX1505", here, message=f"has no effect without {lacks}", expected="both of them, or neither",
             found=f"no {lacks}", cure=f"add {example}, or delete {here}",
         )  # fmt: skip
-    betas = getattr(config.optimizer, "betas", [0.0, 0.0])
-    if len(betas) != 2:
+    for place, wrong in (
+        *(("optimizer", wrong) for wrong in config.optimizer.misfits()),
+        *(("schedule", wrong) for wrong in config.schedule.misfits(config.steps)),
+    ):
         yield fault(
-            root, "FX1506", "optimizer.betas", message="not two numbers",
-            expected="the decay of the first and the second moment",
-            found=f"{len(betas)} numbers", cure="write betas: [0.9, 0.95]",
-        )  # fmt: skip
-    if config.schedule.warmup >= config.steps:
-        yield fault(
-            root, "FX1507", "schedule.warmup", message="the warm-up is as long as the run",
-            expected=f"fewer than steps, {config.steps}", found=str(config.schedule.warmup),
-            cure=f"set schedule.warmup to {config.steps // 10}",
+            root, wrong.code, f"{place}.{wrong.field}", message=wrong.message, expected=wrong.expected,
+            found=wrong.found, cure=wrong.cure,
         )  # fmt: skip
     yield from _best(config, root)
     yield from _text(config, root)

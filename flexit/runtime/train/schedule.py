@@ -1,38 +1,57 @@
-"""Learning-rate factors, as pure functions of the step, so that a resumed run needs no state for them."""
+"""What a schedule of the run config is: learning-rate factors as pure functions of the step, so that a resumed run
+needs no state for them.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
 from flexit.errors import UserError
-from flexit.runtime.train.config import Cosine, Linear, Schedule
+from flexit.ir.language.kinds import Kind
+from flexit.runtime.train.fields import NotNegativeInt
+from flexit.runtime.train.optimizer import Misfit
 
 
-def factor(schedule: Schedule, step: int, steps: int) -> float:
-    """What the learning rate is multiplied with in update ``step`` (from 0) of ``steps``.
+class Schedule(Kind, family="Schedule", package="flexit.runtime.train.schedules"):
+    """Factor on the learning rate, by step."""
 
-    The warm-up reaches 1 in its last step, the decay ``final`` in the last step of all. Cosine: Loshchilov and Hutter
-    2017, equation 5, one period.
-    """
-    if step < schedule.warmup:
-        return (step + 1) / schedule.warmup
-    done = min(1.0, (step - schedule.warmup + 1) / max(1, steps - schedule.warmup))
-    if isinstance(schedule, Linear):
-        return 1.0 - (1.0 - schedule.final) * done
-    if isinstance(schedule, Cosine):
-        return schedule.final + (1.0 - schedule.final) * 0.5 * (1.0 + math.cos(math.pi * done))
-    return 1.0
+    warmup: NotNegativeInt = 0
+    """Steps in which the factor grows from 0 to 1."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """What the learning rate is multiplied with in update ``step`` (from 0) of ``steps``.
+
+        The warm-up reaches 1 in its last step, a decay its last factor in the last step of all.
+        """
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return self.after(step + 1, steps)
+
+    def after(self, made: int, steps: int) -> float:
+        """The factor once warmed up, of the update that makes ``made`` of ``steps``."""
+        raise NotImplementedError
+
+    def done(self, made: int, steps: int) -> float:
+        """How much of what follows the warm-up is made, from 0 to 1."""
+        return min(1.0, (made - self.warmup) / max(1, steps - self.warmup))
+
+    def misfits(self, steps: int) -> Iterator[Misfit]:
+        """What of it does not fit a run of so many steps."""
+        if self.warmup >= steps:
+            yield Misfit(
+                "warmup", "FX1507", "the warm-up is as long as the run", f"fewer than steps, {steps}",
+                str(self.warmup), f"set schedule.warmup to {steps // 10}",
+            )  # fmt: skip
 
 
 def require_room(schedule: Schedule, steps: int) -> None:
-    """Raise unless the warm-up ends before the run does.
+    """Raise unless a schedule fits a run: its warm-up ends before the run does.
 
     Raises:
         UserError: FX1507.
     """
-    if schedule.warmup >= steps:
+    for wrong in schedule.misfits(steps):
         raise UserError.of(
-            "FX1507", "the warm-up is as long as the run", path="schedule.warmup",
-            expected=f"fewer than steps, {steps}",
-            found=str(schedule.warmup), cure=f"set schedule.warmup to {steps // 10}",
+            wrong.code, wrong.message, path=f"schedule.{wrong.field}", expected=wrong.expected, found=wrong.found,
+            cure=wrong.cure,
         )  # fmt: skip

@@ -37,7 +37,7 @@ from flexit.runtime.train.describe import spec_json
 from flexit.runtime.train.device import autocast, pick_device
 from flexit.runtime.train.identity import require_same, trainer_identity, with_specs
 from flexit.runtime.train.mark import Mark
-from flexit.runtime.train.schedule import factor, require_room
+from flexit.runtime.train.schedule import require_room
 from flexit.runtime.train.signals import Signals
 from flexit.runtime.train.step import LossFn, Step, Stopped, accumulate, update
 
@@ -194,7 +194,7 @@ class Trainer:
             mark.put_back(self.model)
             self._dropped = mark
             return None
-        scale = factor(self.config.schedule, self.step, self.steps)
+        scale = self.config.schedule.factor(self.step, self.steps)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * scale
         norm = update(self.model, self.optimizer, losses=losses, clip_norm=self.config.clip_norm, number=number)

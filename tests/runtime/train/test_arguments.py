@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from flexit.errors import RunConfigError, UserError
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.config import Cosine, TrainingConfig
+from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.schedules.cosine import Cosine
 from flexit.runtime.train.trainer import Trainer
 from tests.runtime.train.plain import Small, batches, mean_loss, trainer
 

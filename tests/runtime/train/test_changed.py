@@ -11,8 +11,9 @@ import torch
 from flexit.errors import CheckpointError, UserError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.config import Checkpoint, Cosine, TrainingConfig
+from flexit.runtime.train.config import Checkpoint, TrainingConfig
 from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.schedules.cosine import Cosine
 from flexit.runtime.train.trainer import Trainer
 from tests.runtime.train.plain import Small, batches, mean_loss, trainer
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from flexit.errors import UserError
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.config import Linear
+from flexit.runtime.train.schedules.linear import Linear
 from flexit.runtime.train.step import Step
 from flexit.runtime.train.trainer import Trainer
 from tests.runtime.train.plain import batches, mean_loss, trainer

@@ -9,10 +9,12 @@ import pytest
 
 from flexit.errors import RunConfigError, UserError
 from flexit.runtime.tokenizer import SEPARATOR, Tokenizer, may_be_learnt
-from flexit.runtime.train.config import AdamW, Bpe, Cosine
+from flexit.runtime.train.config import Bpe
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.model import find_model
+from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.read import parse_config
+from flexit.runtime.train.schedules.cosine import Cosine
 
 GOOD = """\
 flexit: 1
@@ -129,7 +131,7 @@ run.yaml:1:1: FX0202 steps: required field is missing
         ("kind: cosine", "kind: cosin"),
         """\
 run.yaml:11:18: FX0203 schedule: no Schedule of this kind
-  expected one of constant, cosine, linear; found cosin
+  expected one of constant, cosine, inverse_sqrt, linear, wsd; found cosin
   do: write cosine""",
     ),
     (

@@ -19,10 +19,11 @@ from flexit.ir.spec import Spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.checkpoint import checkpoints, read_state
-from flexit.runtime.train.config import Checkpoint, Evaluate, Linear, TrainingConfig
+from flexit.runtime.train.config import Checkpoint, Evaluate, TrainingConfig
 from flexit.runtime.train.data.rows import Rows
 from flexit.runtime.train.loss import CausalLoss
 from flexit.runtime.train.optim import make_optimizer
+from flexit.runtime.train.schedules.linear import Linear
 from flexit.runtime.train.step import Step
 from flexit.runtime.train.trainer import Trainer
 
@@ -324,7 +325,7 @@ def test_bf16_trains_in_fp32_weights(spec: Spec):
 
 
 def test_decay_is_for_matrices(spec: Spec):
-    from flexit.runtime.train.config import AdamW
+    from flexit.runtime.train.optimizers.adamw import AdamW
 
     model = to_torch(spec)
     optimizer = make_optimizer(model, model.program, AdamW(weight_decay=0.3, betas=[0.8, 0.9]))
