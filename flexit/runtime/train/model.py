@@ -18,6 +18,7 @@ from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest
 from flexit.runtime.saved import WEIGHTS, read_arrays, read_spec
 from flexit.runtime.train.config import Bpe, RunConfig
+from flexit.runtime.train.groups import idle
 from flexit.runtime.train.loss import ROUTERS
 from flexit.runtime.train.read import fault
 
@@ -130,6 +131,18 @@ def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:
             expected=f"at most {model.vocabulary}, the rows of the model's table",
             found=str(wanted) if tokenizer_says else f"{wanted}, the fewest of this kind",
             cure=f"{fewer}give the model a vocab_size of {wanted} or more",
+        )  # fmt: skip
+    for index, covered in idle(config.optimizer.groups, program.params()):
+        group = config.optimizer.groups[index]
+        said = ", ".join(f"{key}: {value}" for key in ("match", "role") if (value := getattr(group, key)) is not None)
+        near = nearest(group.match or "", [param.path for param in program.params()])
+        example = f", such as {near}" if near else ""
+        yield fault(
+            root, "FX1522", f"optimizer.groups.{index}",
+            message="earlier entries have every parameter that this one means" if covered else "means no parameter",
+            expected=f"at least one of the model's parameters{example}", found=said or "neither match nor role",
+            cure="move it before them, or delete it" if covered
+            else "correct it; flexit show lists the blocks, whose paths parameter names begin with",
         )  # fmt: skip
     weights = {f"losses.{name}": getattr(config.losses, name) for name in ("router_balance", "router_z")}
     if not any(name.endswith(ROUTERS) for name in program.root.side):

@@ -1,4 +1,4 @@
-"""Optimizers from the run config, with decay by what a parameter is for."""
+"""Optimizers from the run config, with learning rate and decay by what a parameter is for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from flexit.ir.program import Program
+from flexit.runtime.train.groups import entry_of
 from flexit.runtime.train.optimizer import Moved, Optimizer, Together
 
 UNDECAYED = frozenset({"gain", "bias", "sink", "layer_scale", "mix", "slope"})
@@ -21,11 +22,22 @@ def make_optimizer(model: nn.Module, program: Program, config: Optimizer) -> tor
         config: an optimizer of :mod:`flexit.runtime.train.optimizers`.
     """
     roles = {param.path: param.role for param in program.params()}
-    decayed: list[Moved] = []
-    others: list[Moved] = []
+    found: dict[tuple[int, bool], list[Moved]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
+            entry = entry_of(config.groups, name, roles[name])
             plain = roles[name] in UNDECAYED or parameter.dim() < 2
-            (others if plain else decayed).append(Moved(name, roles[name], parameter))
-    groups = [Together(tuple(decayed), config.lr, config.weight_decay), Together(tuple(others), config.lr, 0.0)]
-    return config.build([group for group in groups if group.moved])
+            key = (-1 if entry is None else entry, plain)
+            found.setdefault(key, []).append(Moved(name, roles[name], parameter))
+    return config.build([_together(config, key, tuple(found[key])) for key in sorted(found)])
+
+
+def _together(config: Optimizer, key: tuple[int, bool], moved: tuple[Moved, ...]) -> Together:
+    """The parameters that one entry means, or none (-1): matrices and tables, or what is left undecayed."""
+    entry, plain = key
+    decay = 0.0 if plain else config.weight_decay
+    if entry < 0:
+        return Together(moved, config.lr, decay)
+    group = config.groups[entry]
+    own = decay if group.weight_decay is None else group.weight_decay
+    return Together(moved, config.lr * group.lr_factor, own)

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import Field
+
 from flexit.ir.language.kinds import Kind, PositiveFloat
 from flexit.runtime.train.fields import NotNegativeFloat
+from flexit.runtime.train.groups import ParameterGroup
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +80,8 @@ class Optimizer(Kind, family="Optimizer", package="flexit.runtime.train.optimize
     """Learning rate, times the schedule's factor."""
     weight_decay: NotNegativeFloat = 0.0
     """Of matrices and tables, as in AdamW; gains, biases and other vectors do not decay."""
+    groups: list[ParameterGroup] = Field(default_factory=list[ParameterGroup])
+    """Parameters with a learning rate and decay of their own; the first entry that means one counts."""
 
     def misfits(self) -> Iterator[Misfit]:
         """What is wrong with fields that are right by themselves."""

@@ -73,13 +73,13 @@ def fault(root: Node, code: str, path: str, *, message: str, expected: str, foun
     Args:
         root: the document.
         code: of the problem.
-        path: such as ``schedule.warmup``.
+        path: such as ``schedule.warmup`` or ``optimizer.groups.0``.
         message: what is wrong.
         expected: what would be right.
         found: what is there.
         cure: what to do.
     """
-    node, left = root.find(tuple(path.split(".")))
+    node, left = root.find(tuple(int(key) if key.isdigit() else key for key in path.split(".")))
     where = dotted((*node.path, *left))
     problem = Problem(code=code, path=where, message=message, expected=expected, found=found, cure=cure)
     return placed(problem, (node.key or node.mark) if left else node.mark)
