@@ -10,11 +10,17 @@ from typing import Any, cast
 from flexit.convert.exporting import as_family
 from flexit.files.folder import PARTIAL, writing
 from flexit.files.safetensors import Progress, write_sharded
+from flexit.ir.analysis.limits import limits_of
+from flexit.ir.compile import compile_spec
 from flexit.ir.spec import Spec
 from flexit.version import __version__
 
 MARKER = "flexit.json"
 BESIDE = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+TOKENIZER, SPECIALS, TOKENIZER_CONFIG = "tokenizer.json", "special_tokens_map.json", "tokenizer_config.json"
+TYPES = "token_type_ids"
+READ = ("input_ids", TYPES, "attention_mask")
+"""What a tokenizer of theirs makes of a text."""
 NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 
 
@@ -43,6 +49,7 @@ def to_pretrained(
         ResourceError: FX1304, the operating system refused.
     """
     carried = dict(files or {})
+    carried |= _tokenizer_config(spec, carried)
     written = as_family(spec, weights, family, beside=_beside(carried))
     unsaid: dict[str, Any] = dict.fromkeys(BESIDE[:3])  # their classes have ids of published vocabularies as defaults
     config = {**unsaid, **written.config, **_labels(carried)}
@@ -57,6 +64,28 @@ def to_pretrained(
         told = {"flexit": __version__, "files": sorted(path.name for path in folder.iterdir() if path.name != PARTIAL)}
         (folder / MARKER).write_text(json.dumps(told), encoding="utf-8")
     return str(cast("list[str]", config["architectures"])[0])
+
+
+def _tokenizer_config(spec: Spec, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What makes ``AutoTokenizer`` take ``tokenizer.json`` as it stands: without it the class that usually goes with a
+    model builds one of its own from the vocabulary, which for a cased BERT writes every text small.
+    """
+    if TOKENIZER not in files or TOKENIZER_CONFIG in files:
+        return {}
+    program = compile_spec(spec)
+    inputs = {entry.name for entry in program.inputs}
+    limits = limits_of(program)
+    rows = [rows for table in (limits.positions, limits.slots, limits.tokens) for rows in table.values()]
+    told: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": [name for name in READ if name in inputs or name != TYPES],
+    }
+    if rows:
+        told["model_max_length"] = min(rows)
+    if SPECIALS in files:
+        told |= json.loads(files[SPECIALS])
+    return {TOKENIZER_CONFIG: json.dumps(told, indent=2, ensure_ascii=False).encode()}
 
 
 def _beside(files: Mapping[str, bytes]) -> dict[str, Any]:

@@ -5,13 +5,15 @@ What the keys mean: ``transformers``' ``modeling_rope_utils``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import nextafter
 from typing import Any, cast
 
 from flexit.convert.mapping.forms import ABSENT, Data, Form, Found, Incomplete, Mismatch, Scope, is_absent
 
 PARAMETERS = "rope_parameters"
-OLDER = ("rope_scaling", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
+SCALING = "rope_scaling"
+OLDER = (SCALING, "rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
 """Keys of configurations that were written before ``rope_parameters``."""
 ORIGINAL, LONGEST = "original_max_position_embeddings", "max_position_embeddings"
 
@@ -119,7 +121,7 @@ def _parameters(args: Data, scope: Scope) -> Data:
     """The parameters of one rotation in the newest form, ``rope_theta`` and ``rope_type`` among them."""
     scope.used.update((PARAMETERS, *OLDER))
     kind = scope.value(str(args["by"])) if "by" in args else None
-    given = scope.config.get(PARAMETERS) or scope.config.get("rope_scaling") or {}
+    given = _given(scope.config)
     if not isinstance(given, dict):
         raise Incomplete(PARAMETERS, "a mapping", given)
     entries = cast("Data", given)
@@ -151,6 +153,23 @@ def _parameters(args: Data, scope: Scope) -> Data:
     found.setdefault("rope_type", older)
     found["rope_type"] = OLD_NAMES.get(found["rope_type"], found["rope_type"])
     return found
+
+
+def _given(config: Mapping[str, Any]) -> Any:
+    """What the one key or the other says; ``transformers`` drops the newer one where both stand there."""
+    newer, older = config.get(PARAMETERS), config.get(SCALING)
+    if newer and older and _settled(newer, config) != _settled(older, config):
+        raise Incomplete(SCALING, f"only one of it and {PARAMETERS}, or the same in both", older)
+    return newer or older or {}
+
+
+def _settled(given: Any, config: Mapping[str, Any]) -> Any:
+    """What is said of a rotation, whatever its words."""
+    if not isinstance(given, dict):
+        return given
+    entries = {"rope_theta": config.get("rope_theta"), **cast("Data", given)}
+    older = entries.pop("type", "default")
+    return {"rope_type": older, **entries}
 
 
 def _usual(args: Data, kind: Any) -> float:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flexit.convert.mapping.forms import Found, Scope
+from flexit.convert.mapping.forms import Found, Incomplete, Scope
 
 
 def filled(template, config, defaults=None, layer=None):
@@ -58,3 +58,11 @@ def test_longrope_says_its_first_length_outside_too():
     found = Found(frozenset())
     found.read({"$rope": "half"}, {"scaling": scaling})
     assert found.keys["original_max_position_embeddings"] == 8
+
+
+def test_two_keys_that_say_different_rotations_are_refused():
+    newer, older = {"rope_theta": 1e4, "rope_type": "default"}, {"type": "linear", "factor": 2.0}
+    with pytest.raises(Incomplete, match="rope_scaling"):
+        filled({"$rope": "half"}, {"rope_parameters": newer, "rope_scaling": older})
+    same = {"rope_parameters": {**older, "rope_theta": 1e6}, "rope_scaling": older, "rope_theta": 1e6}
+    assert filled({"$rope": "half"}, same)["scaling"] == {"kind": "linear", "factor": 2.0}
