@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -22,6 +23,10 @@ from flexit.errors import Problem, UserError, printable
 
 NARROWEST = 20
 """Columns that words are still wrapped in."""
+HOLDING = "flexit-files-"
+"""What temporary folders begin with in which the files of another library's checkpoint lie."""
+HELD = re.compile(rf"[^\s'\"]*/{HOLDING}[^/\s]+/")
+"""Such a folder in a message, where it tells a user nothing."""
 PATIENCE = 2.0
 """Seconds that pass before it is shown how much is done."""
 LINE_EVERY = 10.0
@@ -64,7 +69,7 @@ def near(path: Path) -> Path:
 def complain(problems: Iterable[Problem]) -> None:
     """Problems on standard error, as the library words them."""
     for problem in problems:
-        first, _, rest = str(problem).partition("\n")
+        first, _, rest = HELD.sub("", str(problem)).partition("\n")
         typer.secho(first, err=True, fg="yellow" if problem.warning else "red", bold=True, color=_colour())
         typer.secho(rest, err=True, color=_colour())
 

@@ -12,7 +12,7 @@ import numpy as np
 from flexit.cli.choosing import Choosing
 from flexit.cli.console import say, typed, write
 from flexit.cli.sessions import session_at
-from flexit.errors import UserError
+from flexit.errors import TaskError, UserError
 from flexit.runtime.generation.beam import Beams, beam_search
 from flexit.runtime.generation.generate import generate
 from flexit.runtime.generation.generation_config import GenerationConfig
@@ -180,8 +180,18 @@ def open_at(path: str) -> tuple[Speaker, Path]:
     from flexit.runtime.tasks.text_model import tokenizer_in
 
     session, folder = session_at(path)
+    _require_decoder(session.interface)
     config = GenerationConfig.read(folder / "generation_config.json")
     return Speaker(session, tokenizer_in(folder), config), folder
+
+
+def _require_decoder(interface: Interface) -> None:
+    if interface.decoded is None:
+        raise TaskError.of(
+            "FX0801", "the model does not continue texts", expected="a model that predicts the next token",
+            found=interface.why_not or f"outputs {', '.join(interface.outputs)}",
+            cure="use fill-mask, embed or classify, if it is a model for one of these",
+        )  # fmt: skip
 
 
 def next_step(bundle: Bundle, out: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
+from flexit.cli.console import HOLDING
 from flexit.files.folder import recover
 from flexit.runtime.bundles.manifest import MANIFEST
 
@@ -43,8 +44,10 @@ def _of_source(path: str) -> tuple[Session, Path]:
     from flexit.runtime.sessions.torch_session import TorchSession
 
     model = from_pretrained(path)
-    folder = Path(mkdtemp(prefix="flexit-files-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    holding = Path(mkdtemp(prefix=HOLDING))
+    atexit.register(shutil.rmtree, holding, ignore_errors=True)
+    folder = holding / (Path(path).resolve().name or "model")
+    folder.mkdir()
     for name, content in model.files.items():
         (folder / name).write_bytes(content)
     return TorchSession(to_torch(model.spec, model.weights)), folder

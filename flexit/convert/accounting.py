@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from flexit.errors import Problem, SourceError
 from flexit.files.safetensors import DTYPES
 
 Tensors = Mapping[str, LazyTensor]
+LISTED = 100
+"""Problems of one kind that are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +125,23 @@ def account(
              if name in tensors or name in stands_for}  # fmt: skip
     found |= _stand_ins({name: pair for name, pair in expected.items() if name not in found}, tensors)
     problems = [
-        *_missing(expected, found),
-        *_unexpected(expected, tensors, aliases={alias.name for alias in aliases}, ignored=ignored),
-        *_misshapen(expected, found),
+        *_first(_missing(expected, found)),
+        *_first(_unexpected(expected, tensors, aliases={alias.name for alias in aliases}, ignored=ignored)),
+        *_first(_misshapen(expected, found)),
     ]
     problems = problems or list(_differing(aliases, tensors))
     if problems:
         raise SourceError(problems)
     return found
+
+
+def _first(problems: Iterator[Problem]) -> Iterator[Problem]:
+    """Problems of one kind, of which the last one listed says how many more there are."""
+    listed = list(islice(problems, LISTED))
+    more = sum(1 for _ in problems)
+    yield from listed[:-1]
+    if listed:
+        yield replace(listed[-1], message=f"{listed[-1].message}, and so {more:,} more") if more else listed[-1]
 
 
 def _stand_ins(missing: Mapping[str, Pair], tensors: Tensors) -> Iterator[tuple[str, LazyTensor]]:

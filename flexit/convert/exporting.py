@@ -19,12 +19,14 @@ from flexit.convert.pairing import Pair, pairs_of, rules_of
 from flexit.convert.readable import readable
 from flexit.convert.sources.source import Source
 from flexit.convert.tensors import DTYPES, Array, LazyTensor, combined
-from flexit.errors import SourceError
+from flexit.errors import SourceError, UserError
 from flexit.ir.analysis.structure import structure
 from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import check_tree
 from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
+from flexit.ir.weights import require_fitting
+from flexit.ir.wording import shown
 
 VARIATION = ("layer", "variants", "pattern", "layers")
 """Fields of a stack that say what its list of layers says."""
@@ -79,9 +81,14 @@ def as_family(
     path = ".".join(error.path).replace(UNROLLED, "layers")
     raise SourceError.of(
         "FX1870", "no family can say this model" if family is None else f"{family} cannot say this model",
-        path=path, expected=f"{error.expected} ({name}, the nearest)", found=str(error.found),
+        path=path, expected=f"{_said(error.expected)} ({name}, the nearest)", found=_said(error.found),
         cure="change the block, or keep the model as a checkpoint or a bundle",
     )  # fmt: skip
+
+
+def _said(value: object) -> str:
+    """What stands at a place of a spec, or does not."""
+    return "nothing there" if value is None else value if isinstance(value, str) else shown(value)
 
 
 def _words(fit: tuple[Family, Head, Data]) -> tuple[bool, int, int]:
@@ -191,7 +198,8 @@ def _tensors(
     scope = scope_of(Source(config, {}, None, ""), family, head, tied={})
     shapes = {param.path: param.shape for param in compile_spec(spec).params()}
     pairs = pairs_of(rules_of(family, head, prefix), shapes, scope)
-    ours = {path: as_lazy(weights[path]) for path in shapes}
+    require_fitting(shapes, weights)
+    ours = {path: as_lazy(weights[path], path) for path in shapes}
     found: dict[str, LazyTensor] = {}
     for pair in pairs:
         parts = [ours[path] for path in pair.ours]
@@ -210,24 +218,37 @@ def _joined(pair: Pair, index: int, arrays: Sequence[Array]) -> Array:
     return np.ascontiguousarray(pair.layout.join(parts))
 
 
-def as_lazy(value: Any) -> LazyTensor:
-    """An array, or a tensor of PyTorch, as something that is read when it is asked for."""
+def as_lazy(value: Any, path: str = "weights") -> LazyTensor:
+    """An array, or a tensor of PyTorch, as something that is read when it is asked for.
+
+    Raises:
+        UserError: FX2002, its number format is none that checkpoints have.
+    """
     if isinstance(value, LazyTensor):
         return value
     if hasattr(value, "detach"):  # PyTorch's, which need not be imported for it
-        return LazyTensor(tuple(value.shape), _torch_name(str(value.dtype)), lambda: _of_torch(value))
+        name = _name_of(str(value.dtype), TORCH, path)
+        return LazyTensor(tuple(value.shape), name, lambda: _of_torch(value))
     array = np.asarray(value)
-    names = {dtype: name for name, dtype in DTYPES.items()}
-    return LazyTensor(array.shape, names[array.dtype], lambda: array)
+    name = _name_of(array.dtype, {dtype: name for name, dtype in DTYPES.items()}, path)
+    return LazyTensor(array.shape, name, lambda: array)
 
 
-def _torch_name(dtype: str) -> str:
-    known = {
-        "torch.float64": "F64", "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16",
-        "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.int8": "I8", "torch.uint8": "U8",
-        "torch.bool": "BOOL",
-    }  # fmt: skip
-    return known[dtype]
+TORCH = {
+    "torch.float64": "F64", "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16",
+    "torch.int64": "I64", "torch.int32": "I32", "torch.int16": "I16", "torch.int8": "I8", "torch.uint8": "U8",
+    "torch.bool": "BOOL",
+}  # fmt: skip
+"""Number formats of PyTorch, and what checkpoints call them."""
+
+
+def _name_of(dtype: Any, names: Mapping[Any, str], path: str) -> str:
+    if dtype not in names:
+        raise UserError.of(
+            "FX2002", "is in a number format that checkpoints have not", path=path,
+            expected=f"one of {', '.join(names.values())}", found=str(dtype), cure="convert it to one of these",
+        )  # fmt: skip
+    return names[dtype]
 
 
 def _of_torch(tensor: Any) -> Array:

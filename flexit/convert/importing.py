@@ -37,6 +37,11 @@ from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest, shown
 
+ENDING = re.compile(r"(For[A-Z]\w*|LMHeadModel|Model)$")
+"""What the name of a class says of its head."""
+SURELY = 1000
+"""Layers that a checkpoint may have whatever it holds."""
+
 
 def read_source(source: Source, family: Family) -> tuple[Spec, dict[str, LazyTensor], str]:
     """A checkpoint as a spec, its parameters by path, and which model of the family it is.
@@ -97,8 +102,8 @@ def family_of(source: Source) -> Family:
         raise SourceError.of(
             "FX1850", "no family is known for this model", path="model_type",
             expected=f"one of {', '.join(sorted(known))}", found=shown(named),
-            cure=f"say --as FAMILY if its layers are those of one of {', '.join(family_names())}"
-            f"{f' ({known[near]} is near)' if near else ''}, or write a mapping file for it",
+            cure=f"say --as FAMILY if its layers are those of one of these{f', as {known[near]}' if near else ''}; "
+            "or write a mapping file for it",
         )  # fmt: skip
     return find_family(known[named])
 
@@ -114,12 +119,14 @@ def head_of(source: Source, family: Family) -> tuple[str, Head]:
         [each for each in cast("list[Any]", named) if isinstance(each, str)] if isinstance(named, list) else []
     )
     if not architectures:
-        fitting = [(name, head) for name, head in family.heads.items() if _has_its_own(head, source)]
-        return fitting[0] if fitting else next(iter(family.heads.items()))
+        return _first_that_fits(source, family.heads)
     for architecture in architectures:
         found = family.head_of(architecture)
         if found is not None:
             return found, family.heads[found]
+    if family_names_by_type().get(str(source.config.get("model_type"))) != family.family:  # which --as says it is like
+        alike = {name: head for name, head in family.heads.items() if _are_alike(head.architectures, architectures)}
+        return _first_that_fits(source, alike or family.heads)
     classes = [each for head in family.heads.values() for each in head.architectures]
     raise SourceError.of(
         "FX1853", f"the family {family.family} has no such model", path="architectures",
@@ -128,22 +135,22 @@ def head_of(source: Source, family: Family) -> tuple[str, Head]:
     )  # fmt: skip
 
 
+def _first_that_fits(source: Source, heads: Mapping[str, Head]) -> tuple[str, Head]:
+    fitting = [(name, head) for name, head in heads.items() if _has_its_own(head, source)]
+    return fitting[0] if fitting else next(iter(heads.items()))
+
+
+def _are_alike(classes: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether some class of each ends in the same words, such as ``ForCausalLM``."""
+    endings = ({found[0] for each in names if (found := ENDING.search(each))} for names in (classes, others))
+    return bool(set.intersection(*endings))
+
+
 def _has_its_own(head: Head, source: Source) -> bool:
     """Whether a checkpoint has tensors of every kind that a model adds to its trunk, those aside that may be tied."""
     rules = {name: rule_of(written) for name, written in head.tensors.items()}
     own = [name for name, rule in rules.items() if rule.tied_to is None and rule.given is None]
     return all(any(match(pattern, name) is not None for name in source.tensors) for pattern in own)
-
-
-def _head_by_tensors(source: Source, family: Family) -> tuple[str, Head]:
-    """The model most of whose own tensors are there, and all of them; the first of several."""
-    best, most = next(iter(family.heads.items())), -1
-    for name, head in family.heads.items():
-        own = [pattern for pattern, rule in head.tensors.items() if rule_of(rule).tied_to is None]
-        there = [any(match(pattern, each) is not None for each in source.tensors) for pattern in own]
-        if all(there) and len(own) > most:
-            best, most = (name, head), len(own)
-    return best
 
 
 def _prefix(source: Source, family: Family, head: Head) -> str:
@@ -195,6 +202,7 @@ def scope_of(source: Source, family: Family, head: Head, *, tied: Data) -> Scope
 def _spec(source: Source, family: Family, head: Head, *, scope: Scope) -> Spec:
     template = template_of(family, head)
     try:
+        _refuse_layers(source, template, scope)
         data = scope.fill(template)
     except Incomplete as error:
         raise SourceError.of(
@@ -213,6 +221,19 @@ def _spec(source: Source, family: Family, head: Head, *, scope: Scope) -> Spec:
             if not each.warning
         ])  # fmt: skip
     return checked.spec
+
+
+def _refuse_layers(source: Source, template: Data, scope: Scope) -> None:
+    """Refuse more layers than there can be tensors of, before each is looked at."""
+    most = max(SURELY, len(source.tensors))
+    for block in template["blocks"].values():
+        count = scope.fill(block.get("n_layers"))
+        if source.tensors and isinstance(count, int) and count > most:
+            raise SourceError.of(
+                "FX1860", "the checkpoint lacks the tensors of most layers", path=str(block["n_layers"]).lstrip("$"),
+                expected=f"tensors of {count:,} layers", found=f"{len(source.tensors):,} tensors in all",
+                cure="give the whole checkpoint, with the configuration that belongs to it",
+            )  # fmt: skip
 
 
 def template_of(family: Family, head: Head) -> Data:

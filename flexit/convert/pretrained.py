@@ -13,6 +13,8 @@ from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
 from flexit.convert.sentence_transformers import for_sentences
 from flexit.convert.sources.finite import is_finite
+from flexit.convert.sources.inside import has_file, read_file
+from flexit.convert.sources.json import MAX_BYTES
 from flexit.convert.sources.source import Source, open_source
 from flexit.convert.tensors import Array, LazyTensor
 from flexit.convert.tokenizers.of_source import tokenizer_of
@@ -21,6 +23,7 @@ from flexit.files.folder import PARTIAL, writing
 from flexit.files.safetensors import Progress, write_safetensors
 from flexit.ir.io.emit import to_yaml
 from flexit.ir.spec import Spec
+from flexit.ir.wording import shown
 from flexit.version import __version__
 
 MARKER = "import.json"
@@ -139,16 +142,30 @@ def _files(source: Source, head: str) -> dict[str, bytes]:
         found[GENERATION] = generation
     labels = source.config.get("id2label")
     if head in CLASSIFIERS and isinstance(labels, dict) and labels:
-        names = cast("dict[str, Any]", labels)
-        found[LABELS] = json.dumps([str(names[key]) for key in sorted(names, key=int)], ensure_ascii=False).encode()
+        found[LABELS] = json.dumps(_names(cast("dict[str, Any]", labels)), ensure_ascii=False).encode()
     return found
+
+
+def _names(labels: Mapping[str, Any]) -> list[str]:
+    """The names of the classes in their order.
+
+    Raises:
+        SourceError: FX1855, they are not numbered one by one, or a name is no text.
+    """
+    numbered = {str(index) for index in range(len(labels))}
+    if set(labels) != numbered or not all(isinstance(name, str | int | float) for name in labels.values()):
+        raise SourceError.of(
+            "FX1855", "the names of the classes are not understood", path="id2label",
+            expected=f"a name for each of 0 to {len(labels) - 1}", found=shown(labels),
+            cure="correct it in config.json, or take it out: classes are then called by their numbers",
+        )  # fmt: skip
+    return [str(labels[str(index)]) for index in range(len(labels))]
 
 
 def _generation(source: Source) -> bytes | None:
     """``generation_config.json``, or what the configuration says of it."""
-    file = None if source.folder is None else source.folder / GENERATION
-    if file is not None and file.is_file():
-        return file.read_bytes()
+    if source.folder is not None and has_file(source.folder, GENERATION):
+        return read_file(source.folder, GENERATION, max_bytes=MAX_BYTES)
     told = {key: source.config[key] for key in GENERATION_IDS if source.config.get(key) is not None}
     return json.dumps(told, indent=2).encode() if told else None
 

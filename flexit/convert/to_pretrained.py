@@ -45,7 +45,7 @@ def to_pretrained(
 
     Raises:
         SourceError: FX1870, no family can say it; the message names the block.
-        UserError: the folder may not be written.
+        UserError: the folder may not be written; FX2002, ``weights`` lacks parameters, has others, or shapes differ.
         ResourceError: FX1304, the operating system refused.
     """
     carried = dict(files or {})

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from tokenizers import Tokenizer as _Tokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from flexit.errors import TaskError, UserError
 from flexit.ir.misfits import unusable, whole_number
+from flexit.ir.wording import cut
 from flexit.runtime.sessions.arrays import integers_of
 
+T = TypeVar("T")
 SEPARATOR = "<|endoftext|>"
 FEWEST = 257
 """Tokens: the bytes and the separator."""
@@ -108,20 +110,22 @@ class Tokenizer:
             specials: whether special tokens that are written out in it are those tokens, as a chat template means.
 
         Raises:
-            TaskError: FX2003, the text has halves of surrogate pairs, as bytes that are no UTF-8 become.
+            TaskError: FX2003, the text has halves of surrogate pairs, as bytes that are no UTF-8 become; FX2101, the
+                tokenizer fails on it.
         """
         if not isinstance(cast("object", text), str):
             raise unusable("text", text, expected="a text", cure="encode texts one by one")
         _require_utf8(text)
         self._inner.encode_special_tokens = not specials
         try:
-            return self._inner.encode(text, add_special_tokens=False).ids
+            return _reading(lambda: self._inner.encode(text, add_special_tokens=False).ids)
         finally:
             self._inner.encode_special_tokens = True
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, in parallel."""
-        return [each.ids for each in self._inner.encode_batch_fast(list(texts), add_special_tokens=False)]
+        read = _reading(lambda: self._inner.encode_batch_fast(list(texts), add_special_tokens=False))
+        return [each.ids for each in read]
 
     def read(
         self, texts: Sequence[str | tuple[str, str]], *, limit: int | None = None, specials: bool = False
@@ -137,7 +141,7 @@ class Tokenizer:
             Encodings of the ``tokenizers`` library.
 
         Raises:
-            TaskError: FX2003, a text has halves of surrogate pairs.
+            TaskError: FX2003, a text has halves of surrogate pairs; FX2101, the tokenizer fails on it.
         """
         for given in texts:
             for text in (given,) if isinstance(given, str) else given:
@@ -146,7 +150,7 @@ class Tokenizer:
         if limit is not None:
             self._inner.enable_truncation(limit)
         try:
-            return self._inner.encode_batch(list(texts))
+            return _reading(lambda: self._inner.encode_batch(list(texts)))
         finally:
             self._inner.encode_special_tokens = True
             self._inner.no_truncation()
@@ -212,6 +216,19 @@ def _content(path: Path) -> str:
             found=f"byte 0x{error.object[error.start]:02x} at offset {error.start}",
             cure="give a file that the tokenizers library saved",
         ) from error  # fmt: skip
+
+
+def _reading(read: Callable[[], T]) -> T:
+    """What the library makes of texts; a pattern of a ``tokenizer.json`` may give up, which it tells by a panic."""
+    try:
+        return read()
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise TaskError.of(
+                "FX2101", "the tokenizer fails on the text", path="text", expected="a text that it can read",
+                found=cut(str(error)), cure="give another text, or the tokenizer.json of the model",
+            ) from None  # fmt: skip
+        raise
 
 
 def _require_utf8(text: str) -> None:

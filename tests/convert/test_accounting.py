@@ -74,6 +74,47 @@ def test_every_missing_tensor_is_listed(theirs):
     assert sorted(problem.path for problem in told.value.problems) == sorted((NORM, HEAD))
 
 
+def test_of_very_many_faults_of_one_kind_the_first_are_listed(theirs):
+    more = {f"more.{index}": np.ones(1, np.float32) for index in range(150)}
+    edit_tensors(theirs, lambda tensors: tensors.update(more))
+    with pytest.raises(SourceError, match="and so 50 more") as told:
+        from_pretrained(theirs)
+    assert len(told.value.problems) == 100
+
+
+def test_many_more_layers_than_tensors_are_refused_at_once(theirs):
+    edit_config(theirs, num_hidden_layers=100_000)
+    with pytest.raises(SourceError, match="tensors of 100,000 layers") as told:
+        from_pretrained(theirs)
+    assert [problem.path for problem in told.value.problems] == ["num_hidden_layers"]
+
+
+@pytest.mark.parametrize("named", ["MyCausalLM", "MyForCausalLM", "MyModel"])
+@pytest.mark.parametrize("mapping", [True, False])
+def test_a_model_with_a_class_of_its_own_has_the_layers_of_a_family(theirs, tmp_path, named, mapping):
+    known = from_pretrained(theirs)
+    edit_config(theirs, model_type="mine", architectures=[named])
+    family = tmp_path / "mine.yaml"
+    family.write_text("family: mine\nextends: llama\n")
+    if named == "MyModel":  # which has no head
+        edit_tensors(theirs, lambda tensors: tensors.pop(HEAD))
+    model = from_pretrained(theirs, family=family if mapping else "llama")
+    assert model.head == ("hidden" if named == "MyModel" else "causal")
+    assert list(model.weights) == [path for path in known.weights if named != "MyModel" or not path.startswith("head.")]
+
+
+def test_a_class_of_its_own_says_what_its_head_is_for(theirs):
+    width = load_file(theirs / "model.safetensors")[NORM].shape[0]
+    scores = {"score.weight": np.ones((3, width), np.float32)}
+    edit_tensors(theirs, lambda tensors: [tensors.pop(HEAD), tensors.update(scores)])
+    own = {"model_type": "mine", "pad_token_id": 0, "id2label": {"0": "a", "1": "b", "2": "c"}}
+    edit_config(theirs, architectures=["MyForSequenceClassification"], **own)
+    assert from_pretrained(theirs, family="llama").head == "sequence"
+    edit_tensors(theirs, lambda tensors: tensors.update({"score.bias": np.ones(3, np.float32)}))
+    edit_config(theirs, architectures=["MyForTokenClassification"])
+    assert from_pretrained(theirs, family="llama").head == "token"
+
+
 def test_tables_that_differ_are_not_tied(theirs):
     edit_config(theirs, tie_word_embeddings=True)
     differing = from_pretrained(theirs)

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from flexit.cli.app import run
 from flexit.errors import TaskError, UserError
+from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundles.bundle import open_bundle
 from flexit.runtime.saved import read_spec, read_weights
@@ -131,3 +132,19 @@ def test_labels_that_the_model_does_not_have(tmp_path):
     with pytest.raises(UserError) as told:
         accuracy(model, [Labelled(TEXTS[0], "ugly")])
     assert told.value.problems[0].code == "FX2102"
+
+
+def test_a_field_that_is_too_long_and_lines_of_other_kinds(tmp_path):
+    (tmp_path / "long.csv").write_text('text,label\n"' + "a" * 200_000 + '",good\n')
+    with pytest.raises(UserError, match="field larger than field limit") as told:
+        read_labelled(tmp_path / "long.csv")
+    assert told.value.problems[0].code == "FX2103"
+    (tmp_path / "lines.jsonl").write_text('{"text": "one\u2028line", "label": "good"}\n', encoding="utf-8")
+    assert read_labelled(tmp_path / "lines.jsonl") == [Labelled("one\u2028line", "good")]
+
+
+def test_a_model_that_reads_another_text_too_is_not_evaluated(folder):
+    pair = TextModel(TorchSession(to_torch(load_spec("tiny-t5"), seed=0)), in_torch(folder).tokenizer)
+    with pytest.raises(TaskError, match="reads more than the text") as told:
+        perplexity(pair, WORDS)
+    assert told.value.code == "FX0801"

@@ -323,3 +323,20 @@ def test_how_much_is_done(models: Any) -> None:
     told: list[tuple[int, int]] = []
     embed(models.sentences, TEXTS, Reading(batch_size=2, progress=lambda done, total: told.append((done, total))))
     assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_a_pattern_that_gives_up_is_told_and_no_panic(tmp_path: Path, capfd: Any) -> None:
+    written = json.loads(Tokenizer.train(["aaaa"], vocab_size=260).dumps())
+    split = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**written, "pre_tokenizer": split}))
+    tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
+    for read in (tokenizer.encode, lambda text: tokenizer.encode_all([text]), lambda text: tokenizer.read([text])):
+        assert refused(read, "a" * 40 + "b")[0] == "FX2101"
+    assert len(tokenizer.encode("aa")) > 0
+
+
+def test_a_model_of_texts_is_not_made_to_continue_one(folders: dict[str, Path], capsys: Any) -> None:
+    assert run(["generate", str(folders["masked"]), "-p", "the cat"]) == 2
+    printed = capsys.readouterr().err
+    assert "FX0801: the model does not continue texts" in printed
+    assert "fill-mask" in printed

@@ -94,7 +94,7 @@ def read_labelled(file: str | Path) -> list[Labelled]:
             found=error.strerror or str(error), cure="check the path and its permissions",
         ) from None  # fmt: skip
     if path.suffix == ".jsonl":
-        rows = [_json(line, f"{file}:{number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        rows = [_json(line, f"{file}:{number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     else:
         rows = list(enumerate_rows(text, str(file)))
     if not rows:
@@ -105,7 +105,10 @@ def read_labelled(file: str | Path) -> list[Labelled]:
 def enumerate_rows(text: str, file: str) -> list[Labelled]:
     """Rows of a CSV text whose first line names its columns."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    return [_row(row, f"{file}:{number}") for number, row in enumerate(reader, 2)]
+    try:
+        return [_row(row, f"{file}:{number}") for number, row in enumerate(reader, 2)]
+    except csv.Error as error:
+        raise _wrong(f"{file}:{reader.line_num}", str(error)) from None
 
 
 def _json(line: str, place: str) -> Labelled:

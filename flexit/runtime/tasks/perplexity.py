@@ -109,6 +109,13 @@ def _require_decoder(session: Session) -> None:
             found=interface.why_not or f"outputs {', '.join(interface.outputs)}",
             cure="evaluate a causal language model",
         )  # fmt: skip
+    others = [entry.name for entry in interface.inputs if entry.role == "ids" and entry.group != interface.decoded]
+    if others:
+        raise TaskError.of(
+            "FX0801", "the model reads more than the text that it predicts", expected="a decoder over one text",
+            found=f"an input {', '.join(others)} too",
+            cure="evaluate a causal language model",
+        )  # fmt: skip
 
 
 def _length(session: Session, asked: int | None, overlap: int) -> int:
