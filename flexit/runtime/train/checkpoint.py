@@ -23,6 +23,8 @@ from flexit.runtime.train.identity import MARKER as RUN
 
 MARKER = "training/state.json"
 LATEST = "LATEST"
+AVERAGE = "ema"
+"""Folder in a checkpoint with the mean of the weights, a checkpoint of its own but for the state of training."""
 BEGUN = {"checkpoints", "metrics.jsonl", "timing.jsonl"}
 """What a run in Python has before its first checkpoint."""
 _NAME = re.compile(r"step-(\d{6,})")
@@ -38,12 +40,14 @@ class Contents:
         optimizer: tensors.
         random: tensors.
         files: further files by name (``spec.json``, ``tokenizer.json``, ...), as text.
+        average: a copy of the model with the mean of its weights.
     """
 
     state: Mapping[str, Any]
     optimizer: Mapping[str, Tensor]
     random: Mapping[str, Tensor]
     files: Mapping[str, str]
+    average: nn.Module | None = None
 
 
 def save(folder: Path, model: nn.Module, contents: Contents) -> Path:
@@ -59,8 +63,14 @@ def save(folder: Path, model: nn.Module, contents: Contents) -> Path:
         _save(weights_of(model), temporary / "model.safetensors")
         _save(contents.optimizer, temporary / "training" / "optimizer.safetensors")
         _save(contents.random, temporary / "training" / "random.safetensors")
+        places = [temporary]
+        if contents.average is not None:
+            places.append(temporary / AVERAGE)
+            places[-1].mkdir()
+            _save(weights_of(contents.average), places[-1] / "model.safetensors")
         for file, text in contents.files.items():
-            (temporary / file).write_text(text, encoding="utf-8")
+            for place in places:
+                (place / file).write_text(text, encoding="utf-8")
         written = sorted(path for path in temporary.rglob("*") if path.is_file() and not path.name.startswith("."))
         hashes = {path.relative_to(temporary).as_posix(): _sha256(path) for path in written}
         state = {"flexit": flexit.__version__, **contents.state, "files": hashes}
@@ -107,6 +117,12 @@ def read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return load_file(folder / "training" / "optimizer.safetensors"), load_file(
         folder / "training" / "random.safetensors"
     )
+
+
+def read_average(folder: Path) -> dict[str, Tensor] | None:
+    """The mean of the weights, if a checkpoint has it."""
+    file = folder / AVERAGE / "model.safetensors"
+    return load_file(file) if file.is_file() else None
 
 
 def read_weights(model: nn.Module, folder: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.schedule import Schedule
 from flexit.runtime.train.schedules.constant import Constant
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -89,6 +89,17 @@ class Losses(Group):
     """Times the load-balancing loss of the routers (Fedus et al. 2021)."""
     router_z: NotNegativeFloat = 0.0
     """Times the z-loss of the routers, which keeps their logits small (Zoph et al. 2022)."""
+    z_loss: NotNegativeFloat = 0.0
+    """Times the z-loss of the logits (Chowdhery et al. 2022)."""
+
+
+class Ema(Group):
+    """A moving mean of the weights."""
+
+    decay: Share = 0.999
+    """Share of the mean that stays in an update; the rest is of the new weights."""
+    evaluate: bool = False
+    """Whether the held-out text is looked at with the mean in place of the weights."""
 
 
 class Evaluate(Group):
@@ -140,6 +151,10 @@ class RunConfig(Group):
     """Factor on the learning rate, by step."""
     clip_norm: PositiveFloat | None = 1.0
     """Largest Euclidean norm of all gradients together."""
+    clip_value: PositiveFloat | None = None
+    """Largest magnitude of each number of the gradients."""
+    ema: Ema | None = None
+    """A moving mean of the weights."""
     losses: Losses = Field(default_factory=Losses)
     """Weights of the terms beside the cross-entropy."""
     steps: PositiveInt
@@ -171,6 +186,10 @@ class TrainingConfig(Group):
     """Factor on the optimizer's learning rates, by step."""
     clip_norm: PositiveFloat | None = 1.0
     """Largest Euclidean norm of all gradients together."""
+    clip_value: PositiveFloat | None = None
+    """Largest magnitude of each number of the gradients."""
+    ema: Ema | None = None
+    """A moving mean of the weights."""
     precision: Precision = "fp32"
     """Of the arithmetic in forward and backward."""
     device: Device = "auto"

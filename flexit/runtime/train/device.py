@@ -33,9 +33,31 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     """
     if precision == "fp32":
         return nullcontext()
+    if precision == "fp16":
+        return torch.autocast(device.type, torch.float16)
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise _missing("precision", precision, ["fp32"])
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def make_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler | None:
+    """What keeps the gradients of fp16 from vanishing, by a factor on the loss (Micikevicius et al. 2018); else None.
+
+    Raises:
+        UserError: FX1702, the device cannot compute in fp16 or check gradients for overflow.
+    """
+    if precision != "fp16":
+        return None
+    scaler = torch.amp.GradScaler(device.type)
+    probe = torch.nn.Linear(1, 1, device=device)
+    try:
+        with torch.autocast(device.type, torch.float16):
+            loss = probe(torch.ones(1, 1, device=device)).sum()
+        scaler.scale(loss).backward()
+        scaler.unscale_(torch.optim.SGD(probe.parameters(), lr=0.0))
+    except (RuntimeError, NotImplementedError) as error:
+        raise _missing("precision", precision, ["fp32", "bf16"]) from error
+    return torch.amp.GradScaler(device.type)
 
 
 def _missing(path: str, wanted: str, there: list[str]) -> UserError:

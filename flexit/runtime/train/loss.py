@@ -26,12 +26,14 @@ class CausalLoss:
     Attributes:
         router_balance: weight of :func:`balance`; averaged over the routers.
         router_z: weight of :func:`z_loss`; averaged over the routers.
+        z_loss: weight of :func:`logit_z_loss`.
         reads_aux: whether the model must return its side outputs.
     """
 
-    def __init__(self, *, router_balance: float = 0.0, router_z: float = 0.0) -> None:
+    def __init__(self, *, router_balance: float = 0.0, router_z: float = 0.0, z_loss: float = 0.0) -> None:
         self.router_balance = router_balance
         self.router_z = router_z
+        self.z_loss = z_loss
         self.reads_aux = router_balance > 0 or router_z > 0
 
     def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -55,6 +57,8 @@ class CausalLoss:
                 f"ids from {int(labels.min())} to {int(labels.max())}", "take labels from the model's own vocabulary",
             ) from error  # fmt: skip
         terms = {"loss": loss}
+        if self.z_loss > 0:
+            terms["z_loss"] = self.z_loss * logit_z_loss(exact, labels)
         if self.reads_aux:
             routers = [each for name, some in outputs["aux"].items() if name.endswith(ROUTERS) for each in some]
             sides = {"router_balance": (self.router_balance, balance), "router_z": (self.router_z, z_loss)}
@@ -110,6 +114,16 @@ def z_loss(logits: Tensor, mask: Tensor | None = None) -> Tensor:
         mask: ``[B, T]``, 0 where a token is padding.
     """
     return _unpadded(logits, mask).logsumexp(-1).square().mean()
+
+
+def logit_z_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean of ``log(sum_v exp(x_v))^2`` over the tokens whose label counts (Chowdhery et al. 2022, PaLM, section 5).
+
+    Args:
+        logits: ``[B, T, V]``.
+        labels: ``[B, T]``.
+    """
+    return logits[labels != IGNORED].logsumexp(-1).square().mean()
 
 
 def _unpadded(logits: Tensor, mask: Tensor | None) -> Tensor:

@@ -32,7 +32,7 @@ from flexit.runtime.train.data.corpus import Corpus, OnProgress, make_corpus, ma
 from flexit.runtime.train.data.rows import Rows
 from flexit.runtime.train.data.text import Document, find_documents, fingerprint
 from flexit.runtime.train.describe import config_data, to_yaml
-from flexit.runtime.train.device import autocast, pick_device
+from flexit.runtime.train.device import autocast, make_scaler, pick_device
 from flexit.runtime.train.identity import (
     MARKER,
     at,
@@ -123,7 +123,9 @@ def make_plan(config_path: str | Path, *, sets: Sequence[str] = (), allow_memory
     model = find_model(config, root, base)
     device = pick_device(config.device)
     autocast(device, config.precision)
-    needed = cost(model.program, batch=config.batch.size, seq=config.data.seq_len).training_peak
+    make_scaler(device, config.precision)
+    needs = cost(model.program, batch=config.batch.size, seq=config.data.seq_len)
+    needed = needs.training_peak + (0 if config.ema is None else needs.weights["fp32"])
     require_memory(
         needed, what="training", cure="lower batch.size or data.seq_len, and raise batch.accumulate instead",
         device=device, allow=allow_memory,
@@ -220,10 +222,13 @@ def make_trainer(plan: Plan, corpus: Corpus, *, callbacks: Sequence[Callback] = 
     )  # fmt: skip (the plan has asked for more)
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
-        CausalLoss(router_balance=config.losses.router_balance, router_z=config.losses.router_z),
+        CausalLoss(
+            router_balance=config.losses.router_balance, router_z=config.losses.router_z, z_loss=config.losses.z_loss
+        ),
         rows, validation, callbacks,
         TrainingConfig(
             accumulate=config.batch.accumulate, schedule=config.schedule, clip_norm=config.clip_norm,
+            clip_value=config.clip_value, ema=config.ema,
             precision=config.precision, device=config.device, evaluate=config.evaluate, checkpoint=config.checkpoint,
             log=config.log, seed=config.seed, out=str(plan.out), progress=progress,
         ),

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from flexit.errors import UserError
 from flexit.runtime.train.arguments import article
@@ -28,14 +29,14 @@ class Step:
     Attributes:
         number: of this update, from 1.
         losses: terms by name, means over the labelled tokens of the update, before it.
-        grad_norm: Euclidean norm of all gradients, before clipping.
+        grad_norm: Euclidean norm of all gradients, before clipping; None where fp16 overflowed and nothing moved.
         tokens: labels that counted.
         lr: learning rate of the first parameter group.
     """
 
     number: int
     losses: Mapping[str, float]
-    grad_norm: float
+    grad_norm: float | None
     tokens: int
     lr: float
 
@@ -112,7 +113,8 @@ def never() -> bool:
 
 def accumulate(
     model: nn.Module, loss_fn: LossFn, batches: Sequence[Batch], *,
-    autocast: Autocast = nullcontext, stop: Callable[[], bool] = never, place: str = "a batch",
+    autocast: Autocast = nullcontext, scaler: GradScaler | None = None, stop: Callable[[], bool] = never,
+    place: str = "a batch",
 ) -> tuple[dict[str, float], int]:  # fmt: skip
     """Add the gradient of the mean loss over all labelled tokens of all batches.
 
@@ -125,6 +127,7 @@ def accumulate(
         loss_fn: its loss.
         batches: the micro-batches of one update.
         autocast: the context of the forwards.
+        scaler: what multiplies the loss, and so the gradients.
         stop: asked before each micro-batch; where it says yes, the rest is left.
         place: which batches they are, for messages.
 
@@ -148,7 +151,7 @@ def accumulate(
             share = count / total
             loss = torch.stack([term * share for term in terms.values()]).sum()
         _require_gradient(loss, place)
-        loss.backward()
+        (loss if scaler is None else scaler.scale(loss)).backward()
         for name, term in terms.items():
             means[name] = means.get(name, 0.0) + float(term.detach()) * share
     if total == 0:
@@ -170,31 +173,76 @@ def _require_gradient(loss: Tensor, place: str) -> None:
         )  # fmt: skip
 
 
+class Clip(NamedTuple):
+    """Bounds on gradients.
+
+    Attributes:
+        norm: largest Euclidean norm of all of them together.
+        value: largest magnitude of each number, which is cut first.
+    """
+
+    norm: float | None = None
+    value: float | None = None
+
+
 def update(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    *,
-    losses: Mapping[str, float],
-    clip_norm: float | None,
-    number: int,
-) -> float:
+    model: nn.Module, optimizer: torch.optim.Optimizer, *,
+    losses: Mapping[str, float], clip: Clip, number: int, scaler: GradScaler | None = None,
+) -> float | None:  # fmt: skip
     """Clip the gradients and let the optimizer step, if every number is finite.
 
+    Args:
+        model: whose gradients are there.
+        optimizer: over its parameters.
+        losses: that they are of.
+        clip: bounds.
+        number: of the update, for messages.
+        scaler: what the loss was multiplied by. Gradients that overflowed move nothing, and lower its factor.
+
     Returns:
-        The norm of the gradients before clipping.
+        The norm of the gradients before clipping; None where they overflowed in fp16 and nothing moved.
 
     Raises:
         UserError: FX1701, before any weight is touched; gradients are left for inspection.
     """
+    if scaler is not None:
+        _unscale(model, optimizer, scaler)
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    grad_norm = float(norm)
-    if not math.isfinite(grad_norm) or not all(map(math.isfinite, losses.values())):
+    norm = _norm(parameters)
+    grad_norm, sound = float(norm), all(map(math.isfinite, losses.values()))
+    if sound and not math.isfinite(grad_norm) and scaler is not None and _lowered(scaler):
+        return None
+    if not sound or not math.isfinite(grad_norm):
         raise _not_finite(model, losses, number)
-    if clip_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+    if clip.value is not None:
+        torch.nn.utils.clip_grad_value_(parameters, clip.value)
+        norm = _norm(parameters)
+    if clip.norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip.norm, norm)
     optimizer.step()
+    if scaler is not None:
+        scaler.update()
     return grad_norm
+
+
+def _lowered(scaler: GradScaler) -> bool:
+    """Lower the factor after an overflow, unless it is so low that it is not the cause."""
+    before = scaler.get_scale()
+    scaler.update()
+    return 1.0 <= scaler.get_scale() < before
+
+
+def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def _unscale(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> None:
+    """Take the factor out of every gradient, also of parameters that the optimizer does not move."""
+    moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    scaler.unscale_(optimizer)
+    for parameter in model.parameters():
+        if parameter.grad is not None and id(parameter) not in moved:
+            parameter.grad.div_(scaler.get_scale())
 
 
 def _not_finite(model: nn.Module, losses: Mapping[str, float], number: int) -> UserError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -34,12 +34,13 @@ from flexit.runtime.train.callbacks.progress import ProgressBar
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.data.feed import Feed
 from flexit.runtime.train.describe import spec_json
-from flexit.runtime.train.device import autocast, pick_device
+from flexit.runtime.train.device import pick_device
 from flexit.runtime.train.identity import require_same, trainer_identity, with_specs
 from flexit.runtime.train.mark import Mark
 from flexit.runtime.train.schedule import require_room
 from flexit.runtime.train.signals import Signals
-from flexit.runtime.train.step import LossFn, Step, Stopped, accumulate, update
+from flexit.runtime.train.step import LossFn, Step, Stopped
+from flexit.runtime.train.updater import Updater
 
 Loader = Iterable[Any]
 
@@ -113,8 +114,6 @@ class Trainer:
                 cure="add evaluate=Evaluate(every=...) to the config, or leave val_dataloader out",
             )  # fmt: skip
         self.device = pick_device(self.config.device)
-        self._autocast: Callable[[], Any] = lambda: autocast(self.device, self.config.precision)
-        self._autocast()
         self.model = model.to(self.device)
         self.optimizer = optimizer
         self.loss_fn = loss_fn
@@ -125,13 +124,17 @@ class Trainer:
         self._feed = Feed(train_dataloader)
         self._validation = val_dataloader
         self._validation_loss: tuple[int, float] | None = None
-        self._settings = optimizer_state.settings(optimizer)
-        self._rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._updater = Updater(self.model, optimizer, loss_fn, config=self.config, device=self.device)
         self._resumed = self._by_pass = False
         self._dropped: Mark | None = None
         own = require_callbacks(callbacks)
         self.callbacks = [*self._standard(own)]
         self._added = [each for each in self.callbacks if each not in own]
+
+    @property
+    def average(self) -> nn.Module | None:
+        """A copy of the model with the mean of its weights, if the config asks for one."""
+        return self._updater.average
 
     def fit(self, *, steps: int | None = None, epochs: int | None = None) -> Result:
         """Train up to a step, or for passes over the training data.
@@ -183,23 +186,16 @@ class Trainer:
             prepared(given, self.device, loader="train_dataloader", place=f"step {number}: {self._feed.where}")
             for given in self._feed.group(count, one_pass=self._by_pass, stop=stop)
         ]
-        self.optimizer.zero_grad(set_to_none=True)
         place = f"step {number}, up to {self._feed.where},"
         try:
-            losses, tokens = accumulate(
-                self.model, self.loss_fn, batches, autocast=self._autocast, stop=stop, place=place
-            )
+            done = self._updater.make(batches, number=number, steps=self.steps, stop=stop, place=place)
         except Stopped:
             assert mark is not None
             mark.put_back(self.model)
             self._dropped = mark
             return None
-        scale = self.config.schedule.factor(self.step, self.steps)
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * scale
-        norm = update(self.model, self.optimizer, losses=losses, clip_norm=self.config.clip_norm, number=number)
-        self.step, self.tokens = number, self.tokens + tokens
-        return Step(number, losses, norm, tokens, self.optimizer.param_groups[0]["lr"])
+        self.step, self.tokens = number, self.tokens + done.tokens
+        return done
 
     def evaluate(self, *, max_batches: int | None = None) -> dict[str, float]:
         """The mean of each loss term over the held-out labels, as ``validation_<name>``, in evaluation mode.
@@ -215,9 +211,10 @@ class Trainer:
                 "FX1505", "val_dataloader", expected="a loader", found="None",
                 cure="give the trainer a val_dataloader and config.evaluate",
             )  # fmt: skip
+        averaged = self.average if self.config.ema is not None and self.config.ema.evaluate else None
         terms = held_out.means(
-            self.model, self.loss_fn, islice(self._validation, max_batches), device=self.device,
-            autocast=self._autocast, after=self.step,
+            averaged or self.model, self.loss_fn, islice(self._validation, max_batches), device=self.device,
+            autocast=self._updater.autocast, after=self.step,
         )  # fmt: skip
         metrics = {f"validation_{name}": value for name, value in terms.items()}
         self._validation_loss = (self.step, sum(metrics.values()))
@@ -234,16 +231,18 @@ class Trainer:
         folder = self._folder()
         self._tell("before_checkpoint")
         place = self._dropped or Mark.of(self._feed)
-        tensors, settings = optimizer_state.pack(self.optimizer, self.model)
+        tensors, moved = self._updater.pack()
         fresh = self._validation_loss is not None and self._validation_loss[0] == self.step
         state = {
-            "step": self.step, "tokens": self.tokens, "position": place.position, "optimizer": settings,
-            "rates": self._rates, "identity": self._identity(),
+            "step": self.step, "tokens": self.tokens, "position": place.position, **moved,
+            "identity": self._identity(),
             "validation_loss": self._validation_loss[1] if fresh and self._validation_loss else None,
             "callbacks": {key: state_of(each, key) for key, each in self._keyed().items()},
         }  # fmt: skip
         random = {f"now/{k}": v for k, v in place.random.items()} | {f"pass/{k}": v for k, v in place.start.items()}
-        self.newest = checkpoint.save(folder, self.model, checkpoint.Contents(state, tensors, random, self._files()))
+        self.newest = checkpoint.save(
+            folder, self.model, checkpoint.Contents(state, tensors, random, self._files(), self.average)
+        )
         self._tell("after_checkpoint", self.newest)
         return self.newest
 
@@ -272,7 +271,7 @@ class Trainer:
         path, state, damaged = found
         weights = checkpoint.read_weights(self.model, path)
         tensors, random = checkpoint.read_tensors(path)
-        optimizer_state.require_fitting(self.optimizer, self.model, tensors=tensors, data=state["optimizer"])
+        self._updater.require_fitting(tensors, state)
         callbacks = self._keyed()
         known = sorted(state["callbacks"].keys() & callbacks.keys())
         for key in known:
@@ -281,13 +280,7 @@ class Trainer:
             self._require_same(path, state, callbacks)
         self._feed.load(state["position"], _under(random, "pass/"))
         checkpoint.copy_weights(weights, self.model)
-        optimizer_state.unpack(self.optimizer, self.model, tensors=tensors, data=state["optimizer"])
-        before = state["identity"]["optimizer"]["groups"]
-        optimizer_state.keep_changed(self.optimizer, self._settings, before)
-        self._rates = [
-            saved if rate == before[str(number)]["lr"] else rate
-            for number, (saved, rate) in enumerate(zip(state["rates"], self._rates, strict=True))
-        ]
+        self._updater.unpack(tensors, state, checkpoint.read_average(path))
         checkpoint.name_latest(path)
         self.step, self.tokens, self.newest = state["step"], state["tokens"], path
         if state["validation_loss"] is not None:
@@ -300,7 +293,7 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """What this run depends on, as far as the trainer knows."""
-        groups = {str(number): optimizer_state.plain(group) for number, group in enumerate(self._settings)}
+        groups = {str(number): optimizer_state.plain(group) for number, group in enumerate(self._updater.settings)}
         return trainer_identity(
             self._spec, self.config, device=self.device, batches=batches_per_pass(self._feed.loader),
             optimizer={"class": type(self.optimizer).__name__, "groups": groups},

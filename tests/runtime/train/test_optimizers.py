@@ -26,7 +26,7 @@ from flexit.runtime.train.optimizers.muon import Muon, is_matrix_of_layer
 from flexit.runtime.train.optimizers.pytorch_optimizer import PytorchOptimizer
 from flexit.runtime.train.optimizers.sgd import Sgd
 from flexit.runtime.train.run import train
-from flexit.runtime.train.step import accumulate, update
+from flexit.runtime.train.step import Clip, accumulate, update
 
 STEPS = 5
 
@@ -46,7 +46,7 @@ def stepped(optimizer: torch.optim.Optimizer, over: FlexitModule) -> dict[str, T
     for number, batch in enumerate(batches(), start=1):
         optimizer.zero_grad()
         losses, _ = accumulate(over, CausalLoss(), [batch])
-        update(over, optimizer, losses=losses, clip_norm=None, number=number)
+        update(over, optimizer, losses=losses, clip=Clip(), number=number)
     return {name: p.detach().clone() for name, p in over.named_parameters()}
 
 

@@ -135,11 +135,11 @@ run.yaml:11:18: FX0203 schedule: no Schedule of this kind
   do: write cosine""",
     ),
     (
-        ("precision: fp32", "precision: fp16"),
+        ("precision: fp32", "precision: fp8"),
         """\
 run.yaml:13:12: FX0207 precision: not one of the words
-  expected one of fp32, bf16; found fp16
-  do: write bf16""",
+  expected one of fp32, bf16, fp16; found fp8
+  do: write one of them""",
     ),
     (
         ("seed: 0", "seed: null"),

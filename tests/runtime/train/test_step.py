@@ -12,7 +12,7 @@ from flexit.ir.io.load import load_spec
 from flexit.ir.spec import Spec
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.train.loss import IGNORED, CausalLoss
-from flexit.runtime.train.step import accumulate, update
+from flexit.runtime.train.step import Clip, accumulate, update
 
 ROWS, LENGTH = 32, 24
 
@@ -93,7 +93,7 @@ def prepared(spec: Spec) -> tuple[FlexitModule, torch.optim.Optimizer, dict[str,
 def test_gradients_are_clipped_to_the_norm(spec: Spec):
     model, optimizer, losses = prepared(spec)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    norm = update(model, optimizer, losses=losses, clip_norm=0.01, number=1)
+    norm = update(model, optimizer, losses=losses, clip=Clip(0.01), number=1)
     moved = math.sqrt(sum(float((p.detach() - before[name]).square().sum()) for name, p in model.named_parameters()))
     assert norm > 0.1
     assert moved == pytest.approx(0.01, rel=1e-3)
@@ -102,7 +102,7 @@ def test_gradients_are_clipped_to_the_norm(spec: Spec):
 def test_without_clipping_the_norm_is_that_of_the_step(spec: Spec):
     model, optimizer, losses = prepared(spec)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    norm = update(model, optimizer, losses=losses, clip_norm=None, number=1)
+    norm = update(model, optimizer, losses=losses, clip=Clip(), number=1)
     moved = math.sqrt(sum(float((p.detach() - before[name]).square().sum()) for name, p in model.named_parameters()))
     assert moved == pytest.approx(norm, rel=1e-4)
 
@@ -114,7 +114,7 @@ def test_a_bad_gradient_stops_before_the_weights(spec: Spec):
     assert bad.grad is not None
     bad.grad[3, 4] = math.inf
     with pytest.raises(UserError, match=r"step 7 .*not finite") as caught:
-        update(model, optimizer, losses=losses, clip_norm=1.0, number=7)
+        update(model, optimizer, losses=losses, clip=Clip(1.0), number=7)
     assert caught.value.code == "FX1701"
     assert "first bad: the gradient of decoder.layers.1.feed_forward.up_proj.weight" in str(caught.value)
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
@@ -128,4 +128,4 @@ def test_a_bad_weight_is_named(spec: Spec):
     with pytest.raises(
         UserError, match=r"loss = nan; first bad: the values of decoder\.layers\.2\.attention\.q_proj\.weight"
     ):
-        update(model, torch.optim.SGD(model.parameters(), lr=1.0), losses=losses, clip_norm=1.0, number=1)
+        update(model, torch.optim.SGD(model.parameters(), lr=1.0), losses=losses, clip=Clip(1.0), number=1)
