@@ -22,7 +22,10 @@ Chat = Annotated[
 System = Annotated[str | None, typer.Option(metavar="TEXT", help="Of a chat: what the model is told first.")]
 LOADING = "loading PyTorch"
 Source = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, a spec or a preset.", callback=named)
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A run folder, a checkpoint, a spec, a preset, or what import takes.", callback=named
+    ),
 ]
 
 
@@ -132,7 +135,10 @@ def verify(
 
 def generate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A bundle, a run folder or a checkpoint.", callback=named)
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A bundle, a run folder, a checkpoint, or what import takes.", callback=named
+        ),
     ],
     *,
     prompt: Prompts = None,

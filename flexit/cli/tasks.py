@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from flexit.runtime.tasks.classify import Classes
     from flexit.runtime.tasks.text_model import Text
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A bundle, a run folder or a checkpoint.", callback=named)]
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A bundle, a run folder, a checkpoint, or what import takes.", callback=named),
+]
 Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="Texts, one row each.")]
 File = Annotated[
     str | None, typer.Option("--file", metavar="FILE", help="Read a text from each line; - reads standard input.")

@@ -10,7 +10,7 @@ import numpy as np
 
 from flexit.convert.computed import stand_in
 from flexit.convert.mapping.family import Copy, Family, Head, copy_of, rule_of
-from flexit.convert.mapping.forms import Scope
+from flexit.convert.mapping.forms import Incomplete, Scope
 from flexit.convert.mapping.patterns import filled, match
 from flexit.convert.pairing import Pair
 from flexit.convert.tensors import LazyTensor
@@ -51,7 +51,9 @@ def ahead_of(family: Family, names: Iterable[str], *, prefix: str, scope: Scope)
     """Tensors of layers that predict further tokens."""
     found: list[str] = []
     for pattern, numbers in family.ahead.items():
-        first, count = (int(scope.fill(each) or 0) for each in numbers)
+        first, count = (scope.fill(each) or 0 for each in numbers)
+        if not isinstance(first, int) or not isinstance(count, int):
+            raise Incomplete("ahead", "whole numbers: the first layer, and how many", [first, count])
         for name in names:
             values = match(prefix + pattern, name)
             if values is not None and first <= int(values["n"]) < first + count:

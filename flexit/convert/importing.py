@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -51,25 +52,26 @@ def read_source(source: Source, family: Family) -> tuple[Spec, dict[str, LazyTen
             FX1855 one with a value that is not, FX1856 a model that the language cannot say; FX186x tensors that are
             missing, unexpected, mis-shaped or differ.
     """
-    name, head = head_of(source, family)
-    prefix = _prefix(source, family, head)
-    scope = scope_of(source, family, head, tied=_tied(source, family, head, prefix=prefix))
-    spec = _spec(source, family, head, scope=scope)
-    shapes = {param.path: param.shape for param in compile_spec(spec).params()}
-    pairs = pairs_of(rules_of(family, head, prefix), shapes, scope)
-    _refuse_unknown_keys(source, family, scope)
-    aliases = aliases_of(family, head, prefix=prefix, names=list(source.tensors))
-    ignored = [*family.ignored, *(prefix + each for each in family.ignored)]
-    computed = computed_names(family, source.tensors, prefix=prefix)
-    known = known_numbers(family, prefix=prefix, paths=shapes)
-    ahead = ahead_of(family, source.tensors, prefix=prefix, scope=scope)
-    found = account(
-        pairs, source.tensors, aliases, ignored=[*ignored, *computed, *ahead, *(each.name for each in known)]
-    )  # fmt: skip
-    require_numbers(known, source.tensors)
-    if problems := list(other_than_computed(computed, source.tensors)):
-        raise SourceError(problems)
-    return spec, _weights(pairs, found, shapes), name
+    with understanding(family):
+        name, head = head_of(source, family)
+        prefix = _prefix(source, family, head)
+        scope = scope_of(source, family, head, tied=_tied(source, family, head, prefix=prefix))
+        spec = _spec(source, family, head, scope=scope)
+        shapes = {param.path: param.shape for param in compile_spec(spec).params()}
+        pairs = pairs_of(rules_of(family, head, prefix), shapes, scope)
+        _refuse_unknown_keys(source, family, scope)
+        aliases = aliases_of(family, head, prefix=prefix, names=list(source.tensors))
+        ignored = [*family.ignored, *(prefix + each for each in family.ignored)]
+        computed = computed_names(family, source.tensors, prefix=prefix)
+        known = known_numbers(family, prefix=prefix, paths=shapes)
+        ahead = ahead_of(family, source.tensors, prefix=prefix, scope=scope)
+        found = account(
+            pairs, source.tensors, aliases, ignored=[*ignored, *computed, *ahead, *(each.name for each in known)]
+        )  # fmt: skip
+        require_numbers(known, source.tensors)
+        if problems := list(other_than_computed(computed, source.tensors)):
+            raise SourceError(problems)
+        return spec, _weights(pairs, found, shapes), name
 
 
 def read_spec_of(source: Source, family: Family) -> Spec:
@@ -78,12 +80,34 @@ def read_spec_of(source: Source, family: Family) -> Spec:
     Raises:
         SourceError: those of the configuration, see :func:`read_source`.
     """
-    _, head = head_of(source, family)
-    tied = _tied(source, family, head, prefix=_prefix(source, family, head))
-    scope = scope_of(source, family, head, tied=tied)
-    spec = _spec(source, family, head, scope=scope)
-    _refuse_unknown_keys(source, family, scope)
-    return spec
+    with understanding(family):
+        _, head = head_of(source, family)
+        tied = _tied(source, family, head, prefix=_prefix(source, family, head))
+        scope = scope_of(source, family, head, tied=tied)
+        spec = _spec(source, family, head, scope=scope)
+        _refuse_unknown_keys(source, family, scope)
+        return spec
+
+
+@contextmanager
+def understanding(family: Family) -> Iterator[None]:
+    """What a configuration does not say as a problem of it.
+
+    Raises:
+        SourceError: FX1855, a key has no value, or one that cannot be used; FX1851, keys that stand for each other.
+    """
+    try:
+        yield
+    except Incomplete as error:
+        raise SourceError.of(
+            "FX1855", f"{error.key} is not understood", path=error.key, expected=error.expected,
+            found=shown(error.found), cure=f"correct it in config.json, or write a mapping file beside {family.family}",
+        ) from error  # fmt: skip
+    except RecursionError as error:
+        raise SourceError.of(
+            "FX1851", f"the mapping file of {family.family} has no end", expected="keys that stand for others in the end",
+            found="keys that stand for each other", cure="correct its keys",
+        ) from error  # fmt: skip
 
 
 # ---- which family, which model
@@ -102,8 +126,8 @@ def family_of(source: Source) -> Family:
         raise SourceError.of(
             "FX1850", "no family is known for this model", path="model_type",
             expected=f"one of {', '.join(sorted(known))}", found=shown(named),
-            cure=f"say --as FAMILY if its layers are those of one of these{f', as {known[near]}' if near else ''}; "
-            "or write a mapping file for it",
+            cure=f"import it with --as FAMILY{f', as {known[near]},' if near else ''} if it has the layers of one "
+            "of these (in Python: family=), or with a mapping file for it",
         )  # fmt: skip
     return find_family(known[named])
 
@@ -201,14 +225,8 @@ def scope_of(source: Source, family: Family, head: Head, *, tied: Data) -> Scope
 
 def _spec(source: Source, family: Family, head: Head, *, scope: Scope) -> Spec:
     template = template_of(family, head)
-    try:
-        _refuse_layers(source, template, scope)
-        data = scope.fill(template)
-    except Incomplete as error:
-        raise SourceError.of(
-            "FX1855", f"{error.key} is not understood", path=error.key, expected=error.expected,
-            found=shown(error.found), cure=f"correct it in config.json, or write a mapping file beside {family.family}",
-        ) from error  # fmt: skip
+    _refuse_layers(source, template, scope)
+    data = scope.fill(template)
     document = {"flexit": 1, "name": _name(source, family), **readable(data)}
     checked = check_tree(Node.of(document))
     if checked.spec is None or not checked.valid:

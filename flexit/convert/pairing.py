@@ -9,7 +9,7 @@ from typing import Any
 from flexit.convert.layouts import Layout, Shape, layout_of
 from flexit.convert.mapping.choices import holds_in
 from flexit.convert.mapping.family import Family, Head, Rule, rule_of
-from flexit.convert.mapping.forms import Scope
+from flexit.convert.mapping.forms import Incomplete, Scope
 from flexit.convert.mapping.patterns import admits, filled, holes, match
 from flexit.errors import Problem, SourceError
 
@@ -112,7 +112,10 @@ def _numbered(values: Mapping[str, str], rule: Rule, scope: Scope) -> Mapping[st
     """What fills the holes of their name; None of a layer that they do not number."""
     if rule.stride is None:
         return values
-    group, left = divmod(int(values["n"]), scope.fill(rule.stride))
+    stride = scope.fill(rule.stride)
+    if "n" not in values or not isinstance(stride, int) or stride < 1:
+        raise Incomplete("stride", "a whole number above 0, of layers that {n} numbers", stride)
+    group, left = divmod(int(values["n"]), stride)
     return None if left else {**values, "n": str(group)}
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from flexit.convert.gguf import as_checkpoint
 from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
-from flexit.convert.sentence_transformers import for_sentences
+from flexit.convert.sentence_transformers import for_sentences, left_to_callers
 from flexit.convert.sources.finite import is_finite
 from flexit.convert.sources.inside import has_file, read_file
 from flexit.convert.sources.json import MAX_BYTES
@@ -49,8 +49,8 @@ class Pretrained:
     """
 
     spec: Spec
-    weights: Mapping[str, LazyTensor]
-    files: Mapping[str, bytes]
+    weights: Mapping[str, LazyTensor] = field(repr=False)
+    files: Mapping[str, bytes] = field(repr=False)
     family: str
     head: str
     place: str
@@ -103,13 +103,13 @@ def from_pretrained(source: object, *, family: str | Path | None = None, allow_p
     known = for_sentences(opened, _family(opened, family))
     spec, weights, head = read_source(opened, known)
     files = _files(opened, head)
-    warnings: tuple[Problem, ...] = ()
+    warnings = left_to_callers(opened, spec)
     try:
         tokenizer = tokenizer_of(opened, spec)
     except SourceError as error:
         if any(problem.code != UNKNOWN_TOKENIZER for problem in error.problems):
             raise
-        warnings = tuple(replace(problem, warning=True) for problem in error.problems)
+        warnings = (*warnings, *(replace(problem, warning=True) for problem in error.problems))
     else:
         files = {**files, **(tokenizer.written() if tokenizer is not None else {})}
     return Pretrained(spec, weights, files, known.family, head, opened.place, warnings)

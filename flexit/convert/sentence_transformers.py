@@ -18,11 +18,16 @@ from flexit.convert.mapping.forms import Data
 from flexit.convert.sources.inside import has_file, read_file
 from flexit.convert.sources.json import MAX_BYTES, parse_json, read_json
 from flexit.convert.sources.source import Source
-from flexit.errors import SourceError
+from flexit.errors import Problem, SourceError
+from flexit.ir.analysis.limits import longest_row
+from flexit.ir.compile import compile_spec
 from flexit.ir.io.yaml import read
+from flexit.ir.spec import Spec
 from flexit.ir.wording import cut, shown
 
 MODULES = "modules.json"
+SETTINGS = ("sentence_bert_config.json", "config_sentence_transformers.json")
+"""What is said of texts, and of calls."""
 EMBEDDING = "embedding"
 """The model that such a folder is."""
 ENCODERS = ("encoder", "hidden")
@@ -54,6 +59,32 @@ def for_sentences(source: Source, family: Family) -> Family:
     head = head.model_copy(update={"architectures": [*classes, *head.architectures]})
     others = [name for each in family.heads.values() for name in each.tensors]
     return family.model_copy(update={"heads": {EMBEDDING: head}, "ignored": [*family.ignored, *others]})
+
+
+def left_to_callers(source: Source, spec: Spec) -> tuple[Problem, ...]:
+    """A warning of what sentence-transformers does to a text before the encoder reads it, which no spec says.
+
+    Raises:
+        SourceError: FX18xx, a file that says it cannot be read.
+    """
+    if source.folder is None or not has_file(source.folder, MODULES):
+        return ()
+    about, calls = (read_json(source.folder, file) if has_file(source.folder, file) else {} for file in SETTINGS)
+    done: list[str] = []
+    most, longest = about.get("max_seq_length"), longest_row(compile_spec(spec))
+    if isinstance(most, int) and (longest is None or most < longest):
+        done.append(f"texts cut at {most} tokens")
+    if about.get("do_lower_case"):
+        done.append("texts in small letters")
+    if calls.get("default_prompt_name") is not None:
+        done.append(f"the prompt {shown(calls['default_prompt_name'])} before each text")
+    if not done:
+        return ()
+    return (Problem(
+        code="FX1858", path=MODULES, message="sentence-transformers changes texts before the model reads them",
+        expected="texts as they are", found=" and ".join(done), warning=True,
+        cure="change texts so before they are embedded, if vectors are to be the same",
+    ),)  # fmt: skip
 
 
 def _with_pool(bare: Head, blocks: Mapping[str, Any], pool: Data) -> Head:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from flexit.convert.exporting import as_family
 from flexit.files.folder import PARTIAL, writing
 from flexit.files.safetensors import Progress, write_sharded
-from flexit.ir.analysis.limits import limits_of
+from flexit.ir.analysis.limits import longest_row
 from flexit.ir.compile import compile_spec
 from flexit.ir.spec import Spec
 from flexit.version import __version__
@@ -74,15 +74,14 @@ def _tokenizer_config(spec: Spec, files: Mapping[str, bytes]) -> dict[str, bytes
         return {}
     program = compile_spec(spec)
     inputs = {entry.name for entry in program.inputs}
-    limits = limits_of(program)
-    rows = [rows for table in (limits.positions, limits.slots, limits.tokens) for rows in table.values()]
+    longest = longest_row(program)
     told: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_input_names": [name for name in READ if name in inputs or name != TYPES],
     }
-    if rows:
-        told["model_max_length"] = min(rows)
+    if longest is not None:
+        told["model_max_length"] = longest
     if SPECIALS in files:
         told |= json.loads(files[SPECIALS])
     return {TOKENIZER_CONFIG: json.dumps(told, indent=2, ensure_ascii=False).encode()}

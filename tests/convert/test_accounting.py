@@ -150,6 +150,23 @@ def test_mapping_files_that_are_none(theirs, tmp_path, text, said):
     assert said in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("keys: {rms_norm_eps: $rms_norm_eps}\n", "FX1851"), ("ahead: {'x.{n}': [a, b]}\n", "FX1855"),
+        ("tensors: {norm.weight: {to: decoder.final_norm.weight, stride: 0}}\n", "FX1855"),
+        ("heads: {causal: {tensors: {lm_head.weight: {to: head.table.weight, tied_to: x, when: y}}}}\n", "FX1855"),
+    ],
+)  # fmt: skip
+def test_mapping_files_that_come_to_nothing(theirs, tmp_path, text, code):
+    config = json.loads((theirs / "config.json").read_text())
+    (theirs / "config.json").write_text(json.dumps({key: config[key] for key in config if key != "rms_norm_eps"}))
+    (tmp_path / "mine.yaml").write_text(f"family: x\nextends: llama\n{text}")
+    with pytest.raises(SourceError) as told:
+        from_pretrained(theirs, family=tmp_path / "mine.yaml")
+    assert told.value.problems[0].code == code
+
+
 def test_one_parameter_of_two_number_formats():
     parts = [
         LazyTensor((1,), "F32", lambda: np.ones(1, np.float32)),

@@ -127,3 +127,20 @@ def test_other_modules_are_refused(tmp_path, modules, code):
     with pytest.raises(SourceError) as caught:
         from_pretrained(folder)
     assert caught.value.problems[0].code == code
+
+
+def test_what_is_done_to_texts_first_is_told(tmp_path):
+    folder = folder_of(tmp_path, encoder("bert"), pooling=config_of("pooling_mode_cls_token"), normalize=False)
+    assert from_pretrained(folder).warnings == ()
+    about, calls = folder / "sentence_bert_config.json", folder / "config_sentence_transformers.json"
+    about.write_text(json.dumps({"max_seq_length": 20, "do_lower_case": False}))
+    calls.write_text(json.dumps({"prompts": {"query": "query: "}, "default_prompt_name": None}))
+    assert from_pretrained(folder).warnings == ()
+    about.write_text(json.dumps({"max_seq_length": 12, "do_lower_case": True}))
+    calls.write_text(json.dumps({"prompts": {"query": "query: "}, "default_prompt_name": "query"}))
+    (warning,) = from_pretrained(folder).warnings
+    assert (warning.code, warning.warning) == ("FX1858", True)
+    assert warning.found == "texts cut at 12 tokens and texts in small letters and the prompt query before each text"
+    about.write_text("[")
+    with pytest.raises(SourceError, match="FX1803"):
+        from_pretrained(folder)

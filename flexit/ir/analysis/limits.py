@@ -46,6 +46,14 @@ def limits_of(program: Program) -> Limits:
     return found
 
 
+def longest_row(program: Program) -> int | None:
+    """Tokens of the longest row that every table of positions has room for; None where there is none."""
+    found = limits_of(program)
+    return min(
+        (most for table in (found.positions, found.slots, found.tokens) for most in table.values()), default=None
+    )
+
+
 @dataclass(slots=True)
 class _Walk:
     """Inputs followed to the tables that they are looked up in.
