@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexit.cli.console import answering, counting, emit, say
-from flexit.cli.specs import MOST, Json, Plugins, load_plugins, named
+from flexit.cli.specs import MOST, Json, Model, Plugins, load_plugins, named
 from flexit.errors import UserError
 from flexit.runtime.status import stages
 
@@ -19,12 +19,7 @@ LABELLED = (".csv", ".jsonl")
 
 
 def eval_(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="A bundle, a run folder, a checkpoint, or what import takes.", callback=named
-        ),
-    ],
+    model: Model,
     *,
     data: Annotated[
         str,

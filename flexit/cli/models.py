@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from flexit.cli.console import answering, emit, near, say, table
-from flexit.cli.specs import Json, Plugins, Sets, StateForm, load_plugins, named
+from flexit.cli.specs import Json, Model, Plugins, Sets, StateForm, load_plugins, named
 from flexit.runtime.status import stages
 from flexit.runtime.train.signals import interruptible
 
@@ -134,12 +134,7 @@ def verify(
 
 
 def generate(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="A bundle, a run folder, a checkpoint, or what import takes.", callback=named
-        ),
-    ],
+    model: Model,
     *,
     prompt: Prompts = None,
     chat: Chat = False,

@@ -30,6 +30,10 @@ def named(given: str | list[str]) -> str | list[str]:
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, such as blocks.decoder.n_layers=2.")
 ]
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A bundle, a run folder, a checkpoint, or what import takes.", callback=named),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Plugins = Annotated[
     list[str] | None,

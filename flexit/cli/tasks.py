@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexit.cli.console import answering, counting, emit, say, table
-from flexit.cli.specs import MOST, Json, Plugins, load_plugins, named
+from flexit.cli.specs import MOST, Json, Model, Plugins, load_plugins, named
 from flexit.errors import UserError
 from flexit.runtime.status import stages
 
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from flexit.runtime.tasks.classify import Classes
     from flexit.runtime.tasks.text_model import Text
 
-Model = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="A bundle, a run folder, a checkpoint, or what import takes.", callback=named),
-]
 Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="Texts, one row each.")]
 File = Annotated[
     str | None, typer.Option("--file", metavar="FILE", help="Read a text from each line; - reads standard input.")

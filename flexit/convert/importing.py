@@ -123,11 +123,12 @@ def family_of(source: Source) -> Family:
     known = family_names_by_type()
     if not isinstance(named, str) or named not in known:
         near = nearest(str(named), list(known))
+        family = f"FAMILY, as {known[near]}," if near else "FAMILY"
         raise SourceError.of(
             "FX1850", "no family is known for this model", path="model_type",
             expected=f"one of {', '.join(sorted(known))}", found=shown(named),
-            cure=f"import it with --as FAMILY{f', as {known[near]},' if near else ''} if it has the layers of one "
-            "of these (in Python: family=), or with a mapping file for it",
+            cure=f"import it with --as {family} if its layers are those of one of these (in Python: family=), or with a "
+            "mapping file for it",
         )  # fmt: skip
     return find_family(known[named])
 
