@@ -105,7 +105,7 @@ def understanding(family: Family) -> Iterator[None]:
         ) from error  # fmt: skip
     except RecursionError as error:
         raise SourceError.of(
-            "FX1851", f"the mapping file of {family.family} has no end", expected="keys that stand for others in the end",
+            "FX1851", f"the mapping file of {family.family} has no end", expected="keys that stand for others",
             found="keys that stand for each other", cure="correct its keys",
         ) from error  # fmt: skip
 
@@ -127,8 +127,8 @@ def family_of(source: Source) -> Family:
         raise SourceError.of(
             "FX1850", "no family is known for this model", path="model_type",
             expected=f"one of {', '.join(sorted(known))}", found=shown(named),
-            cure=f"import it with --as {family} if its layers are those of one of these (in Python: family=), or with a "
-            "mapping file for it",
+            cure=f"import it with --as {family} if its layers are those of one of these (in Python: family=), or with "
+            "a mapping file for it",
         )  # fmt: skip
     return find_family(known[named])
 
