@@ -14,6 +14,7 @@ from flexit.runtime.train.schedule import Schedule
 from flexit.runtime.train.schedules.constant import Constant
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Compile = Literal["whole", "regional"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -161,6 +162,10 @@ class RunConfig(Group):
     """Updates of the weights."""
     precision: Precision = "fp32"
     """Of the arithmetic in forward and backward."""
+    compile: Compile | None = None
+    """What ``torch.compile`` makes one piece of: the whole model, or each layer of its stacks."""
+    recompute: bool = False
+    """Whether backward computes each layer again, of which then only the inputs are kept."""
     device: Device = "auto"
     """Where it runs; ``auto`` takes cuda, else mps, else cpu."""
     threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | None, INFERRED] = None
@@ -192,6 +197,10 @@ class TrainingConfig(Group):
     """A moving mean of the weights."""
     precision: Precision = "fp32"
     """Of the arithmetic in forward and backward."""
+    compile: Compile | None = None
+    """What ``torch.compile`` makes one piece of: the whole model, or each layer of its stacks."""
+    recompute: bool = False
+    """Whether backward computes each layer again, of which then only the inputs are kept."""
     device: Device = "auto"
     """Where it runs; the model is moved there."""
     evaluate: Evaluate | None = None

@@ -229,7 +229,8 @@ def make_trainer(plan: Plan, corpus: Corpus, *, callbacks: Sequence[Callback] = 
         TrainingConfig(
             accumulate=config.batch.accumulate, schedule=config.schedule, clip_norm=config.clip_norm,
             clip_value=config.clip_value, ema=config.ema,
-            precision=config.precision, device=config.device, evaluate=config.evaluate, checkpoint=config.checkpoint,
+            precision=config.precision, compile=config.compile, recompute=config.recompute,
+            device=config.device, evaluate=config.evaluate, checkpoint=config.checkpoint,
             log=config.log, seed=config.seed, out=str(plan.out), progress=progress,
         ),
     )  # fmt: skip

@@ -37,6 +37,7 @@ from flexit.runtime.train.describe import spec_json
 from flexit.runtime.train.device import pick_device
 from flexit.runtime.train.identity import require_same, trainer_identity, with_specs
 from flexit.runtime.train.mark import Mark
+from flexit.runtime.train.preparing import make_ready
 from flexit.runtime.train.schedule import require_room
 from flexit.runtime.train.signals import Signals
 from flexit.runtime.train.step import LossFn, Step, Stopped
@@ -125,6 +126,7 @@ class Trainer:
         self._validation = val_dataloader
         self._validation_loss: tuple[int, float] | None = None
         self._updater = Updater(self.model, optimizer, loss_fn, config=self.config, device=self.device)
+        make_ready(self.model, self.config, self.device)
         self._resumed = self._by_pass = False
         self._dropped: Mark | None = None
         own = require_callbacks(callbacks)
