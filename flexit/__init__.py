@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flexit.version import __version__
 
 if TYPE_CHECKING:
+    from flexit.convert.gguf.writing import to_gguf
     from flexit.convert.pretrained import Pretrained, from_pretrained
     from flexit.convert.to_pretrained import to_pretrained
     from flexit.ir.analysis.cost import cost
@@ -65,6 +66,7 @@ __all__ = [
     "open_bundle",
     "perplexity",
     "shrink",
+    "to_gguf",
     "to_onnx",
     "to_pretrained",
     "to_torch",
@@ -74,6 +76,7 @@ __all__ = [
 _HOMES = {
     "from_pretrained": "flexit.convert.pretrained",
     "Pretrained": "flexit.convert.pretrained",
+    "to_gguf": "flexit.convert.gguf.writing",
     "to_pretrained": "flexit.convert.to_pretrained",
     "load_spec": "flexit.ir.io.load",
     "Spec": "flexit.ir.spec",

@@ -57,11 +57,22 @@ def convert(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a checkpoint, or what import takes.", callback=named)
     ],
-    out: Out,
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="PATH", help="Folder, or .gguf file, that is written.", callback=named)
+    ],
     *,
-    to: Annotated[str, typer.Option("--to", metavar="hf", help="Whose checkpoint: hf, for transformers.")] = "hf",
+    to: Annotated[
+        str, typer.Option("--to", metavar="hf|gguf", help="hf, for transformers, or gguf, for llama.cpp.")
+    ] = "hf",
     family: Annotated[
         str | None, typer.Option("--as", metavar="FAMILY", help="The family to write; the first that fits without.")
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option("--dtype", metavar="f16|q8_0|bf16|f32", help="Of matrices in a .gguf file; f16 without."),
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", min=1, metavar="N", help="Longest row that a .gguf file names.")
     ] = None,
     force: Force = False,
 ) -> None:
@@ -69,16 +80,29 @@ def convert(
 
     Example: flexit convert runs/tiny --to hf -o tiny-hf
     """
-    from flexit.cli.opening import weights_at
+    from flexit.cli.opening import longest_at, weights_at
+    from flexit.convert.gguf.writing import to_gguf
     from flexit.convert.to_pretrained import to_pretrained
 
-    if to != "hf":
+    if to not in ("hf", "gguf"):
         raise UserError.of(
-            "FX2004", "no such form", path="to", expected="hf", found=to, cure="write --to hf, or leave it out"
+            "FX2004", "no such form", path="to", expected="hf or gguf", found=to, cure="write --to hf or --to gguf"
         )
+    given = next((name for name, value in (("dtype", dtype), ("context", context)) if value is not None), None)
+    if to == "hf" and given is not None:
+        raise UserError.of(
+            "FX2004", f"--{given} is of GGUF files", path=given, expected=f"no --{given}", found="--to hf",
+            cure="leave it out, or write --to gguf",
+        )  # fmt: skip
     spec, weights, files = weights_at(model)
     with counting("writing bytes") as show:
-        name = to_pretrained(spec, weights, out, family=family, files=files, force=force, progress=show)
+        if to == "hf":
+            name = to_pretrained(spec, weights, out, family=family, files=files, force=force, progress=show)
+        else:
+            name = to_gguf(
+                spec, weights, out, dtype=dtype or "f16", family=family, files=files,
+                context=context or longest_at(model), force=force, progress=show,
+            )  # fmt: skip
     say(f"{out} written: a {name}")
 
 

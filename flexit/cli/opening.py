@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flexit.convert.pretrained import Pretrained, from_pretrained
+from flexit.convert.mapping.rotary import LONGEST
+from flexit.convert.pretrained import Pretrained, config_at, from_pretrained
 from flexit.convert.sources.safetensors import read_safetensors
 from flexit.convert.sources.source import is_source
 from flexit.errors import UserError
@@ -76,6 +77,14 @@ def weights_at(path: str) -> tuple[Spec, Mapping[str, Any], dict[str, bytes]]:
         raise _no_model(path, "a run folder, a checkpoint folder, or a folder of another library", cure)
     files = {name: (checkpoint / name).read_bytes() for name in CARRIED if (checkpoint / name).is_file()}
     return read_spec(checkpoint), read_safetensors(checkpoint, WEIGHTS), files
+
+
+def longest_at(path: str) -> int | None:
+    """The longest row that another library's checkpoint says it is for; None where nothing says one."""
+    if not is_source(path):
+        return None
+    longest = config_at(path).get(LONGEST)
+    return longest if isinstance(longest, int) and longest > 0 else None
 
 
 def module_at(path: str) -> tuple[FlexitModule, Path]:

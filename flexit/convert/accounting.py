@@ -9,9 +9,10 @@ from itertools import islice
 import numpy as np
 
 from flexit.convert.computed import stand_in
-from flexit.convert.mapping.family import Copy, Family, Head, copy_of, rule_of
+from flexit.convert.mapping.family import Family, Head
 from flexit.convert.mapping.forms import Incomplete, Scope
 from flexit.convert.mapping.patterns import filled, match
+from flexit.convert.mapping.rules import Copy, copy_of, rule_of
 from flexit.convert.pairing import Pair
 from flexit.convert.tensors import LazyTensor
 from flexit.errors import Problem, SourceError

@@ -11,10 +11,11 @@ import numpy as np
 
 from flexit.convert.accounting import known_numbers
 from flexit.convert.importing import scope_of, template_of
-from flexit.convert.mapping.family import Family, Head, copy_of, depth_of, family_names, find_family
+from flexit.convert.mapping.family import Family, Head, depth_of, family_names, find_family
 from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch, same
 from flexit.convert.mapping.keys import keys_read
 from flexit.convert.mapping.layers import UNROLLED, unrolled
+from flexit.convert.mapping.rules import copy_of
 from flexit.convert.pairing import Pair, pairs_of, rules_of
 from flexit.convert.readable import readable
 from flexit.convert.sources.source import Source
@@ -67,37 +68,37 @@ def as_family(
         for head in known.heads.values():
             found = Found(known.varying)
             try:
-                config = _config(spec, data, known, head=head, found=found)
+                config = config_from(spec, data, known, head=head, found=found)
             except Mismatch as error:
                 if nearest is None or found.agreed > nearest[0]:
                     nearest = (found.agreed, name, error)
                 continue
             fits.append((known, head, config))
     if fits:  # one that extends none, with fewest words
-        known, head, config = fits[0] if len(fits) == 1 else min(fits, key=_words)
-        return Written({**config, **(beside or {})}, _tensors(spec, weights, known, head=head, config=config))
+        known, head, config = fits[0] if len(fits) == 1 else min(fits, key=lambda fit: words(fit[0], fit[2]))
+        return Written({**config, **(beside or {})}, tensors_from(spec, weights, known, head=head, config=config))
     assert nearest is not None
     _, name, error = nearest
     path = ".".join(error.path).replace(UNROLLED, "layers")
     raise SourceError.of(
         "FX1870", "no family can say this model" if family is None else f"{family} cannot say this model",
-        path=path, expected=f"{_said(error.expected)} ({name}, the nearest)", found=_said(error.found),
+        path=path, expected=f"{said(error.expected)} ({name}, the nearest)", found=said(error.found),
         cure="change the block, or keep the model as a checkpoint or a bundle",
     )  # fmt: skip
 
 
-def _said(value: object) -> str:
+def said(value: object) -> str:
     """What stands at a place of a spec, or does not."""
     return "nothing there" if value is None else value if isinstance(value, str) else shown(value)
 
 
-def _words(fit: tuple[Family, Head, Data]) -> tuple[bool, int, int]:
+def words(family: Family, config: Data) -> tuple[bool, int, int]:
     """Whether a family extends another one, how many keys its configuration has, and how far it extends."""
-    depth = depth_of(fit[0].family)
-    return depth > 0, len(fit[2]), depth
+    depth = depth_of(family.family)
+    return depth > 0, len(config), depth
 
 
-def _config(spec: Spec, data: Data, family: Family, *, head: Head, found: Found) -> Data:
+def config_from(spec: Spec, data: Data, family: Family, *, head: Head, found: Found) -> Data:
     """The configuration that gives a spec.
 
     Raises:
@@ -106,22 +107,22 @@ def _config(spec: Spec, data: Data, family: Family, *, head: Head, found: Found)
     for _ in range(2):  # what is computed of two keys is read once one of them is known
         found.read(template_of(family, head), data)
     config = _settled(found, family, head)
-    again = _filled(config, family, head)
+    again = spec_from(config, family, head)
     if again is None:
         raise Mismatch(f"a configuration of {family.family}", "values that make none", ("blocks",))
-    if not _same_program(spec, again):
-        raise _first_difference(unrolled(again), data) or Mismatch("the same computation", "another", ("blocks",))
+    if not same_program(spec, again):
+        raise first_difference(unrolled(again), data) or Mismatch("the same computation", "another", ("blocks",))
     return {"architectures": head.architectures[:1], "model_type": family.family, **config}
 
 
-def _first_difference(made: Any, found: Any, path: tuple[str, ...] = ()) -> Mismatch | None:
+def first_difference(made: Any, found: Any, path: tuple[str, ...] = ()) -> Mismatch | None:
     """Where the spec that a configuration gives differs from the one that is asked for."""
     if isinstance(made, dict) and isinstance(found, dict):
         one, other = cast("Data", made), cast("Data", found)
         keys = [
             key
             for key in dict.fromkeys(("blocks", *other, *one))
-            if key not in ("name", "description", "init", *VARIATION)
+            if key not in ("name", "description", "init", "dropout", *VARIATION)
         ]
         pairs = [(str(key), one.get(key), other.get(key)) for key in keys]
     elif isinstance(made, list) and isinstance(found, list) and len(cast("list[Any]", made)) == len(found):
@@ -129,7 +130,7 @@ def _first_difference(made: Any, found: Any, path: tuple[str, ...] = ()) -> Mism
         pairs = [(str(index), *both) for index, both in enumerate(several)]
     else:
         return None if same(made, found) else Mismatch(made, found, path)
-    return next((at for key, *both in pairs if (at := _first_difference(*both, path=(*path, key)))), None)
+    return next((at for key, *both in pairs if (at := first_difference(*both, path=(*path, key)))), None)
 
 
 def _settled(found: Found, family: Family, head: Head) -> Data:
@@ -169,7 +170,7 @@ def _is_form(value: Any) -> bool:
     return isinstance(value, dict | list) or str(value).startswith("$")
 
 
-def _filled(config: Data, family: Family, head: Head) -> Spec | None:
+def spec_from(config: Data, family: Family, head: Head) -> Spec | None:
     """The spec that a configuration gives, if it gives one."""
     scope = scope_of(Source(config, {}, None, ""), family, head, tied={})
     try:
@@ -180,7 +181,8 @@ def _filled(config: Data, family: Family, head: Head) -> Spec | None:
     return checked.spec if checked.valid else None
 
 
-def _same_program(one: Spec, other: Spec) -> bool:
+def same_program(one: Spec, other: Spec) -> bool:
+    """Whether two specs compute the same of the same parameters, dropout aside."""
     programs = [compile_spec(spec) for spec in (one, other)]
     texts = [structure(program.root, training=False) for program in programs]
     outputs = [list(program.outputs) for program in programs]
@@ -191,9 +193,14 @@ def _same_program(one: Spec, other: Spec) -> bool:
 # ---- the tensors
 
 
-def _tensors(
+def tensors_from(
     spec: Spec, weights: Mapping[str, Any], family: Family, *, head: Head, config: Data
 ) -> dict[str, LazyTensor]:
+    """Their tensors by name, each made of ours when it is asked for.
+
+    Raises:
+        SourceError: FX1852, a parameter that no rule of the family holds.
+    """
     prefix = family.prefix if head.prefix is None else head.prefix
     scope = scope_of(Source(config, {}, None, ""), family, head, tied={})
     shapes = {param.path: param.shape for param in compile_spec(spec).params()}

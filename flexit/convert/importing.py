@@ -21,12 +21,12 @@ from flexit.convert.mapping.family import (
     family_names_by_type,
     find_family,
     merged,
-    rule_of,
 )
 from flexit.convert.mapping.forms import Data, Incomplete, Scope
 from flexit.convert.mapping.keys import keys_read
 from flexit.convert.mapping.patterns import match
 from flexit.convert.mapping.rotary import OLDER, PARAMETERS
+from flexit.convert.mapping.rules import rule_of
 from flexit.convert.pairing import Pair, pairs_of, rules_of
 from flexit.convert.readable import readable
 from flexit.convert.sources.source import Source

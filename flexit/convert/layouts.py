@@ -219,6 +219,24 @@ class Turned(Layout):
 
 
 @dataclass(frozen=True, slots=True)
+class Plus(Layout):
+    """With a number added: GGUF files of Gemma hold ``1 + gain``. Of numbers in fp32; other formats would lose some."""
+
+    number: float
+
+    def shape(self, parts: Sequence[Shape]) -> Shape:
+        return _one(parts)
+
+    def split(self, whole: Array, parts: Sequence[Shape]) -> list[Array]:
+        del parts
+        return [whole - whole.dtype.type(self.number)]
+
+    def join(self, parts: Sequence[Array]) -> Array:
+        ours = _one(parts)
+        return ours + ours.dtype.type(self.number)
+
+
+@dataclass(frozen=True, slots=True)
 class Chain(Layout):
     """One layout of another: the first is the outermost."""
 
@@ -259,6 +277,7 @@ LAYOUTS: dict[str, Callable[[Any], Layout]] = {
     "row": lambda _: Row(),
     "pairs": lambda heads: Paired(_integer(heads)),
     "halves": lambda heads: Turned(_integer(heads)),
+    "plus": lambda number: Plus(float(number)),
 }
 """The layouts that a mapping file may name, with what stands after the name."""
 

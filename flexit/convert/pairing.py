@@ -8,9 +8,10 @@ from typing import Any
 
 from flexit.convert.layouts import Layout, Shape, layout_of
 from flexit.convert.mapping.choices import holds_in
-from flexit.convert.mapping.family import Family, Head, Rule, rule_of
+from flexit.convert.mapping.family import Family, Head
 from flexit.convert.mapping.forms import Incomplete, Scope
 from flexit.convert.mapping.patterns import admits, filled, holes, match
+from flexit.convert.mapping.rules import Rule, rule_of
 from flexit.errors import Problem, SourceError
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from flexit.convert.gguf import as_checkpoint
+from flexit.convert.gguf.reading import as_checkpoint
 from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
 from flexit.convert.sentence_transformers import for_sentences, left_to_callers
@@ -99,8 +99,7 @@ def from_pretrained(source: object, *, family: str | Path | None = None, allow_p
     Raises:
         SourceError: FX18xx, it cannot be opened or understood; every problem is in it.
     """
-    opened = as_checkpoint(open_source(source, allow_pickle=allow_pickle))
-    known = for_sentences(opened, _family(opened, family))
+    opened, known = _known(open_source(source, allow_pickle=allow_pickle), family)
     spec, weights, head = read_source(opened, known)
     files = _files(opened, head)
     warnings = left_to_callers(opened, spec)
@@ -121,13 +120,27 @@ def spec_of(source: object, *, family: str | Path | None = None) -> Spec:
     Raises:
         SourceError: see :func:`from_pretrained`.
     """
-    opened = as_checkpoint(open_source(source, weights=False))
-    return read_spec_of(opened, for_sentences(opened, _family(opened, family)))
+    return read_spec_of(*_known(open_source(source, weights=False), family))
 
 
-def _family(source: Source, family: str | Path | None) -> Family:
-    if family is None:
-        return family_of(source)
+def config_at(source: object, *, family: str | Path | None = None) -> Mapping[str, Any]:
+    """The configuration of a checkpoint, as its family's ``config.json`` has it.
+
+    Raises:
+        SourceError: see :func:`from_pretrained`.
+    """
+    return _known(open_source(source, weights=False), family)[0].config
+
+
+def _known(opened: Source, family: str | Path | None) -> tuple[Source, Family]:
+    """A source as a checkpoint, and the family by whose rules it is read."""
+    named = None if family is None else _named(family)
+    if opened.gguf is not None:
+        return as_checkpoint(opened, opened.gguf, named)
+    return opened, for_sentences(opened, family_of(opened) if named is None else named)
+
+
+def _named(family: str | Path) -> Family:
     is_file = isinstance(family, Path) or str(family).endswith((".yaml", ".yml", ".json"))
     return read_family(Path(family)) if is_file else find_family(str(family))
 

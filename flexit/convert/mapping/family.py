@@ -9,11 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from flexit.convert.layouts import LAYOUTS
 from flexit.convert.mapping.forms import Data, forms
+from flexit.convert.mapping.gguf_section import Gguf
 from flexit.convert.mapping.patterns import holes
+from flexit.convert.mapping.rules import Constant, Copy, Part, Rule, rule_of
 from flexit.errors import Problem, SourceError
 from flexit.ir.io.yaml import read
 from flexit.ir.language.written import Node
@@ -38,64 +40,7 @@ INERT = frozenset({
 MAX_BYTES = 256 * 1024
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rule(_Part):
-    """Where a tensor of theirs goes.
-
-    Attributes:
-        to: our parameters, in the order in which their tensor holds them; names with holes.
-        layout: how it holds them.
-        given: a parameter of ours without which the rule says nothing; the same holes.
-        absent: what stands for their tensor where a checkpoint lacks it: a number, or ``{sinusoidal: style}``.
-        stride: of how many layers of ours, numbered ``{n}``, each that they number is the first.
-        where: values of keys of the configuration without which it says nothing, as a condition of ``$if``.
-        tied_to: another of their tensors that this one is, where the two are tied.
-        when: the key that says whether they are; what the tensors say goes before it.
-    """
-
-    to: str | list[str] = Field(default_factory=list)
-    layout: Any = None
-    given: str | None = None
-    absent: Any = None
-    stride: Any = None
-    where: str | dict[str, Any] | None = None
-    tied_to: str | None = None
-    when: str = "tie_word_embeddings"
-
-    @property
-    def targets(self) -> list[str]:
-        """Our parameters."""
-        return [self.to] if isinstance(self.to, str) else self.to
-
-
-class Copy(_Part):
-    """A tensor that holds what another one holds.
-
-    Attributes:
-        of: the name of the other one; the same holes.
-        dead: whether their code has it and does not read it: then it may hold anything, and is written too.
-    """
-
-    of: str
-    dead: bool = False
-
-
-class Constant(_Part):
-    """A tensor of theirs that holds a number which is the same in every checkpoint.
-
-    Attributes:
-        value: the number.
-        beside: a parameter of ours for each of which there is such a tensor, in the same format; the same holes.
-    """
-
-    value: float
-    beside: str
-
-
-class Head(_Part):
+class Head(Part):
     """One of the models of a family.
 
     Attributes:
@@ -116,28 +61,7 @@ class Head(_Part):
     keys: dict[str, Any] = Field(default_factory=dict)
 
 
-class Gguf(_Part):
-    """How GGUF files name the family.
-
-    Attributes:
-        architecture: ``general.architecture``; further ones in ``also``.
-        keys: keys of the configuration by what the metadata call them, after the architecture and a dot.
-        config: what the configuration says beside.
-        head: the model that these files hold.
-        tensors: rules from GGUF's names to those of the family's own checkpoints.
-        ignored: tensors that are no parameters.
-    """
-
-    architecture: str
-    also: list[str] = Field(default_factory=list)
-    keys: dict[str, str]
-    config: dict[str, Any] = Field(default_factory=dict)
-    head: str = "causal"
-    tensors: dict[str, str | Rule]
-    ignored: list[str] = Field(default_factory=list)
-
-
-class Family(_Part):
+class Family(Part):
     """A mapping file.
 
     Attributes:
@@ -199,16 +123,6 @@ class Family(_Part):
         return next((name for name, head in self.heads.items() if architecture in head.architectures), None)
 
 
-def rule_of(written: str | Rule) -> Rule:
-    """A rule, which may be the name of our parameter alone."""
-    return Rule(to=written) if isinstance(written, str) else written
-
-
-def copy_of(written: str | Copy) -> Copy:
-    """A copy, which may be the name of the other tensor alone."""
-    return Copy(of=written) if isinstance(written, str) else written
-
-
 # ---- finding and reading
 
 
@@ -240,14 +154,15 @@ def family_names_by_type() -> Mapping[str, str]:
 
 
 @cache
-def family_of_gguf(architecture: str) -> str | None:
-    """The family whose GGUF files say that architecture; only the lines that say so are read."""
+def families_by_architecture() -> Mapping[str, tuple[str, ...]]:
+    """The families of each ``general.architecture`` of GGUF files; only the lines that say so are read."""
+    found: dict[str, tuple[str, ...]] = {}
     for name in family_names():
         text = (resources.files("flexit.convert.families") / f"{name}.yaml").read_text(encoding="utf-8")
-        said = re.search(r"^gguf:\n  architecture: (\w+)\n(?:  also: \[(.*)\]\n)?", text, re.MULTILINE)
-        if said is not None and architecture in (said[1], *(each.strip() for each in (said[2] or "").split(","))):
-            return name
-    return None
+        said = re.search(r"^gguf:\n  architecture: (\S+)$", text, re.MULTILINE)
+        if said is not None:
+            found[said[1]] = (*found.get(said[1], ()), name)
+    return found
 
 
 @cache
@@ -286,9 +201,11 @@ def read_family(file: Path) -> Family:
 
 
 def _family(root: Node) -> Family:
-    data = cast("Data", _bare(root.plain()))
+    data = cast("Data", bare(root.plain()))
     if isinstance(data.get("extends"), str):
-        data = merged(find_family(data["extends"]).model_dump(exclude_unset=True, exclude={"model_types"}), data)
+        data = merged(
+            find_family(data["extends"]).model_dump(exclude_unset=True, exclude={"model_types", "gguf"}), data
+        )
     try:
         family = Family.model_validate(data)
     except ValidationError as error:
@@ -315,11 +232,11 @@ def _is_form(value: Any) -> bool:
     return any(str(key).startswith("$") for key in cast("Data", value))
 
 
-def _bare(value: Any) -> Any:
+def bare(value: Any) -> Any:
     """Plain dicts of what remembers its place."""
     if isinstance(value, dict):
-        return {key: _bare(each) for key, each in cast("Data", value).items()}
-    return [_bare(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
+        return {key: bare(each) for key, each in cast("Data", value).items()}
+    return [bare(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
 def _fault(root: Node, path: tuple[Any, ...], message: str, *, found: Any) -> Problem:

@@ -81,7 +81,7 @@ class Rope(Form):
         elif rotary.get("dim") is not None:
             width = _width(args.get("heads", "$head_dim"), found)
             if width is not None:
-                told["partial_rotary_factor"] = _share(rotary["dim"], width)
+                told["partial_rotary_factor"] = share_of(rotary["dim"], width)
         elif "share" in args:
             told["partial_rotary_factor"] = 1.0
         _read_scaling(rotary.get("scaling"), told, found)
@@ -111,7 +111,7 @@ def _width(heads: Any, found: Found) -> int | None:
         return None
 
 
-def _share(dim: int, width: int) -> float:
+def share_of(dim: int, width: int) -> float:
     """The share of the channels that turn, such that its product with all of them is not rounded down."""
     share = dim / width
     return share if int(width * share) == dim else nextafter(share, 1.0)

@@ -19,6 +19,8 @@ from flexit.convert.tokenizers.specials import found
 from flexit.convert.tokenizers.template import template
 
 GGML = "tokenizer.ggml."
+PADDING = "[PAD{}]"
+"""What stands for a row of the token table that has no token, with the row in it."""
 ROLES = {
     "bos": "bos_token_id", "eos": "eos_token_id", "unk": "unknown_token_id", "sep": "seperator_token_id",
     "pad": "padding_token_id", "cls": "cls_token_id", "mask": "mask_token_id",
@@ -110,6 +112,8 @@ def _vocabulary(metadata: Mapping[str, Any], file: str) -> _Vocabulary:
     wrong = next((row for row, score in enumerate(scores) if not isfinite(score)), None)
     if wrong is not None:
         raise inconsistent(file, "a score is no number", expected="numbers", found=f"{scores[wrong]} for {wrong}")
+    used = _used(tokens, kinds)
+    tokens, kinds, scores = tokens[:used], kinds[:used], scores[:used]
     places: dict[str, int] = {}
     for row, token in enumerate(tokens):
         if token in places:
@@ -119,6 +123,14 @@ def _vocabulary(metadata: Mapping[str, Any], file: str) -> _Vocabulary:
             )  # fmt: skip
         places[token] = row
     return _Vocabulary(tokens, [Kind(kind) for kind in kinds], scores, metadata)
+
+
+def _used(tokens: Sequence[str], kinds: Sequence[int]) -> int:
+    """How many tokens there are before rows that are only there to fill the table."""
+    used = len(tokens)
+    while used > 1 and kinds[used - 1] == Kind.UNUSED and tokens[used - 1] == PADDING.format(used - 1):
+        used -= 1
+    return used
 
 
 def _array(metadata: Mapping[str, Any], name: str, kind: type, *, file: str) -> list[Any]:

@@ -5,6 +5,7 @@ order. Equal structures compute the same function of their inputs and parameters
 from __future__ import annotations
 
 import hashlib
+from itertools import count
 
 from flexit.ir.ops.dropout import Dropout
 from flexit.ir.ops.experts import Experts
@@ -31,7 +32,7 @@ class Structures:
     def of(self, region: Region) -> str:
         """The hash of one region."""
         if region not in self.known:
-            numbers: dict[Value, int] = {}
+            numbers = _Numbers()
             lines = [f"in {_number(numbers, value)} {value.type}" for value in region.inputs]
             for node in region.nodes:
                 lines += self._call(node, numbers) if isinstance(node, Call) else self._node(node, numbers)
@@ -40,7 +41,7 @@ class Structures:
             self.known[region] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         return self.known[region]
 
-    def _node(self, node: Node, numbers: dict[Value, int]) -> list[str]:
+    def _node(self, node: Node, numbers: _Numbers) -> list[str]:
         inputs = ["_" if value is None else str(numbers[value]) for value in node.inputs]
         if isinstance(node.op, Dropout) and not self.training and node.inputs[0] is not None:
             numbers[node.output] = numbers[node.inputs[0]]
@@ -62,12 +63,20 @@ class Structures:
             found.append(f"{name}={shown}")
         return ",".join(found)
 
-    def _call(self, call: Call, numbers: dict[Value, int]) -> list[str]:
+    def _call(self, call: Call, numbers: _Numbers) -> list[str]:
         inputs = [str(numbers[value]) for value in call.inputs]
         outputs = [str(_number(numbers, value)) for value in call.outputs]
         return [f"{outputs} = call {self.of(call.region)} {inputs} at {call.path} {call.weights}"]
 
 
-def _number(numbers: dict[Value, int], value: Value) -> int:
-    numbers[value] = len(numbers)
+class _Numbers(dict[Value, int]):
+    """Numbers of values; one that a dropout passes on has the number of what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fresh = count()
+
+
+def _number(numbers: _Numbers, value: Value) -> int:
+    numbers[value] = next(numbers.fresh)
     return numbers[value]

@@ -29,11 +29,13 @@ output from theirs over the largest output, in fp32, over rows without padding, 
 cache, over tokens that are read one by one. *Back* says that every tensor that is written is the original byte by byte;
 that `transformers` loads it with no key missing or left over, and the same outputs, is tested
 (`tests/convert/families/test_families.py`). What was not measured is tested by itself.
+*GGUF* names the architecture of llama.cpp as which a causal model is read and written
+(`tests/convert/gguf/test_families.py`).
 
 A model that is not here may still be read with a [mapping file](mapping-files.md).
 
-| family | `model_type` | models | error | with a cache | back |
-| --- | --- | --- | --- | --- | --- |
+| family | `model_type` | models | error | with a cache | back | GGUF |
+| --- | --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -76,12 +78,14 @@ def main() -> None:
 def row(name: str, heads: list[str], found: list[tuple[float, float | None]]) -> str:
     """The line of a family."""
     types = ", ".join(f"`{each}`" for each in find_family(name).model_types)
+    section = find_family(name).gguf
+    gguf = "" if section is None else f"`{section.architecture}` "
     if not found:
-        return f"| {name} | {types} | {', '.join(find_family(name).heads)} | not measured | | |\n"
+        return f"| {name} | {types} | {', '.join(find_family(name).heads)} | not measured | | | {gguf}|\n"
     cached = [error for _, error in found if error is not None]
     shown = f"{max(cached):.0e}" if cached else "does not decode"
     worst = max(error for error, _ in found)
-    return f"| {name} | {types} | {', '.join(heads)} | {worst:.0e} | {shown} | yes |\n"
+    return f"| {name} | {types} | {', '.join(heads)} | {worst:.0e} | {shown} | yes | {gguf}|\n"
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from flexit.convert.accounting import account, ahead_of, aliases_of, known_numbers, require_numbers
-from flexit.convert.mapping.family import Rule, find_family
+from flexit.convert.mapping.family import find_family
 from flexit.convert.mapping.forms import Scope
+from flexit.convert.mapping.rules import Rule
 from flexit.convert.pairing import pairs_of, rules_of
 from flexit.convert.tensors import LazyTensor
 from flexit.errors import SourceError

@@ -1,0 +1,141 @@
+"""A GGUF file as a checkpoint: its configuration, and a family whose rules name its tensors.
+
+What the metadata and tensors mean: llama.cpp's ``gguf`` specification and its ``convert_hf_to_gguf.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flexit.convert.accounting import equal
+from flexit.convert.gguf.rotation import FREQUENCIES, LONG, SHORT, number, read_rotation
+from flexit.convert.gguf.section import in_gguf, known_keys, section_of
+from flexit.convert.mapping.family import Family, families_by_architecture, find_family
+from flexit.convert.mapping.forms import Data, Incomplete, Scope, is_absent
+from flexit.convert.mapping.gguf_section import Gguf
+from flexit.convert.mapping.patterns import match
+from flexit.convert.mapping.rotary import PARAMETERS
+from flexit.convert.sources.gguf import GgufFile
+from flexit.convert.sources.source import Source
+from flexit.convert.tensors import LazyTensor
+from flexit.errors import SourceError
+from flexit.ir.wording import shown
+
+FACTORS = (FREQUENCIES, SHORT, LONG)
+FLAT = "blk.{n}.ffn_gate_inp_shexp.weight"
+"""A vector that some files have as a matrix of one row."""
+
+
+def as_checkpoint(source: Source, file: GgufFile, family: Family | None) -> tuple[Source, Family]:
+    """What a GGUF file says, and the family by whose rules it is read.
+
+    Args:
+        source: the file, opened.
+        file: the same.
+        family: whose layers it has; by default that of its architecture.
+
+    Raises:
+        SourceError: FX1850, no family is known for its architecture; FX1855, metadata that are not understood.
+    """
+    found, section = _family(file)
+    if family is not None:
+        own = section_of(family)
+        section = own if own is not None and own.architecture == section.architecture else section
+        found = family
+    prefix = f"{section.architecture}."
+    metadata = {key.removeprefix(prefix): value for key, value in file.metadata.items() if key.startswith(prefix)}
+    tokens = file.metadata.get("tokenizer.ggml.tokens")
+    if isinstance(tokens, list):
+        metadata.setdefault("vocab_size", len(tokens))
+    tensors = _without_copies(file.tensors, section.copies)
+    config = config_of(metadata, tensors, found, section=section)
+    tensors = {name: _flat(name, tensor) for name, tensor in tensors.items() if name not in FACTORS}
+    return Source(config, tensors, None, source.place, gguf=file), in_gguf(found, section)
+
+
+def _without_copies(tensors: Mapping[str, LazyTensor], copies: Mapping[str, str]) -> Mapping[str, LazyTensor]:
+    """Tensors but for those that only hold once more what another one holds."""
+    there = {name: tensors[of] for name, of in copies.items() if name in tensors and of in tensors}
+    twice = {name for name, other in there.items() if equal(tensors[name], other)}
+    return {name: tensor for name, tensor in tensors.items() if name not in twice}
+
+
+def _flat(name: str, tensor: LazyTensor) -> LazyTensor:
+    if match(FLAT, name) is None or len(tensor.shape) != 2 or tensor.shape[0] != 1:
+        return tensor
+    return tensor.then(tensor.shape[1:], lambda array: array[0])
+
+
+def _family(file: GgufFile) -> tuple[Family, Gguf]:
+    architecture = file.metadata.get("general.architecture")
+    known = families_by_architecture()
+    families = [find_family(name) for name in known.get(str(architecture), ())]
+    sections = [(family, section) for family in families if (section := section_of(family)) is not None]
+    for family, section in sorted(sections, key=lambda each: each[1].given is None):
+        if section.given is None or file.metadata.get(f"{architecture}.{section.given}", 0) != 0:
+            return family, section
+    raise SourceError.of(
+        "FX1850", "no family is known for this file", path="general.architecture",
+        expected=f"one of {', '.join(sorted(known))}", found=shown(architecture),
+        cure="take the checkpoint that the file was made of",
+    )  # fmt: skip
+
+
+def config_of(metadata: Mapping[str, Any], tensors: Mapping[str, LazyTensor], family: Family, *, section: Gguf) -> Data:
+    """The configuration that metadata say.
+
+    Args:
+        metadata: by key, without the architecture.
+        tensors: of the file, by name; asked which there are, and those of factors.
+        family: whose keys these are.
+        section: how GGUF names them.
+
+    Raises:
+        SourceError: FX1855, metadata that are missing or not understood.
+    """
+    known = known_keys(family)
+    config: Data = {
+        key: number(metadata[name]) for key, name in section.keys.items() if key in known and name in metadata
+    }
+    for key, present in section.present.items():
+        if key in known and key not in section.config:
+            config[key] = present.then if present.tensor in tensors else present.otherwise
+    scope = Scope(config, {**family.keys, **family.derived, **section.config}, family.varying)
+    try:
+        for key, template in section.config.items():
+            if key in known and key not in config and not is_absent(value := scope.fill(template)):
+                config[key] = value
+        if has_rotation(family):
+            config[PARAMETERS] = read_rotation(metadata, tensors, section.rotation, width=width_of(scope))
+    except Incomplete as error:
+        name = section.keys.get(error.key, error.key)
+        raise SourceError.of(
+            "FX1855", "metadata that are missing or not understood", path=f"{section.architecture}.{name}",
+            expected=error.expected, found=shown(error.found), cure="take the checkpoint that the file was made of",
+        ) from error  # fmt: skip
+    named = {"model_type": family.family, "architectures": family.heads[section.head].architectures[:1]}
+    return {**config, **named}
+
+
+def has_rotation(family: Family) -> bool:
+    """Whether a family's attention turns its queries and keys as ``rope_parameters`` say."""
+    return PARAMETERS_OF in str(family.spec)
+
+
+PARAMETERS_OF = "'$rope'"
+
+
+def width_of(scope: Scope) -> int:
+    """The channels of a head.
+
+    Raises:
+        Incomplete: the keys do not say it.
+    """
+    if "head_dim" in scope.config or "head_dim" in scope.defaults:
+        width = scope.value("head_dim")
+    else:
+        width = scope.fill({"$quotient": ["$hidden_size", "$num_attention_heads"]})
+    if not isinstance(width, int) or width < 1:
+        raise Incomplete("head_dim", "a whole number of channels", width)
+    return width

@@ -1,0 +1,45 @@
+"""The whole section ``gguf`` of a family, and the family as its GGUF files have it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import cast
+
+from flexit.convert.mapping.family import Family, bare, merged
+from flexit.convert.mapping.forms import Data
+from flexit.convert.mapping.gguf_section import Gguf
+from flexit.convert.mapping.keys import keys_read
+from flexit.ir.io.yaml import read
+
+GONE = "$gone"
+
+
+def section_of(family: Family) -> Gguf | None:
+    """How GGUF files name a family, with what most have in common; None of one that llama.cpp does not have."""
+    if family.gguf is None:
+        return None
+    own: Data = family.gguf.model_dump(exclude_unset=True)
+    both: Data = {key: merged(value, own.get(key, {})) for key, value in _common().items()}
+    first: Data = {name: rule for name, rule in own.get("tensors", {}).items() if rule != GONE}
+    return Gguf.model_validate({**own, **both, "tensors": {**first, **both["tensors"]}})
+
+
+def in_gguf(family: Family, section: Gguf) -> Family:
+    """A family whose rules of tensors are those of its GGUF files, with the one model that these hold."""
+    head = family.heads[section.head].model_copy(update={"tensors": {}, "prefix": ""})
+    return family.model_copy(update={
+        "tensors": section.tensors, "prefix": "", "heads": {section.head: head}, "copies": {}, "computed": {},
+        "constants": {}, "ahead": {}, "ignored": section.ignored, "gguf": section,
+    })  # fmt: skip
+
+
+def known_keys(family: Family) -> set[str]:
+    """Keys of a configuration that a family has a use for."""
+    return {*keys_read(family), *family.inert}
+
+
+@cache
+def _common() -> Data:
+    file = resources.files("flexit.convert.gguf") / "common.yaml"
+    return cast("Data", bare(read(file.read_bytes(), "common.yaml").plain()))

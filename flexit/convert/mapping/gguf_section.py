@@ -1,0 +1,74 @@
+"""The section ``gguf`` of a mapping file: how llama.cpp's files name a family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from flexit.convert.mapping.rules import Part, Rule
+
+
+class Present(Part):
+    """What a key is by whether a tensor is there.
+
+    Attributes:
+        tensor: its name.
+        then, otherwise: the values.
+    """
+
+    tensor: str
+    then: Any = True
+    otherwise: Any = False
+
+
+class Rotation(Part):
+    """What the metadata of an architecture can say of a rotation beside its base, and ``linear`` and ``yarn``.
+
+    Attributes:
+        frequencies: whether a tensor may hold what each frequency is divided by (Llama 3).
+        factors: whether two tensors may hold that, for short and long rows (``longrope``).
+        partial: whether some channels of a head may stand still.
+        windowed: the kind of layers that have a base of their own, which is ``base`` unless the metadata say it, and no
+            scaling; ``whole`` is the kind of the others.
+    """
+
+    frequencies: bool = False
+    factors: bool = False
+    partial: bool = True
+    windowed: str | None = None
+    whole: str | None = None
+    base: float = 10000.0
+
+
+class Gguf(Part):
+    """How GGUF files name the family; what most have in common is in ``convert/gguf/common.yaml``.
+
+    Attributes:
+        architecture: ``general.architecture``.
+        given: a key without which a file of the architecture is of another family.
+        keys: keys of the configuration by what the metadata call them, after the architecture and a dot.
+        unheeded: those of them that llama.cpp does nothing with: they are read, and a model that needs them is not
+            written.
+        config: what stands for keys that the metadata do not say.
+        present: keys that say whether a tensor is there, unless ``config`` has them.
+        write: what the metadata say beside.
+        head: the model that these files hold.
+        rotation: what can be said of its rotation.
+        copies: tensors that llama.cpp wants though they hold what another one holds, and that one.
+        tensors: rules from GGUF's names to our parameters; they go before the common ones.
+        ignored: tensors that are no parameters.
+    """
+
+    architecture: str
+    given: str | None = None
+    keys: dict[str, str] = Field(default_factory=dict)
+    unheeded: list[str] = Field(default_factory=list)
+    config: dict[str, Any] = Field(default_factory=dict)
+    present: dict[str, Present] = Field(default_factory=dict)
+    write: dict[str, Any] = Field(default_factory=dict)
+    head: str = "causal"
+    rotation: Rotation = Field(default_factory=Rotation)
+    copies: dict[str, str] = Field(default_factory=dict)
+    tensors: dict[str, str | Rule] = Field(default_factory=dict)
+    ignored: list[str] = Field(default_factory=list)

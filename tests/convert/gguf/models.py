@@ -1,0 +1,115 @@
+"""Random models of ``transformers`` that GGUF files can hold: those of the families' tests, as llama.cpp has them."""
+
+from tests.convert.families.models import Drawn, all_drawn, made
+
+
+def scaled(*kinds):
+    """Sets a rotation of one of some kinds, with the numbers that GGUF has words for."""
+
+    def change(config, rng):
+        kind = rng.choice(["default", *kinds])
+        given = {"rope_type": kind, "rope_theta": rng.choice([1e3, 1e4, 5e5])}
+        share = (config.rope_parameters or {}).get("partial_rotary_factor")
+        if kind != "default":
+            given["factor"] = rng.choice([1.5, 4.0])
+        if kind in ("yarn", "llama3"):
+            given["original_max_position_embeddings"] = rng.choice([8, 16])
+        if kind == "yarn" and rng.random() < 0.5:
+            given |= {"beta_fast": 16.0, "beta_slow": 2.0}
+        if kind == "llama3":
+            given |= {"low_freq_factor": 1.0, "high_freq_factor": rng.choice([2.0, 4.0])}
+        if share is not None:
+            given["partial_rotary_factor"] = share
+        config.rope_parameters = given
+
+    return change
+
+
+def fixed(**values):
+    """Sets keys to values, or to what a function of the configuration gives."""
+
+    def change(config, rng):
+        del rng
+        for key, value in values.items():
+            setattr(config, key, value(config) if callable(value) else value)
+
+    return change
+
+
+def every(count):
+    """Kinds of layers: every so many layers one without a window, the last of them."""
+    return lambda config: [
+        "sliding_attention" if (at + 1) % count else "full_attention" for at in range(config.num_hidden_layers)
+    ]
+
+
+def experts(config, rng):
+    """Experts in every layer."""
+    config.decoder_sparse_step, config.mlp_only_layers = 1, []
+
+
+def by_window(config, rng):
+    """Rotations by kind of layer."""
+    linear = rng.choice([{"rope_type": "default"}, {"rope_type": "linear", "factor": 8.0}])
+    local = {"rope_type": "default", "rope_theta": rng.choice([1e3, 1e4])}
+    config.rope_parameters = {"full_attention": {"rope_theta": 1e6, **linear}, "sliding_attention": local}
+
+
+FULL = fixed(use_sliding_window=False, layer_types=lambda config: ["full_attention"] * config.num_hidden_layers)
+USUAL = scaled("linear", "yarn")
+LLAMA = scaled("linear", "yarn", "llama3")
+CHANGES = {
+    "llama": [fixed(hidden_act="silu"), LLAMA],
+    "qwen2": [fixed(hidden_act="silu"), FULL, USUAL],
+    "qwen3": [fixed(hidden_act="silu", attention_bias=False), FULL, USUAL],
+    "gemma": [fixed(hidden_act="gelu_pytorch_tanh", attention_bias=False, tie_word_embeddings=True), USUAL],
+    "gemma2": [
+        fixed(
+            hidden_activation="gelu_pytorch_tanh", attention_bias=False, layer_types=every(2), tie_word_embeddings=True,
+            query_pre_attn_scalar=lambda config: config.head_dim,
+            attn_logit_softcapping=20.0, final_logit_softcapping=10.0,
+        ),
+        USUAL,
+    ],
+    "gemma3_text": [
+        fixed(layer_types=every(6), query_pre_attn_scalar=lambda config: config.head_dim), by_window,
+    ],
+    "phi3": [fixed(sliding_window=None)],
+    "gpt2": [fixed(activation_function="gelu_new", scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False)],
+    "mixtral": [fixed(hidden_act="silu", sliding_window=None), LLAMA],
+    "qwen2_moe": [fixed(hidden_act="silu", qkv_bias=True, norm_topk_prob=False), experts, FULL, USUAL],
+    "qwen3_moe": [
+        fixed(
+            hidden_act="silu", attention_bias=False, norm_topk_prob=True, use_sliding_window=False, sliding_window=None,
+        ),
+        experts, USUAL,
+    ],
+    "starcoder2": [fixed(hidden_act="gelu_pytorch_tanh", use_bias=True, sliding_window=None), USUAL],
+    "falcon": [
+        fixed(
+            bias=False, alibi=False, parallel_attn=True, activation="gelu",
+            multi_query=lambda config: not config.new_decoder_architecture,
+        ),
+        USUAL,
+    ],
+    "stablelm": [fixed(hidden_act="silu"), USUAL],
+    "olmo2": [fixed(hidden_act="silu", attention_bias=False), USUAL],
+    "cohere": [fixed(hidden_act="silu", attention_bias=False, use_qk_norm=False, tie_word_embeddings=True), USUAL],
+    "granite": [fixed(hidden_act="silu"), LLAMA],
+}  # fmt: skip
+"""What is changed in the configuration of a random model of each family."""
+
+
+def model_for(family, seed):
+    """A random model of a family that its GGUF architecture can say."""
+    way = next(each for each in all_drawn() if (each.family, each.head) == (family, "causal"))
+
+    def draw(rng):
+        config = way.draw(rng).config
+        attention = config._attn_implementation
+        for change in CHANGES[family]:
+            change(config, rng)
+        made_anew = type(way.draw(rng))
+        return made_anew._from_config(config, attn_implementation=attention)
+
+    return made(Drawn(family, "causal", draw), seed)

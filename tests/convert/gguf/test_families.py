@@ -1,0 +1,186 @@
+"""Every family that GGUF files can hold: random models are written, and read again by us, by ``transformers``, and by
+llama.cpp where it is installed."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+from flexit.convert.gguf.section import in_gguf, section_of
+from flexit.convert.gguf.writing import to_gguf
+from flexit.convert.importing import scope_of
+from flexit.convert.mapping.family import families_by_architecture, find_family
+from flexit.convert.pairing import pairs_of, rules_of
+from flexit.convert.pretrained import from_pretrained
+from flexit.convert.sources.source import Source
+from flexit.ir.compile import compile_spec
+from tests.convert.families.comparing import TOLERANCE, errors, module_of
+from tests.convert.gguf.models import CHANGES, model_for
+from tests.fuzz.day import today
+
+pytestmark = pytest.mark.slow
+
+FAMILIES = sorted(name for names in families_by_architecture().values() for name in names)
+THEIRS = sorted({*FAMILIES} & {
+    "llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "gpt2", "qwen2_moe", "qwen3_moe", "starcoder2",
+    "falcon", "stablelm",
+})  # fmt: skip
+"""Families whose GGUF files ``transformers`` reads."""
+UNREAD = {
+    "_model_name_or_path", "n_ctx", "feed_forward_length", "intermediate_size", "num_key_value_heads", "rope_theta",
+    "max_position_embeddings", "tie_word_embeddings",
+}  # fmt: skip
+"""Keys that it reads under names of its own, or that say no more than the tensors do."""
+
+
+def test_every_family_is_drawn():
+    assert sorted(CHANGES) == FAMILIES
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def written(request, tmp_path_factory):
+    """A model of theirs with the seed of the day, what was imported of it, and a file of it in fp32."""
+    model = model_for(request.param, today())
+    folder = tmp_path_factory.mktemp("gguf")
+    model.save_pretrained(folder / "theirs")
+    pretrained = from_pretrained(folder / "theirs")
+    to_gguf(pretrained.spec, pretrained.weights, folder / "x.gguf", dtype="f32", family=request.param)
+    return request.param, model, pretrained, folder
+
+
+def test_the_same_outputs(written):
+    family, model, _, folder = written
+    again = from_pretrained(folder / "x.gguf")
+    assert again.family == family
+    module = module_of(again)
+    for padding in ("none", "left", "right"):
+        assert max(errors(model, module, padding).values()) < TOLERANCE
+
+
+def test_the_same_file_again(written, tmp_path):
+    """What was read is written as it was."""
+    family, _, _, folder = written
+    again = from_pretrained(folder / "x.gguf")
+    to_gguf(again.spec, again.weights, tmp_path / "x.gguf", dtype="f32", family=family)
+    third = from_pretrained(tmp_path / "x.gguf")
+    assert third.spec == again.spec
+    gains = {path for path in again.weights if path.endswith("norm.weight")} if family.startswith("gemma") else set()
+    for path, tensor in again.weights.items():
+        found = third.weights[path].numpy()
+        assert np.array_equal(found, tensor.numpy()) or path in gains
+        assert np.allclose(found, tensor.numpy(), rtol=0, atol=2.0**-23)  # of gains that are stored with 1 added
+
+
+def test_half_precision_rounds_matrices_alone(written, tmp_path):
+    family, _, pretrained, _ = written
+    to_gguf(pretrained.spec, pretrained.weights, tmp_path / "x.gguf", family=family)
+    found = from_pretrained(tmp_path / "x.gguf").weights
+    for path, tensor in pretrained.weights.items():
+        given, kept = tensor.numpy(), found[path].numpy().astype(np.float32)
+        is_whole = given.ndim == 1 or path.endswith(("norm.weight", "router.weight", "gate.weight", "positions.weight"))
+        if path.endswith("norm.weight") and family.startswith("gemma"):
+            assert np.allclose(kept, given, rtol=0, atol=2.0**-22)
+        else:
+            assert np.array_equal(kept, given if is_whole else given.astype(np.float16).astype(np.float32)), path
+
+
+def test_transformers_reads_the_same_tensors_and_keys(written):
+    family, model, _, folder = written
+    if family not in THEIRS:
+        pytest.skip("transformers does not read such files")
+    if family == "falcon" and not model.config.multi_query:
+        pytest.skip("transformers leaves queries, keys and values in llama.cpp's order")
+    read = load_gguf_checkpoint(str(folder / "x.gguf"), return_tensors=True, model_to_load=model)
+    state = model.state_dict()
+    for name, tensor in read["tensors"].items():
+        assert torch.allclose(torch.as_tensor(tensor), state[name], rtol=0, atol=2.0**-22), name
+    left = {name for name in state.keys() - read["tensors"].keys() if "layernorm.norms." not in name}
+    assert left <= {"lm_head.weight"}  # tied; and of norms per head it has no reader
+    for key, value in read["config"].items():
+        if key not in UNREAD:
+            assert getattr(model.config, key) == (pytest.approx(value) if isinstance(value, float) else value), key
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_transformers_computes_the_same(family, tmp_path):
+    pytest.importorskip("accelerate", reason="transformers reads whole models of GGUF files with accelerate")
+    seeds = (seed for seed in range(today(), today() + 100))
+    model = next(
+        each
+        for each in (model_for(family, seed) for seed in seeds)
+        if each.config.rope_parameters["rope_type"] == "default"
+        and not getattr(each.config, "attention_bias", False)
+        and not getattr(each.config, "mlp_bias", False)
+    )  # fmt: skip - it reads neither scalings nor whether there are biases
+    model.save_pretrained(tmp_path / "theirs")
+    pretrained = from_pretrained(tmp_path / "theirs")
+    for dtype in ("f32", "f16"):
+        to_gguf(pretrained.spec, pretrained.weights, tmp_path / f"{dtype}.gguf", dtype=dtype, context=64)
+        theirs = hf.AutoModelForCausalLM.from_pretrained(
+            tmp_path, gguf_file=f"{dtype}.gguf", attn_implementation="eager", dtype=torch.float32
+        ).eval()
+        read = from_pretrained(tmp_path / f"{dtype}.gguf")
+        whole = {path: torch.from_numpy(each.numpy().astype(np.float32)) for path, each in read.weights.items()}
+        module = module_of(read)
+        module.load_state_dict(whole, assign=True)
+        assert max(errors(theirs, module, "right").values()) < TOLERANCE
+
+
+def arch_of(architecture):
+    return next(arch for arch in MODEL_ARCH if MODEL_ARCH_NAMES[arch] == architecture)
+
+
+def test_names_are_those_of_the_package(written):
+    """Of each parameter, GGUF's name by our rules is what the package makes of the name in their own checkpoint."""
+    family, _, pretrained, folder = written
+    known = find_family(family)
+    section = section_of(known)
+    config = Source(dict(from_config(folder)), {}, None, "")
+    shapes = {param.path: param.shape for param in compile_spec(pretrained.spec).params()}
+    by_path = {}
+    for side, each in (("theirs", known), ("gguf", in_gguf(known, section))):
+        head = each.heads[section.head]
+        prefix = each.prefix if head.prefix is None else head.prefix
+        pairs = pairs_of(rules_of(each, head, prefix), shapes, scope_of(config, each, head, tied={}))
+        by_path[side] = {path: pair.theirs[0] for pair in pairs for path in pair.ours}
+    names = get_tensor_name_map(arch_of(section.architecture), pretrained.spec.blocks["decoder"].n_layers)
+    compared = 0
+    for path, theirs in by_path["theirs"].items():
+        plain = theirs.replace("experts.0.", "experts.").replace("norms.0.", "")
+        expected = names.get_name(plain, try_suffixes=(".weight", ".bias"))
+        assert by_path["gguf"][path] == expected, (path, plain)
+        compared += 1
+    assert compared == len(shapes)
+
+
+def from_config(folder):
+    return hf.AutoConfig.from_pretrained(folder / "theirs").to_dict()
+
+
+# ---- llama.cpp itself
+
+BY_TABLE = ("gemma", "gemma2", "gemma3_text", "gpt2", "starcoder2", "falcon")
+"""Families whose activation llama.cpp looks up in a table of fp16."""
+
+
+def test_llama_cpp_computes_the_same(written, tmp_path):
+    llama_cpp = pytest.importorskip("llama_cpp", reason="llama.cpp is tried where its package is installed")
+    family, model, pretrained, _ = written
+    if family == "phi3" and model.config.rope_parameters["rope_type"] == "longrope":
+        pytest.skip("llama.cpp chooses the factors by the length of its cache")
+    to_gguf(pretrained.spec, pretrained.weights, tmp_path / "x.gguf", dtype="f32", family=family, context=64)
+    ids = np.random.default_rng(0).integers(4, model.config.vocab_size, 11).tolist()
+    with torch.no_grad():
+        expected = model(input_ids=torch.tensor([ids])).logits[0].numpy()
+    runner = llama_cpp.Llama(
+        str(tmp_path / "x.gguf"), logits_all=True, verbose=False, n_ctx=64, n_threads=1, type_k=0, type_v=0,
+        **({"flash_attn": False} if "flash_attn" in inspect.signature(llama_cpp.Llama.__init__).parameters else {}),
+    )  # fmt: skip
+    runner.eval(ids)
+    found = np.array(runner.scores[: len(ids)])
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    assert error < (1e-2 if family in BY_TABLE else TOLERANCE)
