@@ -82,12 +82,12 @@ def as_family(
     path = ".".join(error.path).replace(UNROLLED, "layers")
     raise SourceError.of(
         "FX1870", "no family can say this model" if family is None else f"{family} cannot say this model",
-        path=path, expected=f"{said(error.expected)} ({name}, the nearest)", found=said(error.found),
+        path=path, expected=f"{worded(error.expected)} ({name}, the nearest)", found=worded(error.found),
         cure="change the block, or keep the model as a checkpoint or a bundle",
     )  # fmt: skip
 
 
-def said(value: object) -> str:
+def worded(value: object) -> str:
     """What stands at a place of a spec, or does not."""
     return "nothing there" if value is None else value if isinstance(value, str) else shown(value)
 

@@ -15,6 +15,7 @@ from flexit.convert.exporting import (
     same_program,
     spec_from,
     tensors_from,
+    worded,
     words,
 )
 from flexit.convert.gguf.reading import config_of, has_rotation, width_of
@@ -97,9 +98,10 @@ def as_gguf(spec: Spec, weights: Mapping[str, Any], family: str | None = None) -
     _, name, error = nearest
     raise SourceError.of(
         "FX1872", "no GGUF architecture can say this model" if family is None else f"{family} cannot say it in GGUF",
-        path=".".join(error.path).replace(UNROLLED, "layers"), expected=f"{error.expected} ({name}, the nearest)",
-        found=str(error.found), cure=f"change the block, or keep the model as a checkpoint or a bundle; families with "
-        f"an architecture of GGUF are {', '.join(names)}",
+        path=".".join(error.path).replace(UNROLLED, "layers"),
+        expected=f"{worded(error.expected)} ({name}, the nearest)", found=worded(error.found),
+        cure="change the block, or keep the model as a checkpoint or a bundle; families with an architecture of GGUF are "
+        f"{', '.join(names)}",
     )  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def _fit(
     config = config_from(spec, data, family, head=head, found=found)
     variant = in_gguf(family, section)
     try:
-        lazy = {path: _fp32(as_lazy(value)) for path, value in weights.items()}
+        lazy = {path: _fp32(as_lazy(value, path)) for path, value in weights.items()}
         tensors = tensors_from(spec, lazy, variant, head=variant.heads[section.head], config=config)
     except SourceError as error:
         place = error.problems[0]

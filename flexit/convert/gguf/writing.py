@@ -43,7 +43,8 @@ def to_gguf(
     Raises:
         SourceError: FX1872, no architecture of GGUF can say it; FX1873, a number is too large; FX1825, the package
             gguf is missing; FX1906, the tokenizer is none that GGUF can say.
-        UserError: FX2004, no such number format, or a name that does not end in .gguf; FX1301, the file exists.
+        UserError: FX2004, no such number format, or a name that does not end in .gguf; FX1301, the file exists;
+            FX2002, ``weights`` lacks parameters, has others, or shapes differ.
         ResourceError: FX1304, the operating system refused.
     """
     path = Path(path)

@@ -193,3 +193,10 @@ def test_the_command_refuses_what_there_is_not(tmp_path, capsys, arguments):
     assert run(["convert", str(folder), "-o", str(tmp_path / "out.gguf"), *arguments]) == 2
     assert "FX2004" in capsys.readouterr().err
     assert not (tmp_path / "out.gguf").exists()
+
+
+def test_weights_must_be_those_of_the_spec(tmp_path):
+    spec, weights = model()
+    weights.pop("decoder.layers.1.attention.q_proj.weight")
+    with pytest.raises(UserError, match="FX2002"):
+        to_gguf(spec, weights, tmp_path / "x.gguf")
