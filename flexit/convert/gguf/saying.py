@@ -100,8 +100,8 @@ def as_gguf(spec: Spec, weights: Mapping[str, Any], family: str | None = None) -
         "FX1872", "no GGUF architecture can say this model" if family is None else f"{family} cannot say it in GGUF",
         path=".".join(error.path).replace(UNROLLED, "layers"),
         expected=f"{worded(error.expected)} ({name}, the nearest)", found=worded(error.found),
-        cure="change the block, or keep the model as a checkpoint or a bundle; families with an architecture of GGUF are "
-        f"{', '.join(names)}",
+        cure="change the block, or keep the model as a checkpoint or a bundle; families with an architecture of GGUF "
+        f"are {', '.join(names)}",
     )  # fmt: skip
 
 
