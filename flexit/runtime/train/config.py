@@ -92,6 +92,8 @@ class Losses(Group):
     """Times the z-loss of the routers, which keeps their logits small (Zoph et al. 2022)."""
     z_loss: NotNegativeFloat = 0.0
     """Times the z-loss of the logits (Chowdhery et al. 2022)."""
+    chunk: PositiveInt | None = None
+    """Tokens of which the cross-entropy is computed at once, in less memory."""
 
 
 class Ema(Group):

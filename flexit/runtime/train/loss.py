@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from flexit.errors import UserError
-
-IGNORED = -100
-"""A label that is not learned (PyTorch's own default)."""
+from flexit.runtime.train.chunked import cross_entropy_and_z
+from flexit.runtime.train.labels import IGNORED
 
 ROUTERS = "router_logits"
 
@@ -27,13 +26,17 @@ class CausalLoss:
         router_balance: weight of :func:`balance`; averaged over the routers.
         router_z: weight of :func:`z_loss`; averaged over the routers.
         z_loss: weight of :func:`logit_z_loss`.
+        chunk: tokens of which the cross-entropy is computed at once, or None for all.
         reads_aux: whether the model must return its side outputs.
     """
 
-    def __init__(self, *, router_balance: float = 0.0, router_z: float = 0.0, z_loss: float = 0.0) -> None:
+    def __init__(
+        self, *, router_balance: float = 0.0, router_z: float = 0.0, z_loss: float = 0.0, chunk: int | None = None
+    ) -> None:
         self.router_balance = router_balance
         self.router_z = router_z
         self.z_loss = z_loss
+        self.chunk = chunk
         self.reads_aux = router_balance > 0 or router_z > 0
 
     def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -48,17 +51,7 @@ class CausalLoss:
         """
         logits, labels = outputs["logits"], batch["labels"]
         _require_labels(logits, labels)
-        exact = logits.float() if logits.dtype.itemsize < 4 else logits
-        try:
-            loss = fn.cross_entropy(exact.flatten(0, -2), labels.flatten().long(), ignore_index=IGNORED)
-        except IndexError as error:
-            raise _misfit(
-                f"token ids from 0 to {logits.shape[-1] - 1}, or {IGNORED}",
-                f"ids from {int(labels.min())} to {int(labels.max())}", "take labels from the model's own vocabulary",
-            ) from error  # fmt: skip
-        terms = {"loss": loss}
-        if self.z_loss > 0:
-            terms["z_loss"] = self.z_loss * logit_z_loss(exact, labels)
+        terms = self._of_logits(logits, labels)
         if self.reads_aux:
             routers = [each for name, some in outputs["aux"].items() if name.endswith(ROUTERS) for each in some]
             sides = {"router_balance": (self.router_balance, balance), "router_z": (self.router_z, z_loss)}
@@ -67,6 +60,24 @@ class CausalLoss:
                     each = [term(logits, batch.get("attention_mask")) for logits in routers]
                     terms[name] = weight * torch.stack(each).mean()
         return terms
+
+    def _of_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy and z-loss."""
+        try:
+            if self.chunk is not None:
+                loss, z = cross_entropy_and_z(logits, labels, chunk=self.chunk)
+            else:
+                exact = logits.float() if logits.dtype.itemsize < 4 else logits
+                loss = fn.cross_entropy(exact.flatten(0, -2), labels.flatten().long(), ignore_index=IGNORED)
+                z = logit_z_loss(exact, labels) if self.z_loss > 0 else None
+        except (IndexError, RuntimeError) as error:
+            if not isinstance(error, IndexError) and "out of bounds" not in str(error):
+                raise
+            raise _misfit(
+                f"token ids from 0 to {logits.shape[-1] - 1}, or {IGNORED}",
+                f"ids from {int(labels.min())} to {int(labels.max())}", "take labels from the model's own vocabulary",
+            ) from error  # fmt: skip
+        return {"loss": loss, "z_loss": self.z_loss * z} if self.z_loss > 0 and z is not None else {"loss": loss}
 
 
 def _require_labels(logits: Tensor, labels: Tensor) -> None:

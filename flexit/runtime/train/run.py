@@ -46,6 +46,7 @@ from flexit.runtime.train.identity import (
 from flexit.runtime.train.loss import CausalLoss
 from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
+from flexit.runtime.train.preparing import require_compiler
 from flexit.runtime.train.read import fault, read_config
 from flexit.runtime.train.signals import interruptible
 from flexit.runtime.train.trainer import Result, Trainer
@@ -124,6 +125,8 @@ def make_plan(config_path: str | Path, *, sets: Sequence[str] = (), allow_memory
     device = pick_device(config.device)
     autocast(device, config.precision)
     make_scaler(device, config.precision)
+    if config.compile is not None:
+        require_compiler(device)
     needs = cost(model.program, batch=config.batch.size, seq=config.data.seq_len)
     needed = needs.training_peak + (0 if config.ema is None else needs.weights["fp32"])
     require_memory(
@@ -223,7 +226,8 @@ def make_trainer(plan: Plan, corpus: Corpus, *, callbacks: Sequence[Callback] = 
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
         CausalLoss(
-            router_balance=config.losses.router_balance, router_z=config.losses.router_z, z_loss=config.losses.z_loss
+            router_balance=config.losses.router_balance, router_z=config.losses.router_z,
+            z_loss=config.losses.z_loss, chunk=config.losses.chunk,
         ),
         rows, validation, callbacks,
         TrainingConfig(

@@ -111,7 +111,7 @@ def test_compiled_code_learns_the_same(settings: dict[str, Any]):
 @COMPILED
 @pytest.mark.slow
 def test_regional_compilation_is_of_distinct_layers():
-    """Twelve layers of one region are compiled as often as two."""
+    """Eight layers of one region are compiled as often as two."""
     counts: list[int] = []
     for n_layers in (2, 8):
         torch.compiler.reset()

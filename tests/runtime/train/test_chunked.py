@@ -1,0 +1,111 @@
+"""The cross-entropy in pieces: the loss and the gradient of PyTorch's, in less memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flexit.errors import UserError
+from flexit.runtime.train.chunked import cross_entropy_and_z
+from flexit.runtime.train.loss import IGNORED, CausalLoss
+
+ROWS, LENGTH, VOCABULARY = 3, 7, 11
+
+
+def drawn(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(ROWS, LENGTH, VOCABULARY, generator=draw, dtype=torch.float64)
+    labels = torch.randint(0, VOCABULARY, (ROWS, LENGTH), generator=draw)
+    labels[0, 2:] = IGNORED
+    return logits.to(dtype).requires_grad_(), labels
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 21, 1000])
+def test_it_is_that_of_pytorch(chunk: int):
+    logits, labels = drawn()
+    loss, z = cross_entropy_and_z(logits, labels, chunk=chunk)
+    (0.7 * loss + 0.3 * z).backward()
+    other, _ = drawn()
+    wanted = nn.functional.cross_entropy(other.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    square = other[labels != IGNORED].logsumexp(-1).square().mean()
+    (0.7 * wanted + 0.3 * square).backward()
+    assert logits.grad is not None and other.grad is not None
+    assert torch.allclose(loss, wanted, rtol=1e-12) and torch.allclose(z, square, rtol=1e-12)
+    assert torch.allclose(logits.grad, other.grad, rtol=1e-10, atol=1e-14)
+    assert float(logits.grad[labels == IGNORED].abs().max()) == 0
+
+
+def test_its_gradient_is_that_of_finite_differences():
+    logits, labels = drawn()
+    assert torch.autograd.gradcheck(lambda x: cross_entropy_and_z(x, labels, chunk=4), (logits,))
+
+
+def test_narrow_logits_are_computed_with_in_fp32():
+    logits, labels = drawn(torch.bfloat16)
+    loss, _ = cross_entropy_and_z(logits, labels, chunk=4)
+    loss.backward()
+    assert logits.grad is not None
+    assert loss.dtype == torch.float32 and logits.grad.dtype == torch.bfloat16
+    other = logits.detach().float().requires_grad_()
+    wanted = nn.functional.cross_entropy(other.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    wanted.backward()
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
+    assert other.grad is not None
+    assert torch.equal(logits.grad, other.grad.to(torch.bfloat16))
+
+
+def test_the_loss_of_a_run_is_the_same_in_pieces():
+    logits, labels = drawn(torch.float32)
+    whole, parts = (
+        CausalLoss(z_loss=0.1, chunk=chunk)({"logits": logits}, {"labels": labels}) for chunk in (None, 4)
+    )  # fmt: skip
+    assert whole.keys() == parts.keys() == {"loss", "z_loss"}
+    assert all(whole[name].item() == pytest.approx(parts[name].item(), rel=1e-6) for name in whole)
+
+
+@pytest.mark.parametrize("label", [VOCABULARY, -1])
+def test_labels_beyond_the_vocabulary_are_told(label: int):
+    logits, labels = drawn()
+    labels[1, 1] = label
+    with pytest.raises(UserError, match=f"token ids from 0 to {VOCABULARY - 1}"):
+        CausalLoss(chunk=4)({"logits": logits}, {"labels": labels})
+
+
+PEAK = textwrap.dedent("""
+    import re, resource, sys
+    from pathlib import Path
+    import torch
+    from flexit.runtime.train.loss import CausalLoss
+
+    def peak():
+        status = Path("/proc/self/status")  # what getrusage says there includes the parent's memory at the fork
+        if status.is_file():
+            return int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) / 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+    torch.set_num_threads(1)
+    logits = torch.randn(1, 2000, 16000)  # 122 MiB
+    labels = torch.zeros(1, 2000, dtype=torch.int64)
+    small = {"logits": logits[:, :10].clone().requires_grad_()}
+    loss = CausalLoss(chunk=int(sys.argv[1]) or None)
+    loss(small, {"labels": labels[:, :10]})["loss"].backward()
+    logits.requires_grad_()
+    before = peak()
+    loss({"logits": logits}, {"labels": labels})["loss"].backward()
+    print((peak() - before) / 122.07)
+""")
+
+
+def test_it_takes_one_array_beside_the_logits_and_pytorchs_three():
+    peaks = [
+        float(subprocess.run([sys.executable, "-c", PEAK, chunk], capture_output=True, text=True, check=True).stdout)
+        for chunk in ("0", "100")
+    ]
+    print(peaks)
+    assert peaks[0] > 2.0
+    assert peaks[1] < 1.3
