@@ -12,7 +12,9 @@ import torch
 import transformers as hf
 
 import flexit
+from flexit.convert.gguf.writing import to_gguf
 from flexit.convert.pretrained import from_pretrained
+from flexit.convert.sources.gguf import open_gguf
 from flexit.convert.to_pretrained import to_pretrained
 from flexit.runtime.bundles.bundle import open_bundle
 from flexit.runtime.bundles.export import export
@@ -140,6 +142,25 @@ def test_smollm2_continues_alike_in_both(in_torch, bundle):
     assert len(rows[0]) == 256
     assert "Paris" in in_torch.tokenizer.decode(rows[0][:4])
     assert inconclusive(in_torch.session, ids[0], rows) <= 2
+
+
+def test_smollm2_is_written_as_the_file_that_it_was(smollm2, tmp_path):
+    """Its own file has matrices in q4_1: what they stand for is written in fp16, its metadata as they are."""
+    theirs = open_gguf(SMOLLM2.path())
+    to_gguf(smollm2.spec, smollm2.weights, tmp_path / "x.gguf", files=smollm2.files, context=8192)
+    ours = open_gguf(tmp_path / "x.gguf")
+    assert ours.formats.keys() == theirs.formats.keys()
+    for name, tensor in theirs.tensors.items():
+        expected = tensor.numpy() if theirs.formats[name] == "F32" else tensor.numpy().astype(np.float16)
+        assert np.array_equal(ours.tensors[name].numpy(), expected), name
+    beside = {"general", "tokenizer"}  # compared in the tests of tokenizers
+    for key, value in ours.metadata.items():
+        if key.partition(".")[0] not in beside and key in theirs.metadata:
+            assert theirs.metadata[key] == value, key
+    again = from_pretrained(tmp_path / "x.gguf")
+    assert again.spec.blocks == smollm2.spec.blocks
+    assert again.files["tokenizer.json"] == smollm2.files["tokenizer.json"]
+    assert again.files["chat_template.jinja"] == smollm2.files["chat_template.jinja"]
 
 
 def inconclusive(session, prompt, rows):
