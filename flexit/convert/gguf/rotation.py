@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isclose, log, sqrt
+from math import inf, isclose, log, sqrt
 from typing import Any, cast
 
 import numpy as np
@@ -71,7 +71,7 @@ def read_rotation(
     Raises:
         SourceError: FX1855, a scaling that is not understood, or channels that stand still where none may.
     """
-    found: Data = {"rope_type": "default", "rope_theta": number(metadata.get("rope.freq_base", 10000.0))}
+    found: Data = {"rope_type": "default", "rope_theta": _positive(metadata, "rope.freq_base", 10000.0)}
     dim = metadata.get("rope.dimension_count", width)
     if dim != width:
         if not rotation.partial or not isinstance(dim, int) or not 0 < dim < width or dim % 2:
@@ -82,16 +82,15 @@ def read_rotation(
     if rotation.frequencies and FREQUENCIES in tensors:
         found |= _by_frequencies(_numbers(tensors[FREQUENCIES]), found["rope_theta"])
     elif rotation.factors and {SHORT, LONG} <= tensors.keys():
-        original = metadata.get(
-            "rope.scaling.original_context_length", metadata.get("context_length", LLAMA3[ORIGINAL])
-        )
-        amplitude = number(metadata.get("rope.scaling.attn_factor", 1.0))
+        longest = _positive(metadata, "context_length", LLAMA3[ORIGINAL])
+        original = _positive(metadata, "rope.scaling.original_context_length", longest)
+        amplitude = _positive(metadata, "rope.scaling.attn_factor", 1.0)
         found |= _longrope(_numbers(tensors[SHORT]), _numbers(tensors[LONG]), original, amplitude=amplitude)
     else:
         found |= _scaling(metadata)
     if rotation.windowed is None or rotation.whole is None:
         return found
-    base = number(metadata.get("rope.freq_base_swa", rotation.base))
+    base = _positive(metadata, "rope.freq_base_swa", rotation.base)
     return {rotation.whole: found, rotation.windowed: {"rope_type": "default", "rope_theta": base}}
 
 
@@ -100,16 +99,28 @@ def _scaling(metadata: Mapping[str, Any]) -> Data:
     named = metadata.get("rope.scaling.type", usual)
     if named == "none":
         return {}
-    if named not in TERMS_OF:
+    if not isinstance(named, str) or named not in TERMS_OF:
         raise _wrong("rope.scaling.type", f"none, {' or '.join(TERMS_OF)}", named)
     return {
         "rope_type": named,
         **{
-            each: number(metadata[name])
+            each: _positive(metadata, name, 1.0)
             for each in TERMS_OF[named]
             if (name := f"rope.scaling.{TERMS[each]}") in metadata
         },
     }  # fmt: skip
+
+
+def _positive(metadata: Mapping[str, Any], key: str, usual: float) -> Any:
+    """A number over 0 of the metadata.
+
+    Raises:
+        SourceError: FX1855, it is none.
+    """
+    value = metadata.get(key, usual)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        raise _wrong(key, "a number over 0", value)
+    return number(value)
 
 
 def _by_frequencies(factors: list[float], theta: float) -> Data:

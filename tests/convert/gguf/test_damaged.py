@@ -1,0 +1,56 @@
+"""Metadata of GGUF files with one thing wrong: a file is read as another model, or refused with a code."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from flexit.convert.gguf.reading import as_checkpoint
+from flexit.convert.gguf.writing import to_gguf
+from flexit.convert.importing import read_source
+from flexit.convert.pretrained import from_pretrained
+from flexit.convert.sources.source import open_source
+from flexit.errors import FlexitError
+from tests.convert.gguf.models import CHANGES, model_for
+from tests.fuzz.day import today
+
+pytestmark = pytest.mark.slow
+
+VALUES = [None, 0, -1, 1, 3, 2**31, 1.5, float("nan"), float("inf"), "", "linear", "yarn", True, [], [1, 2], ["a"]]
+MORE = ["rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_context_length", "rope.scaling.attn_factor",
+        "expert_count", "expert_used_count", "attention.sliding_window", "rope.freq_base_swa"]  # fmt: skip
+
+
+@pytest.mark.parametrize("family", sorted(CHANGES))
+def test_one_thing_wrong(tmp_path, family):
+    rng = Random(f"{family} {today()}")
+    model = model_for(family, today())
+    model.save_pretrained(tmp_path / "theirs")
+    pretrained = from_pretrained(tmp_path / "theirs")
+    to_gguf(pretrained.spec, pretrained.weights, tmp_path / "x.gguf", family=family)
+    opened = open_source(tmp_path / "x.gguf")
+    file = opened.gguf
+    architecture = file.metadata["general.architecture"]
+    keys = [*file.metadata, *(f"{architecture}.{key}" for key in MORE)]
+    refused = 0
+    for key in keys:
+        for value in rng.sample(VALUES, 6):
+            metadata = {**file.metadata, key: value}
+            if value is None:
+                metadata.pop(key)
+            refused += is_refused(opened, replace(file, metadata=metadata))
+    assert refused > len(keys)
+    for name in file.tensors:
+        tensors = {each: tensor for each, tensor in file.tensors.items() if each != name}
+        may_be_left_out = name.startswith(("output.", "rope_"))  # tables that are tied, and scalings
+        assert is_refused(opened, replace(file, tensors=tensors)) or may_be_left_out, name
+
+
+def is_refused(opened, file):
+    """Whether a file is; anything but an error with a code fails."""
+    changed = replace(opened, gguf=file)
+    try:
+        read_source(*as_checkpoint(changed, file, None))
+    except FlexitError:
+        return True
+    return False
