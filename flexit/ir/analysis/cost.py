@@ -8,6 +8,7 @@ from operator import index
 from typing import Literal
 
 from flexit.errors import UserError
+from flexit.ir.analysis.kept import kept
 from flexit.ir.analysis.limits import longest_within
 from flexit.ir.analysis.measure import NOTHING, Amount, Measures, distinct
 from flexit.ir.compile import States, compile_spec, unusable_states
@@ -61,8 +62,9 @@ class Cost:
         weights: bytes of the weights by precision. ``int8`` and ``int4`` pack what only matrix products read, with an
             fp32 scale per output row or per 32 numbers, and leave the rest in fp32.
         training_peak: predicted bytes of a training step in fp32 with AdamW, beyond an idle process: 16 per parameter
-            (weight, gradient, two moments), 6 per number of every op's result (4 and what its backward keeps besides),
-            12 more per score for the loss, and 128 MiB of buffers. Measured peaks were 80 to 100 % of it.
+            (weight, gradient, two moments), 4 per number that the backward needs of the forward (``kept``), 12 more per
+            score for the loss, and 128 MiB of buffers. Measured peaks were 93 to 107 % of it.
+        kept: float numbers of results that the backward needs, without the loss.
         export_peak: predicted bytes of export with proof, beyond an idle process: 12 per parameter (given and stress
             weights, and those being drawn), 12 per parameter for every op that reads it (a session of ONNX Runtime
             packs each), 4 per number of each result in the largest case of a proof, and 128 MiB of buffers. Measured
@@ -78,6 +80,7 @@ class Cost:
     cache: int
     weights: Mapping[Precision, int]
     training_peak: int
+    kept: int
     export_peak: int
     lengths: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -109,6 +112,7 @@ def cost(
     whole = measures.region(program.root)
     scores = sum(measures.elements(value.type) for value in program.outputs.values())
     tokens = lengths[decoded[0]] if decoded else 0
+    kept_numbers = kept(program.root, measures)
     return Cost(
         parameters=whole.parameters,
         active=whole.active,
@@ -117,7 +121,8 @@ def cost(
         cache_per_token=4 * whole.cache_per_token,
         cache=4 * batch * (whole.cache_fixed + tokens * whole.cache_per_token),
         weights=_weights(whole),
-        training_peak=16 * whole.parameters + 6 * whole.activations + 12 * scores + BUFFERS,
+        training_peak=16 * whole.parameters + 4 * kept_numbers + 12 * scores + BUFFERS,
+        kept=kept_numbers,
         export_peak=_export_peak(program, whole, decoded),
         lengths=lengths,
     )
