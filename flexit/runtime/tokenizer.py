@@ -45,13 +45,17 @@ class Tokenizer:
         self._separator_id: int | None = None if separator is None else inner.token_to_id(separator)
 
     @classmethod
-    def train(cls, texts: Iterable[str], *, vocab_size: int, separator: str = SEPARATOR) -> Tokenizer:
-        """Learn byte-level BPE (Sennrich et al. 2016, on bytes as in GPT-2): id 0 is the separator, then the bytes.
+    def train(
+        cls, texts: Iterable[str], *, vocab_size: int, separator: str = SEPARATOR, specials: Sequence[str] = ()
+    ) -> Tokenizer:
+        """Learn byte-level BPE (Sennrich et al. 2016, on bytes as in GPT-2): id 0 is the separator, then other special
+        tokens, then the bytes.
 
         Args:
             texts: the documents.
             vocab_size: most tokens; fewer where the text has no more pairs.
             separator: the token after each document.
+            specials: more tokens that no text becomes.
 
         Raises:
             UserError: FX2007, there are no texts, or fewer tokens are wanted than the bytes and the separator are.
@@ -64,8 +68,8 @@ class Tokenizer:
         parts.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         parts.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size, special_tokens=[separator], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
+            vocab_size=vocab_size, special_tokens=[separator, *specials], show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )  # fmt: skip
         inner.train_from_iterator(texts, trainer=trainer)
         return cls(inner, separator=separator)

@@ -24,8 +24,8 @@ from flexit.ir.language.annotations import (
 )
 from flexit.ir.language.describe import bounds
 from flexit.ir.language.kinds import Group, Kind
-from flexit.runtime.train import config
 from flexit.runtime.train.config import RunConfig
+from flexit.runtime.train.data.tokenizers.bpe import Bpe
 from flexit.runtime.train.read import parse_config
 
 PAGE = (Path(__file__).parents[2] / "docs" / "run-config.md").read_text(encoding="utf-8")
@@ -134,5 +134,5 @@ def test_the_examples_of_the_page_are_valid():
         chosen, _ = parse_config(text)
         spec = load_spec(chosen.model)
         rows = {table.rows for block in spec.blocks.values() if (table := block.token_table()) is not None}
-        assert isinstance(chosen.data.tokenizer, config.Bpe)
+        assert isinstance(chosen.data.tokenizer, Bpe)
         assert rows == {chosen.data.tokenizer.vocab_size}

@@ -15,7 +15,7 @@ from flexit.runtime.sessions.torch_session import TorchSession
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.checkpoint import checkpoints
 from flexit.runtime.train.config import TrainingConfig
-from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.trainer import Trainer
 
 
@@ -24,7 +24,7 @@ def trainer(out=None, accumulate=1, batches=4):
     ids = torch.arange(24).reshape(2, 12)
     batch = {"input_ids": ids, "labels": ids}
     config = TrainingConfig(out=None if out is None else str(out), progress=False, accumulate=accumulate)
-    return Trainer(model, torch.optim.SGD(model.parameters(), 1e-3), CausalLoss(), [batch] * batches, config=config)
+    return Trainer(model, torch.optim.SGD(model.parameters(), 1e-3), CrossEntropy(), [batch] * batches, config=config)
 
 
 def test_weights_that_are_no_numbers(tmp_path):

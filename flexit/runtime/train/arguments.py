@@ -71,7 +71,7 @@ def require_parts(*, model: object, optimizer: object, loss_fn: object, loaders:
     if isinstance(loss_fn, type) or not callable(loss_fn):
         raise refused(
             "FX1704", "loss_fn", expected="a function of outputs and batch", found=article(loss_fn),
-            cure="give a function, or an object such as CausalLoss()",
+            cure="give a function, or an object such as CrossEntropy()",
         )  # fmt: skip
     for name, loader in loaders.items():
         if isinstance(loader, str | type) or (not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__")):

@@ -6,58 +6,28 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
-from flexit.ir.language.kinds import INFERRED, Group, Kind, PositiveFloat, PositiveInt
+from flexit.ir.language.kinds import INFERRED, Group, PositiveFloat, PositiveInt
+from flexit.runtime.train.data.source import Source
+from flexit.runtime.train.data.vocabulary import Tokenizer
 from flexit.runtime.train.fields import NotNegativeFloat, NotNegativeInt, Share
 from flexit.runtime.train.optimizer import Optimizer
 from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.schedule import Schedule
 from flexit.runtime.train.schedules.constant import Constant
+from flexit.runtime.train.task import Task
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Compile = Literal["whole", "regional"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
-class Source(Kind, family="Source"):
-    """Where training data comes from."""
-
-
-class Text(Source, kind="text"):
-    """UTF-8 files, each one document."""
-
-    examples: ClassVar = ({"files": ["corpus/*.txt"]},)
-    files: list[str]
-    """Names or patterns, relative to the run config; each must match a file."""
-
-
-class Tokenizer(Kind, family="Tokenizer"):
-    """How text becomes token ids."""
-
-
-class Bpe(Tokenizer, kind="bpe"):
-    """Byte-level byte-pair encoding, trained on the files (Sennrich et al. 2016; bytes as in GPT-2)."""
-
-    vocab_size: Annotated[Annotated[int, Field(ge=257)] | None, INFERRED] = None
-    """Tokens, the 256 bytes and the separator among them; inferred: the rows of the model's table."""
-    separator: str = "<|endoftext|>"
-    """The token after each document, which ends generation too."""
-
-
-class File(Tokenizer, kind="file"):
-    """A tokenizer that exists."""
-
-    examples: ClassVar = ({"path": "tokenizer.json"},)
-    path: str
-    """A ``tokenizer.json``, relative to the run config."""
-    separator: str | None = None
-    """A token of it to write after each document."""
-
-
 class Validation(Group):
-    """Held-out text."""
+    """Held-out data: a share of the training data, or a source of its own."""
 
-    split: Share
-    """Share of the tokens held out."""
+    split: Share | None = None
+    """Share that is held out, of the tokens or of the examples."""
+    source: Source | None = None
+    """Other data to judge by."""
 
 
 class Data(Group):
@@ -65,13 +35,19 @@ class Data(Group):
 
     examples: ClassVar = ({"seq_len": 128},)
     train: Source
-    """The text."""
+    """The records."""
     validation: Validation | None = None
-    """Held-out text."""
+    """Held-out data."""
+    columns: dict[str, str] = Field(default_factory=dict[str, str])
+    """Columns that the data has under other names than the task."""
     seq_len: Annotated[int, Field(ge=2)]
-    """Tokens per row."""
+    """Tokens per row; of tasks with a row per text, at most."""
     tokenizer: Tokenizer
     """Text to token ids."""
+    bucket: NotNegativeInt = 0
+    """Batches' worth of texts that are sorted by length together, so that little is padded; 0: none."""
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Processes that make batches ahead; 0: each is made when it is needed."""
 
 
 class Batch(Group):
@@ -142,8 +118,8 @@ class RunConfig(Group):
     """A spec file, the name of a preset, or a checkpoint folder."""
     set: list[str] = Field(default_factory=list[str])
     """Overrides of the spec, as on the command line."""
-    task: Literal["causal_lm"]
-    """What is learned: each token from those before it."""
+    task: Task
+    """What is learned."""
     data: Data
     """What is learned from."""
     batch: Batch = Field(default_factory=Batch)

@@ -19,39 +19,31 @@ from flexit.runtime.train.labels import IGNORED
 ROUTERS = "router_logits"
 
 
-class CausalLoss:
-    """Mean cross-entropy over the labels that are not :data:`IGNORED`, plus weighted side terms.
+class RoutedLoss:
+    """A loss with the terms of routers beside it.
 
     Attributes:
         router_balance: weight of :func:`balance`; averaged over the routers.
         router_z: weight of :func:`z_loss`; averaged over the routers.
-        z_loss: weight of :func:`logit_z_loss`.
-        chunk: tokens of which the cross-entropy is computed at once, or None for all.
         reads_aux: whether the model must return its side outputs.
     """
 
-    def __init__(
-        self, *, router_balance: float = 0.0, router_z: float = 0.0, z_loss: float = 0.0, chunk: int | None = None
-    ) -> None:
+    def __init__(self, *, router_balance: float = 0.0, router_z: float = 0.0) -> None:
         self.router_balance = router_balance
         self.router_z = router_z
-        self.z_loss = z_loss
-        self.chunk = chunk
         self.reads_aux = router_balance > 0 or router_z > 0
 
     def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Terms by name, whose sum is minimised.
 
         Args:
-            outputs: with ``logits [B, T, V]``, and ``aux`` if that was asked for.
-            batch: with ``labels int64 [B, T]``: the token that each logit row should predict.
+            outputs: of the model, with ``aux`` if that was asked for.
+            batch: with ``labels``.
 
         Raises:
-            UserError: FX1704, the labels do not fit the logits.
+            UserError: FX1704, the labels do not fit the outputs.
         """
-        logits, labels = outputs["logits"], batch["labels"]
-        _require_labels(logits, labels)
-        terms = self._of_logits(logits, labels)
+        terms = self.main(outputs, batch)
         if self.reads_aux:
             routers = [each for name, some in outputs["aux"].items() if name.endswith(ROUTERS) for each in some]
             sides = {"router_balance": (self.router_balance, balance), "router_z": (self.router_z, z_loss)}
@@ -61,15 +53,41 @@ class CausalLoss:
                     terms[name] = weight * torch.stack(each).mean()
         return terms
 
-    def _of_logits(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy and z-loss."""
+    def main(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The terms without those of routers, means over the labels that count."""
+        raise NotImplementedError
+
+
+class CrossEntropy(RoutedLoss):
+    """Mean cross-entropy over the labels that are not :data:`IGNORED`, plus weighted side terms.
+
+    Attributes:
+        z_loss: weight of :func:`logit_z_loss`.
+        label_smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
+        chunk: tokens of which the cross-entropy is computed at once, or None for all; without smoothing alone.
+    """
+
+    def __init__(
+        self, *, router_balance: float = 0.0, router_z: float = 0.0, z_loss: float = 0.0, label_smoothing: float = 0.0,
+        chunk: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(router_balance=router_balance, router_z=router_z)
+        assert not (chunk and label_smoothing), "the pieces know no smoothing"
+        self.z_loss = z_loss
+        self.label_smoothing = label_smoothing
+        self.chunk = chunk
+
+    def main(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The means over the labels.
+
+        Args:
+            outputs: with ``logits [B, T, V]``, or ``[B, V]``.
+            batch: with ``labels int64 [B, T]``, or ``[B]``: the class that each row of logits should predict.
+        """
+        logits, labels = outputs["logits"], batch["labels"]
+        _require_labels(logits, labels)
         try:
-            if self.chunk is not None:
-                loss, z = cross_entropy_and_z(logits, labels, chunk=self.chunk)
-            else:
-                exact = logits.float() if logits.dtype.itemsize < 4 else logits
-                loss = fn.cross_entropy(exact.flatten(0, -2), labels.flatten().long(), ignore_index=IGNORED)
-                z = logit_z_loss(exact, labels) if self.z_loss > 0 else None
+            loss, z = self._of_logits(logits, labels)
         except (IndexError, RuntimeError) as error:
             if not isinstance(error, IndexError) and "out of bounds" not in str(error):
                 raise
@@ -78,6 +96,35 @@ class CausalLoss:
                 f"ids from {int(labels.min())} to {int(labels.max())}", "take labels from the model's own vocabulary",
             ) from error  # fmt: skip
         return {"loss": loss, "z_loss": self.z_loss * z} if self.z_loss > 0 and z is not None else {"loss": loss}
+
+    def _of_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Cross-entropy and z-loss."""
+        if self.chunk is not None:
+            return cross_entropy_and_z(logits, labels, chunk=self.chunk)
+        exact = logits.float() if logits.dtype.itemsize < 4 else logits
+        loss = fn.cross_entropy(
+            exact.flatten(0, -2), labels.flatten().long(), ignore_index=IGNORED, label_smoothing=self.label_smoothing
+        )  # fmt: skip
+        return loss, logit_z_loss(exact, labels) if self.z_loss > 0 else None
+
+
+class SquaredError(RoutedLoss):
+    """Mean squared error of one number per text, plus weighted side terms."""
+
+    def main(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The mean over the texts.
+
+        Args:
+            outputs: with ``logits [B, 1]``.
+            batch: with ``labels`` of a floating type ``[B]``.
+        """
+        logits, labels = outputs["logits"], batch["labels"]
+        if logits.shape != (*labels.shape, 1) or not labels.is_floating_point():
+            raise _misfit(
+                f"numbers of a floating type of shape {list(logits.shape[:-1])}",
+                f"{labels.dtype} of shape {list(labels.shape)}", "give one number per text",
+            )  # fmt: skip
+        return {"loss": fn.mse_loss(logits.squeeze(-1).float(), labels.float())}
 
 
 def _require_labels(logits: Tensor, labels: Tensor) -> None:

@@ -17,13 +17,11 @@ from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest
 from flexit.runtime.saved import WEIGHTS, read_arrays, read_spec
-from flexit.runtime.train.config import Bpe, RunConfig
+from flexit.runtime.train.config import RunConfig
+from flexit.runtime.train.data.vocabulary import Tokenizer
 from flexit.runtime.train.groups import idle
 from flexit.runtime.train.loss import ROUTERS
-from flexit.runtime.train.read import fault
-
-SMALLEST_BPE = 257
-"""Tokens of a byte-level tokenizer without any merge: the bytes and the separator."""
+from flexit.runtime.train.read import fault, placed_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +37,6 @@ class Model:
     spec: Spec
     program: Program
     weights: Path | None
-
-    @property
-    def vocabulary(self) -> int:
-        """Token ids that both the table and the scores have."""
-        scores = self.program.outputs["logits"].dims[-1]
-        rows = [param.shape[0] for param in self.program.params() if param.role == "embedding"]
-        return min([int(str(scores)), *rows])
 
     def load_weights(self) -> Mapping[str, Any] | None:
         """First weights by path, or None."""
@@ -103,15 +94,9 @@ def _from_checkpoint(folder: Path, config: RunConfig, root: Node) -> Model:
 def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:
     """What of the run config does not fit the model."""
     program = model.program
-    names = {entry.name for entry in program.inputs if not entry.optional}
-    if program.decoded is None or "logits" not in program.outputs or names != {"input_ids"}:
-        why = f"its inputs are {', '.join(sorted(names))}" if names != {"input_ids"} else "it has no output logits"
-        yield fault(
-            root, "FX0801", "task", message="the model cannot do causal_lm",
-            expected="the one input input_ids, an output logits, and causal attention throughout",
-            found=program.why_not_decoded or why,
-            cure="name a decoder as model, such as tiny-llama, or train this one in Python with flexit.Trainer",
-        )  # fmt: skip
+    found = [*config.task.misfits(program)]
+    if found:
+        yield from (placed_fault(root, "task", each) for each in found)
         return
     limit = position_limit(program)
     if limit is not None and config.data.seq_len > limit:
@@ -119,19 +104,11 @@ def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:
             root, "FX1503", "data.seq_len", message="longer than the model's table of positions",
             expected=f"at most {limit}", found=str(config.data.seq_len), cure=f"set data.seq_len to {limit} or less",
         )  # fmt: skip
-    tokenizer = config.data.tokenizer
-    tokenizer_says = isinstance(tokenizer, Bpe) and tokenizer.vocab_size is not None
-    wanted = (tokenizer.vocab_size or SMALLEST_BPE) if isinstance(tokenizer, Bpe) else 0
-    fewer = ""
-    if tokenizer_says and model.vocabulary >= SMALLEST_BPE:
-        fewer = f"set data.tokenizer.vocab_size to {model.vocabulary} or less, or "
-    if wanted > model.vocabulary:
-        yield fault(
-            root, "FX1502", "data.tokenizer.vocab_size", message="more tokens than the model has rows for",
-            expected=f"at most {model.vocabulary}, the rows of the model's table",
-            found=str(wanted) if tokenizer_says else f"{wanted}, the fewest of this kind",
-            cure=f"{fewer}give the model a vocab_size of {wanted} or more",
-        )  # fmt: skip
+    for file, rows in config.task.rows(program).items():
+        path = config.task.tokenizers[file]
+        tokenizer = config.data.tokenizer if path == "data.tokenizer" else getattr(config.task, path.partition(".")[2])
+        if tokenizer is not None and tokenizer.wanted() > rows:
+            yield _too_many(root, path, tokenizer, rows=rows)
     for index, covered in idle(config.optimizer.groups, program.params()):
         group = config.optimizer.groups[index]
         said = ", ".join(f"{key}: {value}" for key in ("match", "role") if (value := getattr(group, key)) is not None)
@@ -155,3 +132,15 @@ def _misfits(model: Model, config: RunConfig, root: Node) -> Iterator[Problem]:
             for path, weight in weights.items()
             if weight
         )  # fmt: skip
+
+
+def _too_many(root: Node, path: str, tokenizer: Tokenizer, *, rows: int) -> Problem:
+    wanted = tokenizer.wanted()
+    said = getattr(tokenizer, "vocab_size", None) is not None
+    fewer = f"set {path}.vocab_size to {rows} or less, or " if said and rows >= tokenizer.fewest else ""
+    return fault(
+        root, "FX1502", f"{path}.vocab_size" if said else path, message="more tokens than the model has rows for",
+        expected=f"at most {rows}, the rows of the model's table",
+        found=str(wanted) if said else f"{wanted}, the fewest of this kind",
+        cure=f"{fewer}give the model a vocab_size of {wanted} or more",
+    )  # fmt: skip

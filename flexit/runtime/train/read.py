@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flexit.errors import Problem, RunConfigError, SpecError
+from flexit.ir.block import Fault
 from flexit.ir.diagnostics import problem
 from flexit.ir.faults import in_order, placed
 from flexit.ir.io.languages import RUN_CONFIG, cure_for_spec, mistaken
@@ -21,9 +22,9 @@ from flexit.ir.language.annotations import FieldType, GroupOf
 from flexit.ir.language.variation import MergeRefused, merge
 from flexit.ir.language.written import Node, dotted
 from flexit.ir.schema.phase import explained
-from flexit.ir.wording import several, shown
+from flexit.ir.wording import nearest, several, shown
 from flexit.runtime.tokenizer import SEPARATOR, may_be_learnt
-from flexit.runtime.train.config import Bpe, RunConfig, Text
+from flexit.runtime.train.config import RunConfig
 
 DOCUMENT = FieldType((GroupOf(RunConfig),))
 
@@ -85,6 +86,14 @@ def fault(root: Node, code: str, path: str, *, message: str, expected: str, foun
     return placed(problem, (node.key or node.mark) if left else node.mark)
 
 
+def placed_fault(root: Node, path: str, found: Fault) -> Problem:
+    """A fault of a part of the run config, at its place."""
+    return fault(
+        root, found.code, f"{path}.{found.field}" if found.field else path, message=found.message,
+        expected=found.expected, found=found.found, cure=found.cure,
+    )  # fmt: skip
+
+
 def faults(config: RunConfig, root: Node) -> Iterator[Problem]:
     """What is wrong with fields that are right by themselves."""
     if (config.evaluate is None) != (config.data.validation is None):
@@ -103,22 +112,47 @@ def faults(config: RunConfig, root: Node) -> Iterator[Problem]:
             found=wrong.found, cure=wrong.cure,
         )  # fmt: skip
     yield from _best(config, root)
-    yield from _text(config, root)
+    yield from _data(config, root)
 
 
-def _text(config: RunConfig, root: Node) -> Iterator[Problem]:
-    source, tokenizer = config.data.train, config.data.tokenizer
-    if isinstance(source, Text) and not source.files:
+def _data(config: RunConfig, root: Node) -> Iterator[Problem]:
+    data, task = config.data, config.task
+    if getattr(data.train, "files", None) == []:
         yield fault(
             root, "FX1601", "data.train.files", message="no files to learn from", found="[]",
             expected="at least one name or pattern", cure="write files: [corpus/*.txt], with your own folder",
         )  # fmt: skip
-    if isinstance(tokenizer, Bpe) and may_be_learnt(tokenizer.separator):
+    separator = getattr(data.tokenizer, "separator", None)
+    if data.tokenizer.learns and separator is not None and may_be_learnt(separator):
         yield fault(
             root, "FX1606", "data.tokenizer.separator", message="the text itself may become this token",
-            expected=f"a text that is never one word, such as {SEPARATOR}", found=shown(tokenizer.separator),
+            expected=f"a text that is never one word, such as {SEPARATOR}", found=shown(separator),
             cure=f"leave separator out for {SEPARATOR}, or put marks and letters together like that",
         )  # fmt: skip
+    if data.validation is not None and (data.validation.split is None) == (data.validation.source is None):
+        yield fault(
+            root, "FX1505", "data.validation", message="not one way to hold data out",
+            expected="either split or source", found="neither" if data.validation.split is None else "both",
+            cure="write validation: {split: 0.05}",
+        )  # fmt: skip
+    for name in ("z_loss", "chunk"):
+        if getattr(config.losses, name) and not task.scores:
+            yield fault(
+                root, "FX1510", f"losses.{name}", message=f"has no effect on {task.kind}, which has no scores",
+                expected="nothing", found=str(getattr(config.losses, name)), cure=f"delete losses.{name}",
+            )  # fmt: skip
+    if config.losses.chunk and getattr(task, "label_smoothing", 0.0):
+        yield fault(
+            root, "FX1510", "losses.chunk", message="the cross-entropy in pieces knows no label_smoothing",
+            expected="one of the two", found="both", cure="delete losses.chunk or task.label_smoothing",
+        )  # fmt: skip
+    known = [*task.columns, *task.optional]
+    for name in data.columns:
+        if name not in known:
+            yield fault(
+                root, "FX1510", f"data.columns.{name}", message=f"{task.kind} reads no such column",
+                expected=several(known), found=name, cure=f"write {nearest(name, known) or known[0]}",
+            )  # fmt: skip
 
 
 def _best(config: RunConfig, root: Node) -> Iterator[Problem]:

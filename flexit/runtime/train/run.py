@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.text import Text
 
-from flexit.errors import CheckpointError, RunConfigError, UserError
+from flexit.errors import CheckpointError, UserError
 from flexit.files.folder import HALF, locked, write_file
 from flexit.files.ours import is_ours
 from flexit.ir.analysis.cost import cost
@@ -23,19 +23,16 @@ from flexit.ir.language.written import Node
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.status import stages
-from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train import checkpoint
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.config import File, RunConfig, TrainingConfig
-from flexit.runtime.train.config import Text as TextSource
-from flexit.runtime.train.data.corpus import Corpus, OnProgress, make_corpus, make_tokenizer, open_corpus
-from flexit.runtime.train.data.rows import Rows
-from flexit.runtime.train.data.text import Document, find_documents, fingerprint
+from flexit.runtime.train.config import RunConfig, TrainingConfig
+from flexit.runtime.train.data.loader import Loader
+from flexit.runtime.train.data.material import Material, files_of, find_material
+from flexit.runtime.train.data.store import OnProgress
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.device import autocast, make_scaler, pick_device
 from flexit.runtime.train.identity import (
     MARKER,
-    at,
     have_same_shapes,
     identity,
     read_identity,
@@ -43,11 +40,10 @@ from flexit.runtime.train.identity import (
     with_specs,
     write_identity,
 )
-from flexit.runtime.train.loss import CausalLoss
 from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.preparing import require_compiler
-from flexit.runtime.train.read import fault, read_config
+from flexit.runtime.train.read import read_config
 from flexit.runtime.train.signals import interruptible
 from flexit.runtime.train.trainer import Result, Trainer
 
@@ -105,9 +101,9 @@ def train(
                 if not allow_changed:
                     _examined(plan, on_progress=on_progress)
                 return _said(finished, plan, progress=progress)
-            corpus = prepare(plan, allow_changed=allow_changed, on_progress=on_progress)
+            material = prepare(plan, allow_changed=allow_changed, on_progress=on_progress)
         with interruptible(), stages("building the model", shown=progress):
-            trainer = make_trainer(plan, corpus, callbacks=callbacks, progress=progress)
+            trainer = make_trainer(plan, material, callbacks=callbacks, progress=progress)
             for passed_over in trainer.resume(allow_changed=True):  # what is compared above has all of it
                 Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
         return trainer.fit(steps=plan.config.steps)
@@ -136,44 +132,40 @@ def make_plan(config_path: str | Path, *, sets: Sequence[str] = (), allow_memory
     return Plan(config, root, base, model, device)
 
 
-def prepare(plan: Plan, *, allow_changed: bool = False, on_progress: OnProgress | None = None) -> Corpus:
-    """Tokenizer and token ids in the run folder, made or found there; and the folder's notes on what the run is.
+def prepare(plan: Plan, *, allow_changed: bool = False, on_progress: OnProgress | None = None) -> Material:
+    """Tokenizers and encoded data in the run folder, made or found there; and the folder's notes on what the run is.
 
     Raises:
-        UserError: the text, the tokenizer, or FX1202: the run in the folder began with something else.
+        UserError: the data, the tokenizer, or FX1202: the run in the folder began with something else.
     """
-    documents, tokenizer, now = _examined(plan, allow_changed=allow_changed, on_progress=on_progress)
-    corpus = open_corpus(plan.out / "data")
-    made_by = None if corpus is None else corpus.tokenizer.fingerprint
-    if corpus is None or corpus.fingerprint != now["data"] or made_by != tokenizer.fingerprint:
-        corpus = make_corpus(plan.out / "data", documents, tokenizer, on_progress=on_progress)
+    material, now = _examined(plan, allow_changed=allow_changed, on_progress=on_progress)
+    material.examples(plan.out, on_progress)
     write_file(plan.out / "config.yaml", to_yaml(_with_absolute_paths(plan)))
     write_file(plan.out / "spec.yaml", to_yaml(as_written(plan.model.spec)))
     write_identity(plan.out, now)
-    return corpus
+    return material
 
 
 def _examined(
     plan: Plan, *, allow_changed: bool = False, on_progress: OnProgress | None = None
-) -> tuple[list[Document], Tokenizer, dict[str, Any]]:
-    """The documents, the tokenizer, and what the run is; compared with what it began with, and nothing is written.
+) -> tuple[Material, dict[str, Any]]:
+    """The data, and what the run is; compared with what it began with, and nothing is written.
 
     Raises:
-        UserError: the text, the tokenizer, or FX1202: the run in the folder began with something else.
+        UserError: the data, the tokenizer, or FX1202: the run in the folder began with something else.
     """
-    source = plan.config.data.train
-    assert isinstance(source, TextSource), f"no way to read {source.kind}"
-    documents = find_documents(source.files, plan.base)
     found = checkpoint.checkpoints(plan.out / "checkpoints")
     before = read_identity(plan.out) if found else None
-    tokenizer = _tokenizer(plan, documents, began=before is not None, on_progress=on_progress)
-    _require_vocabulary(plan, tokenizer)
+    material = find_material(
+        plan.config, plan.root, base=plan.base, out=plan.out, program=plan.model.program, began=before is not None,
+        on_progress=on_progress,
+    )  # fmt: skip
     now = identity(
-        plan.model.spec, plan.config, tokenizer=tokenizer.fingerprint, data=fingerprint(documents), device=plan.device
+        plan.model.spec, plan.config, tokenizer=material.tokenizers, data=material.fingerprint, device=plan.device
     )
     if before is not None and not allow_changed:
         _require_same(plan, found[-1] / "spec.json", before=before, now=now)
-    return documents, tokenizer, now
+    return material, now
 
 
 def _require_same(plan: Plan, spec: Path, *, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -208,28 +200,25 @@ def _said(finished: Result, plan: Plan, *, progress: bool) -> Result:
     return finished
 
 
-def make_trainer(plan: Plan, corpus: Corpus, *, callbacks: Sequence[Callback] = (), progress: bool = True) -> Trainer:
+def make_trainer(
+    plan: Plan, material: Material, *, callbacks: Sequence[Callback] = (), progress: bool = True
+) -> Trainer:
     """The trainer that a run config means.
 
     Raises:
-        UserError: FX1603, too little text.
+        UserError: FX1603, too little data.
     """
     config = plan.config
-    share = config.data.validation.split if config.data.validation is not None else None
-    training, held_out = corpus.split(share)
-    length, size = config.data.seq_len, config.batch.size
-    rows = Rows(training, seq_len=length, batch_size=size, seed=config.seed)
-    validation = None if share is None else Rows(held_out, seq_len=length, batch_size=size, what="validation")
+    data, size = config.data, config.batch.size
+    training, held_out = material.examples(plan.out)
+    batches = Loader(training, batch_size=size, seed=config.seed, bucket=data.bucket, workers=data.workers)
+    validation = None if held_out is None else Loader(held_out, batch_size=size, what="validation")
     module = to_torch(
         plan.model.spec, plan.model.load_weights(), seed=config.seed, device=plan.device, allow_memory=True
     )  # fmt: skip (the plan has asked for more)
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
-        CausalLoss(
-            router_balance=config.losses.router_balance, router_z=config.losses.router_z,
-            z_loss=config.losses.z_loss, chunk=config.losses.chunk,
-        ),
-        rows, validation, callbacks,
+        config.task.loss(config.losses), batches, validation, callbacks,
         TrainingConfig(
             accumulate=config.batch.accumulate, schedule=config.schedule, clip_norm=config.clip_norm,
             clip_value=config.clip_value, ema=config.ema,
@@ -238,10 +227,7 @@ def make_trainer(plan: Plan, corpus: Corpus, *, callbacks: Sequence[Callback] = 
             log=config.log, seed=config.seed, out=str(plan.out), progress=progress,
         ),
     )  # fmt: skip
-    trainer.extras = {
-        "tokenizer.json": corpus.tokenizer.dumps(),
-        "generation_config.json": _generation(corpus.tokenizer),
-    }
+    trainer.extras = dict(files_of(material))
     return trainer
 
 
@@ -269,50 +255,28 @@ def _claim(plan: Plan, *, resume: bool) -> None:
         write_file(out / MARKER, json.dumps({"flexit": 1}))
 
 
-def _tokenizer(plan: Plan, documents: Sequence[Document], *, began: bool, on_progress: OnProgress | None) -> Tokenizer:
-    """The run's own tokenizer where it has begun with one, else a new one. A file is read again, to be compared."""
-    config = plan.config.data.tokenizer
-    corpus = open_corpus(plan.out / "data")
-    same = corpus is not None and (began or corpus.fingerprint == fingerprint(documents))
-    if corpus is not None and same and not isinstance(config, File) and _tokenizer_as_asked(plan):
-        return corpus.tokenizer
-    return make_tokenizer(config, documents, plan.base, vocab_size=plan.model.vocabulary, on_progress=on_progress)
-
-
-def _tokenizer_as_asked(plan: Plan) -> bool:
-    """Whether the folder's tokenizer was made from what the run config still says."""
-    before = read_identity(plan.out)
-    now = config_data(plan.config)["data"]["tokenizer"]
-    return before is not None and at(before, "config", "data", "tokenizer") == now
-
-
-def _require_vocabulary(plan: Plan, tokenizer: Tokenizer) -> None:
-    if tokenizer.vocab_size > plan.model.vocabulary:
-        raise RunConfigError([
-            fault(
-                plan.root, "FX1502", "data.tokenizer", message="more tokens than the model has rows for",
-                expected=f"ids below {plan.model.vocabulary}", found=f"ids up to {tokenizer.vocab_size - 1}",
-                cure=f"give the model a vocab_size of {tokenizer.vocab_size}, or another tokenizer",
-            )
-        ])  # fmt: skip
-
-
 def _with_absolute_paths(plan: Plan) -> dict[str, Any]:
     """The run config as plain data that means the same wherever it lies."""
     data = config_data(plan.config)
     if (plan.base / data["model"]).exists():
         data["model"] = str(plan.base / data["model"])
-    data["data"]["train"]["files"] = [str(plan.base / pattern) for pattern in data["data"]["train"]["files"]]
-    if "path" in data["data"]["tokenizer"]:
-        data["data"]["tokenizer"]["path"] = str(plan.base / data["data"]["tokenizer"]["path"])
+    for part in ("data", "task"):
+        data[part] = _absolute(data[part], plan.base)
     return data | {"out": str(plan.out)}
 
 
-def _generation(tokenizer: Tokenizer) -> str:
-    """``generation_config.json``: what begins, ends and pads a text."""
-    end = tokenizer.separator_id
-    names = ("bos_token_id", "eos_token_id", "pad_token_id")
-    return json.dumps({} if end is None else dict.fromkeys(names, end), indent=1)
+def _absolute(value: Any, base: Path) -> Any:
+    """Plain data with the paths of files and folders in it absolute."""
+    if isinstance(value, list):
+        return [_absolute(each, base) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _absolute(each, base) for key, each in value.items()}
+    if "files" in found:
+        found["files"] = [str(base / pattern) for pattern in found["files"]]
+    if "path" in found:
+        found["path"] = str(base / found["path"])
+    return found
 
 
 @contextmanager

@@ -6,11 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.config import TrainingConfig
+from flexit.runtime.train.data.loader import Loader
+from flexit.runtime.train.data.split import Pieces
+from flexit.runtime.train.data.store import Column
+from flexit.runtime.train.data.stream import NextTokens, Packing, Stream
 from flexit.runtime.train.trainer import Trainer
 
 
@@ -51,3 +56,14 @@ def trainer(
     config = {"progress": False, "device": "cpu", "out": None if out is None else str(out)} | settings
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     return Trainer(model, optimizer, loss_fn, loader, held_out, callbacks, TrainingConfig(**config))
+
+
+def joined(
+    tokens: np.ndarray, *, seq_len: int = 10, batch_size: int = 4, seed: int | None = None, what: str = "training"
+) -> Loader:
+    """Batches of rows of the tokens of one document."""
+    column = Column(Path("nowhere"), "uint16", tokens, np.asarray([0, len(tokens)]))
+    stream = Stream(column, Pieces(np.asarray([0]), np.asarray([len(tokens)])))
+    return Loader(
+        NextTokens(stream, seq_len=seq_len, packing=Packing()), batch_size=batch_size, seed=seed, what=what
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from flexit.errors import RunConfigError, UserError
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.config import TrainingConfig
-from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.schedules.cosine import Cosine
 from flexit.runtime.train.trainer import Trainer
 from tests.runtime.train.plain import Small, batches, mean_loss, trainer
@@ -82,7 +82,7 @@ def test_some_of_the_parameters():
         ("model", "tiny-llama", "expected an nn.Module; found a str of 10"),
         ("model", Small, "found the class Small"),
         ("optimizer", torch.optim.SGD, "expected a torch.optim.Optimizer; found the class SGD"),
-        ("loss_fn", CausalLoss, "a function of outputs and batch; found the class CausalLoss"),
+        ("loss_fn", CrossEntropy, "a function of outputs and batch; found the class CrossEntropy"),
         ("loss_fn", None, "found None"),
         ("train_dataloader", None, "expected an iterable of batches; found None"),
         ("train_dataloader", "corpus.txt", "found a str of 10"),
@@ -247,6 +247,6 @@ def test_a_loss_of_one_element_is_a_scalar():
 )  # fmt: skip
 def test_labels_that_do_not_fit(labels: Tensor, said: str):
     with pytest.raises(UserError) as caught:
-        CausalLoss()({"logits": torch.zeros(2, 3, 7)}, {"labels": labels})
+        CrossEntropy()({"logits": torch.zeros(2, 3, 7)}, {"labels": labels})
     assert caught.value.code == "FX1704"
     assert said in str(caught.value)

@@ -12,7 +12,7 @@ from flexit.errors import CheckpointError, UserError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.train.config import Checkpoint, TrainingConfig
-from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.schedules.cosine import Cosine
 from flexit.runtime.train.trainer import Trainer
 from tests.runtime.train.plain import Small, batches, mean_loss, trainer
@@ -97,7 +97,7 @@ def test_a_spec_that_changed_with_the_same_parameters(tmp_path: Path):
         ids = torch.arange(24).reshape(2, 12)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
         config = TrainingConfig(progress=False, out=str(tmp_path))
-        return Trainer(model, optimizer, CausalLoss(), [{"input_ids": ids, "labels": ids}] * 4, config=config)
+        return Trainer(model, optimizer, CrossEntropy(), [{"input_ids": ids, "labels": ids}] * 4, config=config)
 
     decoder().fit(steps=1)
     changed = decoder("blocks.decoder.layer.dropout=0.25")

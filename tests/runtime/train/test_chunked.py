@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from flexit.errors import UserError
 from flexit.runtime.train.chunked import cross_entropy_and_z
-from flexit.runtime.train.loss import IGNORED, CausalLoss
+from flexit.runtime.train.loss import IGNORED, CrossEntropy
 
 ROWS, LENGTH, VOCABULARY = 3, 7, 11
 
@@ -62,7 +62,7 @@ def test_narrow_logits_are_computed_with_in_fp32():
 def test_the_loss_of_a_run_is_the_same_in_pieces():
     logits, labels = drawn(torch.float32)
     whole, parts = (
-        CausalLoss(z_loss=0.1, chunk=chunk)({"logits": logits}, {"labels": labels}) for chunk in (None, 4)
+        CrossEntropy(z_loss=0.1, chunk=chunk)({"logits": logits}, {"labels": labels}) for chunk in (None, 4)
     )  # fmt: skip
     assert whole.keys() == parts.keys() == {"loss", "z_loss"}
     assert all(whole[name].item() == pytest.approx(parts[name].item(), rel=1e-6) for name in whole)
@@ -73,14 +73,14 @@ def test_labels_beyond_the_vocabulary_are_told(label: int):
     logits, labels = drawn()
     labels[1, 1] = label
     with pytest.raises(UserError, match=f"token ids from 0 to {VOCABULARY - 1}"):
-        CausalLoss(chunk=4)({"logits": logits}, {"labels": labels})
+        CrossEntropy(chunk=4)({"logits": logits}, {"labels": labels})
 
 
 PEAK = textwrap.dedent("""
     import re, resource, sys
     from pathlib import Path
     import torch
-    from flexit.runtime.train.loss import CausalLoss
+    from flexit.runtime.train.loss import CrossEntropy
 
     def peak():
         status = Path("/proc/self/status")  # what getrusage says there includes the parent's memory at the fork
@@ -92,7 +92,7 @@ PEAK = textwrap.dedent("""
     logits = torch.randn(1, 2000, 16000)  # 122 MiB
     labels = torch.zeros(1, 2000, dtype=torch.int64)
     small = {"logits": logits[:, :10].clone().requires_grad_()}
-    loss = CausalLoss(chunk=int(sys.argv[1]) or None)
+    loss = CrossEntropy(chunk=int(sys.argv[1]) or None)
     loss(small, {"labels": labels[:, :10]})["loss"].backward()
     logits.requires_grad_()
     before = peak()

@@ -13,7 +13,7 @@ from flexit.errors import RunConfigError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.train.groups import ParameterGroup
-from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.optimizers.muon import Muon
@@ -77,7 +77,7 @@ def test_updates_are_as_large_as_the_factor_says():
     config = Sgd(lr=0.1, groups=[ParameterGroup(match="*.up_proj.weight", lr_factor=0.25)])
     optimizer = make_optimizer(over, over.program, config)
     ids = torch.randint(0, 50, (2, 8), generator=torch.Generator().manual_seed(0))
-    accumulate(over, CausalLoss(), [{"input_ids": ids, "labels": ids}])
+    accumulate(over, CrossEntropy(), [{"input_ids": ids, "labels": ids}])
     optimizer.step()
     for name, p in over.named_parameters():
         assert p.grad is not None

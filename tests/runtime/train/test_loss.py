@@ -9,7 +9,7 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.loss import IGNORED, CausalLoss, balance, labelled, z_loss
+from flexit.runtime.train.loss import IGNORED, CrossEntropy, balance, labelled, z_loss
 from flexit.runtime.train.step import accumulate
 
 
@@ -70,7 +70,7 @@ def test_cross_entropy_skips_ignored_labels():
     scores = logits.numpy()
     rows = [(0, 0), (0, 2), (1, 1), (1, 2)]
     expected = np.mean([np.log(np.exp(scores[r, c]).sum()) - scores[r, c, int(labels[r, c])] for r, c in rows])
-    assert float(CausalLoss()({"logits": logits}, {"labels": labels})["loss"]) == pytest.approx(
+    assert float(CrossEntropy()({"logits": logits}, {"labels": labels})["loss"]) == pytest.approx(
         float(expected), rel=1e-5
     )
     assert labelled({"labels": labels}) == 4
@@ -80,7 +80,7 @@ def test_router_logits_of_a_real_model_are_balanced_over_its_layers():
     model = to_torch(load_spec("tiny-moe"))
     ids = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(4))
     batch = {"input_ids": ids, "labels": ids}
-    means, _ = accumulate(model, CausalLoss(router_balance=0.5), [batch])
+    means, _ = accumulate(model, CrossEntropy(router_balance=0.5), [batch])
     sides = [each for some in model(ids, aux=True)["aux"].values() for each in some]
     assert len(sides) > 1
     balances = torch.stack([balance(each) for each in sides]).detach()
@@ -96,8 +96,8 @@ def test_each_side_term_has_its_weight_and_is_there_only_with_one():
     with torch.no_grad():
         outputs, batch = model(ids, aux=True), {"labels": ids}
     sides = [each for some in outputs["aux"].values() for each in some]
-    found = CausalLoss(router_z=0.25)(outputs, batch)
+    found = CrossEntropy(router_z=0.25)(outputs, batch)
     assert set(found) == {"loss", "router_z"}
     assert float(found["router_z"]) == pytest.approx(0.25 * float(torch.stack([z_loss(x) for x in sides]).mean()))
-    assert set(CausalLoss(router_balance=0.1, router_z=0.1)(outputs, batch)) == {"loss", "router_balance", "router_z"}
-    assert not CausalLoss().reads_aux
+    assert set(CrossEntropy(router_balance=0.1, router_z=0.1)(outputs, batch)) == {"loss", "router_balance", "router_z"}
+    assert not CrossEntropy().reads_aux

@@ -17,7 +17,7 @@ from flexit.ir import registry
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.train import optimizer_state
-from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.optimizer import Moved, Optimizer, Together
 from flexit.runtime.train.optimizers.adafactor import Adafactor
@@ -45,7 +45,7 @@ def stepped(optimizer: torch.optim.Optimizer, over: FlexitModule) -> dict[str, T
     """The weights after a few updates without a clip."""
     for number, batch in enumerate(batches(), start=1):
         optimizer.zero_grad()
-        losses, _ = accumulate(over, CausalLoss(), [batch])
+        losses, _ = accumulate(over, CrossEntropy(), [batch])
         update(over, optimizer, losses=losses, clip=Clip(), number=number)
     return {name: p.detach().clone() for name, p in over.named_parameters()}
 

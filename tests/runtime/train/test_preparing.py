@@ -16,7 +16,7 @@ from flexit.errors import UserError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.layers import Recomputed, layers_of, recompute
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.step import accumulate
 from flexit.runtime.train.trainer import Trainer
 from tests.runtime.train.plain import batches, trainer
@@ -41,7 +41,7 @@ def gradients(over: FlexitModule) -> tuple[dict[str, Tensor], int]:
     over.train().zero_grad()
     torch.manual_seed(5)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        accumulate(over, CausalLoss(), [ragged()])
+        accumulate(over, CrossEntropy(), [ragged()])
     return {name: p.grad.clone() for name, p in over.named_parameters() if p.grad is not None}, sum(kept.values())
 
 
@@ -77,7 +77,7 @@ def run(out: Path | None = None, **settings: Any) -> Trainer:
     over = model(*settings.pop("sets", []))
     config: dict[str, Any] = {"progress": False, "device": "cpu", "out": None if out is None else str(out)} | settings
     return Trainer(
-        over, torch.optim.AdamW(over.parameters(), lr=1e-3), CausalLoss(), [ragged(), ragged(200)], config=config
+        over, torch.optim.AdamW(over.parameters(), lr=1e-3), CrossEntropy(), [ragged(), ragged(200)], config=config
     )
 
 

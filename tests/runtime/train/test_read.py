@@ -9,7 +9,7 @@ import pytest
 
 from flexit.errors import RunConfigError, UserError
 from flexit.runtime.tokenizer import SEPARATOR, Tokenizer, may_be_learnt
-from flexit.runtime.train.config import Bpe
+from flexit.runtime.train.data.tokenizers.bpe import Bpe
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.model import find_model
 from flexit.runtime.train.optimizers.adamw import AdamW

@@ -110,7 +110,15 @@ def test_outside_the_main_thread():
 
 @pytest.mark.parametrize(
     "where",
-    ["find_model", "_claim", "find_documents", "make_corpus", "write_identity", "make_optimizer", "Trainer.resume"],
+    [
+        "find_model",
+        "_claim",
+        "find_material",
+        "Material.examples",
+        "write_identity",
+        "make_optimizer",
+        "Trainer.resume",
+    ],
 )
 def test_before_the_first_step(
     write_config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, lost: list[type[BaseException]], where: str

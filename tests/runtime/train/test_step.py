@@ -11,7 +11,7 @@ from flexit.errors import UserError
 from flexit.ir.io.load import load_spec
 from flexit.ir.spec import Spec
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.train.loss import IGNORED, CausalLoss
+from flexit.runtime.train.loss import IGNORED, CrossEntropy
 from flexit.runtime.train.step import Clip, accumulate, update
 
 ROWS, LENGTH = 32, 24
@@ -32,7 +32,7 @@ def split(batch: dict[str, torch.Tensor], size: int) -> list[dict[str, torch.Ten
 
 def gradients(model: FlexitModule, size: int) -> tuple[dict[str, torch.Tensor], float, int]:
     model.zero_grad()
-    means, tokens = accumulate(model, CausalLoss(), split(ragged(), size))
+    means, tokens = accumulate(model, CrossEntropy(), split(ragged(), size))
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}, means["loss"], tokens
 
 
@@ -56,7 +56,7 @@ def test_the_mean_of_means_would_be_another_gradient():
     model.zero_grad()
     for batch in split(ragged(), 1):
         (
-            CausalLoss()(model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]), batch)["loss"]
+            CrossEntropy()(model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]), batch)["loss"]
             / ROWS
         ).backward()
     wrong = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -67,10 +67,10 @@ def test_a_batch_without_labels_adds_nothing():
     model = to_torch(load_spec("tiny-llama", sets=["blocks.embed.vocab_size=300"]))
     batch = ragged()
     empty = batch | {"labels": torch.full_like(batch["labels"], IGNORED)}
-    accumulate(model, CausalLoss(), [batch])
+    accumulate(model, CrossEntropy(), [batch])
     alone = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
-    _, tokens = accumulate(model, CausalLoss(), [batch, empty])
+    _, tokens = accumulate(model, CrossEntropy(), [batch, empty])
     assert tokens == int(batch["attention_mask"].sum())
     assert all(torch.equal(one, p.grad) for one, p in zip(alone, model.parameters(), strict=True) if p.grad is not None)
 
@@ -86,7 +86,7 @@ def test_a_bare_scalar_is_a_loss():
 
 def prepared(spec: Spec) -> tuple[FlexitModule, torch.optim.Optimizer, dict[str, float]]:
     model = to_torch(spec)
-    losses, _ = accumulate(model, CausalLoss(), [ragged()])
+    losses, _ = accumulate(model, CrossEntropy(), [ragged()])
     return model, torch.optim.SGD(model.parameters(), lr=1.0), losses
 
 
@@ -124,7 +124,7 @@ def test_a_bad_weight_is_named(spec: Spec):
     model, _, _ = prepared(spec)
     with torch.no_grad():
         dict(model.named_parameters())["decoder.layers.2.attention.q_proj.weight"][0, 0] = math.nan
-    losses, _ = accumulate(model, CausalLoss(), [ragged()])
+    losses, _ = accumulate(model, CrossEntropy(), [ragged()])
     with pytest.raises(
         UserError, match=r"loss = nan; first bad: the values of decoder\.layers\.2\.attention\.q_proj\.weight"
     ):

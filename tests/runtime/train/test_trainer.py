@@ -20,12 +20,12 @@ from flexit.lower.torch.module import to_torch
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.checkpoint import checkpoints, read_state
 from flexit.runtime.train.config import Checkpoint, Evaluate, TrainingConfig
-from flexit.runtime.train.data.rows import Rows
-from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.schedules.linear import Linear
 from flexit.runtime.train.step import Step
 from flexit.runtime.train.trainer import Trainer
+from tests.runtime.train.plain import joined
 
 TOKENS = (np.arange(2000) * 7 % 300).astype(np.uint16)
 
@@ -34,12 +34,12 @@ def make(spec: Spec, out: Path | None, *callbacks: Callback, **settings: Any) ->
     """A trainer of the small spec, with dropout, on random tokens."""
     model = to_torch(spec)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    rows = Rows(TOKENS, seq_len=10, batch_size=4, seed=1)
+    rows = joined(TOKENS, seed=1)
     evaluate = settings.get("evaluate")
-    held_out = None if evaluate is None else Rows(TOKENS[:200], seq_len=10, batch_size=4)
+    held_out = None if evaluate is None else joined(TOKENS[:200])
     settings = {"progress": False, "schedule": Linear(), "checkpoint": Checkpoint(every=5)} | settings
     config = TrainingConfig(out=None if out is None else str(out), **settings)
-    return Trainer(model, optimizer, CausalLoss(), rows, held_out, callbacks, config)
+    return Trainer(model, optimizer, CrossEntropy(), rows, held_out, callbacks, config)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -55,7 +55,7 @@ def test_the_public_name():
 
 def test_it_learns(spec: Spec):
     trainer = make(spec, None)
-    before = float(CausalLoss()(trainer.model(torch.from_numpy(TOKENS[None, :50].astype(np.int64))), {
+    before = float(CrossEntropy()(trainer.model(torch.from_numpy(TOKENS[None, :50].astype(np.int64))), {
         "labels": torch.from_numpy(TOKENS[None, 1:51].astype(np.int64))})["loss"].detach())  # fmt: skip
     result = trainer.fit(steps=60)
     assert (result.step, result.tokens, result.stopped_by, result.checkpoint) == (60, 60 * 40, None, None)
@@ -152,7 +152,7 @@ def test_evaluation_is_the_mean_over_all_tokens_without_dropout(spec: Spec):
     ids = torch.from_numpy(TOKENS[:200].astype(np.int64))
     rows = torch.stack([ids[i : i + 11] for i in range(0, 189, 10)])
     model = to_torch(spec).eval()
-    expected = CausalLoss()(model(rows[:, :-1]), {"labels": rows[:, 1:]})["loss"].detach()
+    expected = CrossEntropy()(model(rows[:, :-1]), {"labels": rows[:, 1:]})["loss"].detach()
     assert trainer.evaluate()["validation_loss"] == pytest.approx(float(expected), rel=1e-6)
     assert trainer.model.training
 
@@ -219,15 +219,15 @@ def test_all_damaged(spec: Spec, tmp_path: Path):
 
 def test_a_checkpoint_of_another_model_or_optimizer(spec: Spec, tmp_path: Path):
     make(spec, tmp_path / "run").fit(steps=1)
-    rows = Rows(TOKENS, seq_len=10, batch_size=4, seed=1)
+    rows = joined(TOKENS, seed=1)
     config = TrainingConfig(out=str(tmp_path / "run"), progress=False)
     other = torch.nn.Linear(2, 2)
     with pytest.raises(CheckpointError, match="another model") as caught:
-        Trainer(other, torch.optim.AdamW(other.parameters()), CausalLoss(), rows, config=config).resume()
+        Trainer(other, torch.optim.AdamW(other.parameters()), CrossEntropy(), rows, config=config).resume()
     assert caught.value.code == "FX1202"
     model = to_torch(spec)
     with pytest.raises(CheckpointError, match="another optimizer"):
-        Trainer(model, torch.optim.SGD(model.parameters()), CausalLoss(), rows, config=config).resume()
+        Trainer(model, torch.optim.SGD(model.parameters()), CrossEntropy(), rows, config=config).resume()
 
 
 def test_a_folder_with_a_run_is_not_started_anew(spec: Spec, tmp_path: Path):
@@ -293,7 +293,7 @@ def test_evaluation_without_data(spec: Spec):
         Trainer(
             model,
             torch.optim.SGD(model.parameters()),
-            CausalLoss(),
+            CrossEntropy(),
             [],
             config=TrainingConfig(evaluate=Evaluate(every=1)),
         )

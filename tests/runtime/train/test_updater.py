@@ -21,7 +21,7 @@ from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.saved import read_spec, read_weights
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.loss import IGNORED, CausalLoss
+from flexit.runtime.train.loss import IGNORED, CrossEntropy
 from flexit.runtime.train.run import train
 from flexit.runtime.train.step import Clip, Step, accumulate, update
 from flexit.runtime.train.trainer import Trainer
@@ -252,11 +252,11 @@ def test_the_z_loss_is_its_formula():
     logits = torch.randn(2, 5, 7, generator=draw, dtype=torch.float64)
     labels = torch.randint(0, 7, (2, 5), generator=draw)
     labels[0, 3:] = IGNORED
-    terms = CausalLoss(z_loss=0.25)({"logits": logits}, {"labels": labels})
+    terms = CrossEntropy(z_loss=0.25)({"logits": logits}, {"labels": labels})
     counted = [logits[b, t] for b in range(2) for t in range(5) if labels[b, t] != IGNORED]
     wanted = 0.25 * sum(math.log(sum(math.exp(x) for x in row.tolist())) ** 2 for row in counted) / 8
     assert float(terms["z_loss"]) == pytest.approx(wanted, rel=1e-12)
-    assert CausalLoss()({"logits": logits}, {"labels": labels}).keys() == {"loss"}
+    assert CrossEntropy()({"logits": logits}, {"labels": labels}).keys() == {"loss"}
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 5e-6)])
@@ -266,7 +266,7 @@ def test_thirty_two_of_one_are_one_of_thirty_two(dtype: torch.dtype, tolerance: 
     found: list[dict[str, Tensor]] = []
     for size in (32, 1):
         model.zero_grad()
-        accumulate(model, CausalLoss(z_loss=1e-2), split(ragged(), size))
+        accumulate(model, CrossEntropy(z_loss=1e-2), split(ragged(), size))
         found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
     whole, parts = found
     assert whole.keys() == parts.keys() == dict(model.named_parameters()).keys()
@@ -281,7 +281,7 @@ def test_a_run_of_sgd_ends_alike_with_thirty_two_of_one(dtype: torch.dtype, tole
         model = to_torch(load_spec("tiny-llama", sets=SMALL), seed=1, dtype=dtype)
         first = {name: p.detach().clone() for name, p in model.named_parameters()}
         run = Trainer(
-            model, torch.optim.SGD(model.parameters(), lr=0.5), CausalLoss(), split(ragged(), size),
+            model, torch.optim.SGD(model.parameters(), lr=0.5), CrossEntropy(), split(ragged(), size),
             config={"accumulate": 32 // size, "progress": False, "device": "cpu"},
         )  # fmt: skip
         run.fit(steps=5)

@@ -30,7 +30,7 @@ class Stateful(Protocol):
 class Feed:
     """Endless batches.
 
-    A :class:`Stateful` loader (:class:`~flexit.runtime.train.data.rows.Rows`, torchdata's
+    A :class:`Stateful` loader (:class:`~flexit.runtime.train.data.loader.Loader`, torchdata's
     ``StatefulDataLoader``) is asked where it is. Any other is brought back by starting its pass from the random
     state that it had then and dropping the batches that were seen: exact for loaders that depend on nothing else.
 

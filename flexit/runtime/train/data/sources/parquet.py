@@ -1,0 +1,57 @@
+"""``parquet``: columns in files of Apache Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from flexit.runtime.train.data.files import Document, damaged, find_documents, fingerprint, library
+from flexit.runtime.train.data.source import Record, Source
+
+
+class Parquet(Source, kind="parquet"):
+    """Files of Apache Parquet, read a group of rows at a time; needs pyarrow."""
+
+    examples: ClassVar = ({"files": ["train.parquet"]},)
+    files: list[str]
+    """Names or patterns, relative to the run config; each must match a file."""
+
+    def open(self, base: Path) -> ParquetFiles:
+        """The files in the order of their hashes."""
+        library("pyarrow.parquet", "pyarrow")
+        return ParquetFiles(find_documents(self.files, base))
+
+
+class ParquetFiles:
+    """Files of Apache Parquet."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self.documents = documents
+        self.fingerprint = fingerprint(documents)
+        self.size = sum(_file(document.path).metadata.num_rows for document in documents)
+
+    def __iter__(self) -> Iterator[Record]:
+        done = 0
+        for document in self.documents:
+            number = 0
+            for values in _rows(document.path):
+                done, number = done + 1, number + 1
+                yield Record(values, f"{document.path}, row {number}", done)
+
+
+def _file(path: Path) -> Any:
+    pyarrow = library("pyarrow", "pyarrow")
+    try:
+        return library("pyarrow.parquet", "pyarrow").ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise damaged(str(path), expected="a file of Apache Parquet", found=str(error)) from error
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    pyarrow = library("pyarrow", "pyarrow")
+    try:
+        for batch in _file(path).iter_batches():
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise damaged(str(path), expected="a file of Apache Parquet", found=str(error)) from error

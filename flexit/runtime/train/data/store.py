@@ -1,0 +1,191 @@
+"""Encoded examples on disk: columns of numbers, as many in each row as that row needs, read by memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+import flexit
+from flexit.errors import CheckpointError, UserError
+from flexit.files.folder import recover, writing
+from flexit.runtime.tokenizer import Tokenizer
+
+MARKER = "data.json"
+Array = npt.NDArray[Any]
+Row = Mapping[str, Array]
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done, and how much there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Numbers of all rows, one row after the other. Another process that is sent one maps the files itself.
+
+    Attributes:
+        file: with the numbers.
+        dtype: of the numbers.
+        values: memory-mapped numbers.
+        starts: ``int64 [rows + 1]``: row ``i`` has ``values[starts[i]:starts[i + 1]]``.
+    """
+
+    file: Path
+    dtype: str
+    values: Array
+    starts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, file: Path, dtype: str) -> Column:
+        """The column in a file, with the starts of its rows beside it."""
+        starts = np.fromfile(file.with_suffix(".starts"), np.int64)
+        count = int(starts[-1])
+        if count == 0:  # an empty file cannot be mapped
+            return cls(file, dtype, np.zeros(0, dtype), starts)
+        return cls(file, dtype, np.memmap(file, dtype=np.dtype(dtype), mode="r", shape=(count,)), starts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Column.of, (self.file, self.dtype))
+
+    def row(self, index: int) -> Array:
+        """The numbers of a row."""
+        return self.values[self.starts[index] : self.starts[index + 1]]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """How many numbers each row has."""
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Encoded examples.
+
+    Attributes:
+        columns: by name.
+        hashes: ``uint64 [rows]``, of each row's numbers: equal rows have equal ones.
+        tokenizers: which made them, by the file that each is kept in.
+        source: fingerprint of the records.
+        way: fingerprint of how they were encoded.
+        labels: names of classes, where the task has any.
+    """
+
+    columns: Mapping[str, Column]
+    hashes: npt.NDArray[np.uint64]
+    tokenizers: Mapping[str, Tokenizer]
+    source: str
+    way: str
+    labels: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def row(self, index: int) -> dict[str, Array]:
+        """The columns of one row."""
+        return {name: column.row(index) for name, column in self.columns.items()}
+
+
+def open_store(folder: Path) -> Store | None:
+    """The examples in a folder, or None where there are none yet.
+
+    Raises:
+        CheckpointError: FX1201, the folder is damaged.
+    """
+    recover(folder)
+    if not folder.exists():
+        return None
+    try:
+        meta = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        tokenizers = {
+            name: Tokenizer.load(folder / name, separator=separator) for name, separator in meta["tokenizers"].items()
+        }
+        columns = {name: Column.of(folder / f"{name}.bin", dtype) for name, dtype in meta["columns"].items()}
+        hashes = np.fromfile(folder / "hashes.bin", np.uint64)
+        labels = [str(label) for label in meta["labels"]]
+        source, way = str(meta["source"]), str(meta["way"])
+        if any(len(column.starts) != len(hashes) + 1 for column in columns.values()):
+            raise ValueError("columns of different lengths")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError.of(
+            "FX1201", f"{folder} holds no encoded data", expected=f"{MARKER} and the files that it names",
+            found=error.problems[0].found if isinstance(error, UserError) else str(error),
+            cure="delete the folder; it is made again",
+        ) from error  # fmt: skip
+    return Store(columns, hashes, tokenizers, source, way, labels)
+
+
+def make_store(
+    folder: Path, rows: Iterable[tuple[Row, int]], *, size: int, tokenizers: Mapping[str, Tokenizer],
+    source: str, way: str, labels: Sequence[str] = (), on_progress: OnProgress | None = None,
+) -> Store:  # fmt: skip
+    """Write encoded examples into a folder, replacing those in it.
+
+    Args:
+        folder: where.
+        rows: each example's columns, the same ones in each and of one dtype, and how much has been read with it.
+        size: how much there is to read.
+        tokenizers: which made them, by file name.
+        source: fingerprint of the records.
+        way: fingerprint of how they are encoded.
+        labels: names of classes.
+        on_progress: told of what has been read.
+
+    Raises:
+        UserError: what ``rows`` raises, or FX1304: the folder cannot be written.
+    """
+    with writing(folder, marker=MARKER, force=True) as temporary, ExitStack() as stack:
+        writers: dict[str, _Writer] = {}
+        hashes: list[int] = []
+        for row, done in rows:
+            for name, values in row.items():
+                if name not in writers:
+                    file = stack.enter_context((temporary / f"{name}.bin").open("wb"))
+                    writers[name] = _Writer(file, values.dtype)
+                writers[name].add(values)
+            hashes.append(_hash(row))
+            if on_progress is not None:
+                on_progress("encoding", done, size)
+        for name, writer in writers.items():
+            (temporary / f"{name}.starts").write_bytes(np.cumsum([0, *writer.lengths], dtype=np.int64).tobytes())
+        (temporary / "hashes.bin").write_bytes(np.asarray(hashes, np.uint64).tobytes())
+        for name, tokenizer in tokenizers.items():
+            (temporary / name).write_text(tokenizer.dumps(), encoding="utf-8")
+        meta = {
+            "flexit": flexit.__version__, "source": source, "way": way, "labels": list(labels),
+            "columns": {name: writer.dtype.name for name, writer in writers.items()},
+            "tokenizers": {name: tokenizer.separator for name, tokenizer in tokenizers.items()},
+            "files": sorted(path.name for path in temporary.iterdir() if path.suffix in (".bin", ".starts", ".json")),
+        }  # fmt: skip
+        stack.close()
+        (temporary / MARKER).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    store = open_store(folder)
+    assert store is not None
+    return store
+
+
+class _Writer:
+    """A column that is written row by row."""
+
+    def __init__(self, file: BinaryIO, dtype: np.dtype[Any]) -> None:
+        self.file = file
+        self.dtype = dtype
+        self.lengths: list[int] = []
+
+    def add(self, values: Array) -> None:
+        assert values.dtype == self.dtype, (values.dtype, self.dtype)
+        self.file.write(values.tobytes())
+        self.lengths.append(len(values))
+
+
+def _hash(row: Row) -> int:
+    """Of the numbers of a row, the same on every machine."""
+    found = hashlib.blake2b(digest_size=8)
+    for name in sorted(row):
+        found.update(name.encode() + b"\0" + row[name].tobytes())
+    return int.from_bytes(found.digest(), "little")

@@ -1,0 +1,145 @@
+"""What is learned: a task encodes records, makes batches of them, and has a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from flexit.errors import UserError
+from flexit.ir.block import Fault
+from flexit.ir.language.kinds import Kind
+from flexit.ir.program import Program
+from flexit.ir.wording import nearest, several, shown
+from flexit.runtime.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from flexit.runtime.train.config import Losses
+    from flexit.runtime.train.data.examples import Examples
+    from flexit.runtime.train.data.store import Row, Store
+    from flexit.runtime.train.step import LossFn
+
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a task works with.
+
+    Attributes:
+        program: of the model.
+        tokenizers: by the file that each is kept in; ``tokenizer.json`` reads the input.
+        seq_len: tokens per row, at most.
+        columns: a task's own name of a column -> its name in the data, where that is another one.
+        labels: names of classes, where the task has any.
+    """
+
+    program: Program
+    tokenizers: Mapping[str, Tokenizer]
+    seq_len: int
+    columns: Mapping[str, str]
+    labels: Sequence[str] = ()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the input."""
+        return self.tokenizers[TOKENIZER]
+
+    def text(self, values: Mapping[str, Any], column: str, place: str) -> str:
+        """The text in a column of a record.
+
+        Raises:
+            UserError: FX1610, there is no such column, or no text in it.
+        """
+        value = self.value(values, column, place)
+        if not isinstance(value, str):
+            raise self.unfit(column, place, expected="a text", found=shown(value)[:60])
+        return value
+
+    def value(self, values: Mapping[str, Any], column: str, place: str) -> Any:
+        """What is in a column of a record.
+
+        Raises:
+            UserError: FX1610, there is no such column.
+        """
+        name = self.columns.get(column, column)
+        if name not in values:
+            near = nearest(name, list(values))
+            raise UserError.of(
+                "FX1610", f"{place} has no column {shown(name)}", path="data.columns", expected=f"a column {name}",
+                found=several(list(values)[:8]) or "no columns",
+                cure=f"write columns: {{{column}: {near or (list(values) or ['body'])[0]}}} under data",
+            )  # fmt: skip
+        return values[name]
+
+    def unfit(self, column: str, place: str, *, expected: str, found: str) -> UserError:
+        """What to raise for a record with something else in a column."""
+        return UserError.of(
+            "FX1610", f"{place}: the column {self.columns.get(column, column)} cannot be used", path="data.columns",
+            expected=expected, found=found, cure="mend the record, or name another column under data.columns",
+        )  # fmt: skip
+
+
+class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
+    """What is learned."""
+
+    columns: ClassVar[Mapping[str, str]] = {"text": "the text"}
+    """Columns that records must have, and what is in them."""
+    optional: ClassVar[Mapping[str, str]] = {}
+    """Columns that records may have."""
+    scores: ClassVar[bool] = True
+    """Whether classes or tokens are chosen by their scores, on which there may be a z-loss."""
+    classes: ClassVar[bool] = False
+    """Whether it tells classes apart, which have names."""
+    tokenizers: ClassVar[Mapping[str, str]] = {TOKENIZER: "data.tokenizer"}
+    """The file that each tokenizer is kept in, and where a run config describes it."""
+
+    def misfits(self, program: Program) -> Iterator[Fault]:
+        """What of a model stands against learning this with it."""
+        raise NotImplementedError
+
+    def rows(self, program: Program) -> dict[str, int]:
+        """Ids that a model knows, by the file of the tokenizer that makes them."""
+        raise NotImplementedError
+
+    def texts(self, values: Mapping[str, Any], setting: Setting, place: str, *, file: str) -> Iterator[str]:
+        """What of a record the tokenizer in ``file`` learns from."""
+        del file
+        yield setting.text(values, "text", place)
+
+    def names(self, values: Mapping[str, Any], setting: Setting, place: str) -> Iterator[str]:
+        """The classes that a record names."""
+        del values, setting, place
+        yield from ()
+
+    def unfit_labels(self, setting: Setting) -> Iterator[Fault]:
+        """What stands against the classes that the data has."""
+        del setting
+        yield from ()
+
+    def generation(self, setting: Setting) -> Mapping[str, int] | None:
+        """What begins, ends and pads a text, for a model that continues texts."""
+        del setting
+        return None
+
+    def encode(self, values: Mapping[str, Any], setting: Setting, place: str) -> Row:
+        """A record as columns of numbers, the same columns for each.
+
+        Raises:
+            UserError: FX1610, the record lacks a column or has something else in it.
+        """
+        raise NotImplementedError
+
+    def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[Examples, Examples]:
+        """What is trained on, and what of it is held out.
+
+        Args:
+            store: what :meth:`encode` gave.
+            setting: as there.
+            share: held out; None: nothing.
+        """
+        raise NotImplementedError
+
+    def loss(self, losses: Losses) -> LossFn:
+        """What is minimised, with the weights of side terms."""
+        raise NotImplementedError
