@@ -17,10 +17,11 @@ def main() -> None:
     parser.add_argument("--specs", type=int, default=1000, help="how many specs are to go the whole way")
     parser.add_argument("--minutes", type=float, help="stop after so long; a later run goes on")
     parser.add_argument("--parts", nargs="*", choices=list(SOURCES), default=list(SOURCES))
+    parser.add_argument("--mended", action="store_true", help="run again only what was a fault in earlier sources")
     asked = parser.parse_args()
     seed = last_seed() if asked.seed is None else asked.seed
     ends = None if asked.minutes is None else time.monotonic() + 60 * asked.minutes
-    found = journals(seed)
+    found = journals(seed, mended=asked.mended)
 
     def go_on() -> bool:
         return ends is None or time.monotonic() < ends

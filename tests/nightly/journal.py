@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ SOURCES = {
     "pairs": (*SHARED, "tests/nightly/frames.py", "tests/nightly/knobs.py", "tests/nightly/pairs.py"),
 }
 """What is tested and how, by part: results of other sources are not gone on with."""
+FAULTS = ("disagrees", "mismatch", "crash")
 Line = dict[str, Any]
 
 
@@ -30,9 +33,38 @@ def state(part: str) -> str:
     return found.hexdigest()[:12]
 
 
-def journals(seed: int) -> dict[str, Journal]:
-    """Those of a run, by part."""
-    return {part: Journal(RUNS / str(seed) / f"{part}-{state(part)}.jsonl") for part in SOURCES}
+def journals(seed: int, *, mended: bool = False) -> dict[str, Journal]:
+    """Those of a run, by part.
+
+    Args:
+        seed: of the run.
+        mended: begin with what the run found in earlier sources, if it was no fault; only faults are then run again.
+    """
+    found: dict[str, Journal] = {}
+    for part in SOURCES:
+        path = RUNS / str(seed) / f"{part}-{state(part)}.jsonl"
+        before = sorted(path.parent.glob(f"{part}-*.jsonl"), key=lambda file: file.stat().st_mtime)
+        if mended and before and not path.exists():
+            lines = [line for line in Journal(before[-1]).results.values() if not is_fault(line)]
+            path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines), encoding="utf-8")
+        found[part] = Journal(path)
+    return found
+
+
+def is_fault(line: Line) -> bool:
+    """Whether a result says that something is wrong with flexit or with the reference."""
+    return line.get("outcome") in FAULTS or bool(line.get("wrong"))
+
+
+@cache
+def commit() -> str:
+    """The last commit that changed flexit, and whether there are changes beside it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = " with changes" if git("status", "--porcelain", "--", "flexit") else ""
+    return f"{git('log', '-1', '--format=%h', '--abbrev=12', '--', 'flexit') or 'unknown'}{changed}"
 
 
 class Journal:
@@ -66,8 +98,8 @@ class Journal:
         return True
 
     def add(self, key: str, **result: Any) -> Line:
-        """Note a result."""
-        line = {"key": key, **result}
+        """Note a result, and what made it."""
+        line = {"key": key, "commit": commit(), **result}
         self.results[key] = line
         self._append(line)
         return line

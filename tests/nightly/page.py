@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,14 +9,13 @@ from datetime import UTC, datetime
 from bench.report import Section, machine
 from tests.fuzz.occurrences import owner_of, vocabulary
 from tests.nightly.frames import FRAMES
-from tests.nightly.journal import ROOT, Journal, Line
+from tests.nightly.journal import FAULTS, ROOT, Journal, Line
 from tests.nightly.knobs import settings
 from tests.nightly.specs import is_whole
 
 PAGE = ROOT / "docs" / "fuzzing.md"
 ENOUGH = 5
 """In how many specs everything is to occur."""
-FAULTS = ("disagrees", "mismatch", "crash")
 HEAD = """\
 # Fuzzing
 
@@ -35,7 +33,8 @@ def write(seed: int, journals: Mapping[str, Journal]) -> None:
     lines = {name: list(journal.results.values()) for name, journal in journals.items()}
     spent = sum(line.get("seconds", 0.0) for found in lines.values() for line in found)
     about = (
-        f"flexit of commit {commit()}, seed {seed}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
+        f"flexit of commit {_commits([line for found in lines.values() for line in found])}, "
+        f"seed {seed}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
         f"{spent / 60:.0f} minutes of work. {machine()}"
     )
     sections = [*_specs(lines["specs"]), *_vocabulary(lines["specs"]), _pairs(journals["pairs"]), _rows(lines["rows"])]
@@ -43,14 +42,12 @@ def write(seed: int, journals: Mapping[str, Journal]) -> None:
     PAGE.write_text(f"{HEAD}{about}\n\n" + "\n".join(map(str, sections)) + faults, encoding="utf-8")
 
 
-def commit() -> str:
-    """The last commit that changed flexit, and whether there are changes beside it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-
-    changed = " with changes" if git("status", "--porcelain", "--", "flexit") else ""
-    return f"{git('log', '-1', '--format=%h', '--abbrev=12', '--', 'flexit') or 'unknown'}{changed}"
+def _commits(lines: Sequence[Line]) -> str:
+    """What made the results: one commit, or one and those at which its faults were run again."""
+    counts = Counter(line["commit"] for line in lines)
+    first, *later = [name for name, _ in counts.most_common()] or ["unknown"]
+    again = "".join(f"; {counts[name]} results of it, faults, were mended and run again at {name}" for name in later)
+    return f"{first}{again}"
 
 
 def _specs(lines: Sequence[Line]) -> list[Section]:
@@ -144,7 +141,7 @@ def _pairs_of(row: Sequence[int]) -> Iterable[tuple[int, int]]:
 
 
 def _faults(lines: Iterable[Line], wrong: Sequence[str]) -> str:
-    told = [f"{line['key']}: {line['outcome']}, {line['why']}" for line in lines if line["outcome"] in FAULTS]
+    told = [f"{line['key']}: {line['outcome']}, {line['why']}" for line in lines if line.get("outcome") in FAULTS]
     told += wrong
     if not told:
         return "\n## Faults\n\nNone.\n"

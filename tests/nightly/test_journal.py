@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.nightly import journal as journal_module
 from tests.nightly import page, rows, specs
 from tests.nightly.covering import Covering, legal
 from tests.nightly.frames import ENCODER, ENCODER_DECODER
@@ -29,6 +30,24 @@ def test_what_ends_the_process_twice_is_a_crash(tmp_path):
         assert Journal(tmp_path / "found.jsonl").begin("7") == expected
     line = specs.one(Journal(tmp_path / "found.jsonl"), "7")
     assert line["outcome"] == "crash"
+
+
+def test_only_faults_are_run_again_where_the_sources_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_module, "RUNS", tmp_path)
+    states = iter(["old"] * 3 + ["new"] * 6)
+    monkeypatch.setattr(journal_module, "state", lambda part: next(states))
+    before = journal_module.journals(5)
+    before["rows"].add("decoder 0", outcome="mismatch", why="x")
+    before["rows"].add("decoder 1", outcome="proven", why="")
+    before["pairs"].add("decoder a", wrong=["a with b"], counts={})
+    before["pairs"].add("decoder b", wrong=[], counts={})
+    before["specs"].add("1", outcome="disagrees", why="y")
+    after = journal_module.journals(5, mended=True)
+    assert {part: list(journal.results) for part, journal in after.items()} == {
+        "specs": [], "rows": ["decoder 1"], "pairs": ["decoder b"],
+    }  # fmt: skip
+    after["rows"].add("decoder 0", outcome="proven", why="")
+    assert list(journal_module.journals(5, mended=True)["rows"].results) == ["decoder 1", "decoder 0"]
 
 
 @pytest.fixture

@@ -37,9 +37,9 @@ from flexit.runtime.bundles.carrying import carriable, require_fitting
 from flexit.runtime.bundles.manifest import FORMAT, MANIFEST
 from flexit.runtime.modes import evaluating
 from flexit.runtime.proof.compare import validity
-from flexit.runtime.proof.grid import Case, inputs_for
+from flexit.runtime.proof.grid import Case
 from flexit.runtime.proof.margins import margins_of
-from flexit.runtime.proof.prove import Evidence, Progress, Subject, prove
+from flexit.runtime.proof.prove import Evidence, Progress, Subject, agreed, prove
 from flexit.runtime.proof.stress import stress_weights
 from flexit.runtime.saved import read_spec, read_weights
 from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
@@ -101,7 +101,7 @@ def export(
         (folder / "spec.json").write_text(json.dumps(as_written(module.spec), indent=1), encoding="utf-8")
         for name, source in carried.items():
             (folder / name).write_bytes(source.read_bytes() if isinstance(source, Path) else source)
-        _write_probe(module, folder, seed)
+        _write_probe(written, seed=seed)
         _write_manifest(written, evidence)
     return read_bundle(out_dir)
 
@@ -191,17 +191,23 @@ def _proved(given: _Written, *, seed: int, progress: Progress | None) -> Evidenc
         return prove(module.program, subjects(), seed=seed, progress=progress)
 
 
-def _write_probe(module: FlexitModule, folder: Path, seed: int) -> None:
-    """Inputs and the reference's outputs, replayed by ``flexit verify`` where the bundle will run."""
+def _write_probe(written: _Written, *, seed: int) -> None:
+    """Inputs on which both agree and the reference's outputs, replayed by ``flexit verify`` where the bundle will run.
+
+    Raises:
+        ProofError: they do not agree on these.
+    """
     from safetensors.numpy import save_file
 
-    inputs = inputs_for(module.program, Case(2, 4, 0), np.random.default_rng(seed))
+    module = written.module
+    with evaluating(module):
+        inputs = agreed(module.program, written.subject("given"), Case(2, 4, 0), seed=seed)
     outputs = TorchSession(module).run(inputs)
     arrays = {f"input.{name}": np.ascontiguousarray(array) for name, array in inputs.items()}
     arrays |= {f"output.{name}": np.ascontiguousarray(array) for name, array in outputs.items()}
     kept = {name: validity(module.program, name, inputs) for name in outputs}
     arrays |= {f"valid.{name}": np.ascontiguousarray(valid) for name, valid in kept.items() if valid is not None}
-    save_file(arrays, folder / "probe.safetensors")
+    save_file(arrays, written.folder / "probe.safetensors")
 
 
 def _write_manifest(written: _Written, evidence: Evidence) -> None:

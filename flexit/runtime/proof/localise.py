@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from flexit.ir.passes.inline import inline
 from flexit.ir.program import Program
 from flexit.lower.onnx.model import Emitted, emit_probe, save
-from flexit.lower.torch.module import build, fill
 from flexit.runtime.proof.compare import errors_by_row, relative_error, validity
+from flexit.runtime.proof.rounding import exactly, roughly
 from flexit.runtime.sessions.interface import Interface
 from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
 from flexit.runtime.sessions.session import Array
-from flexit.runtime.sessions.torch_session import TorchSession, interface_of
+from flexit.runtime.sessions.torch_session import interface_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Difference:
     Attributes:
         path: of the block.
         error: between the backends, relative.
-        rounding: between the reference in fp32 and in fp64, relative: large where the model amplifies rounding.
+        rounding: what rounding alone makes of it, relative: large where the model amplifies rounding.
     """
 
     path: str
@@ -51,7 +49,8 @@ def first_difference(
     model, paths = emit_probe(program, weights, passed=inputs)
     probed = replace(flat, outputs={path: flat.root.marks[path] for path in paths}, decoded=None)
     probed = replace(probed, root=replace(probed.root, outputs=tuple(probed.outputs.values()), side={}))
-    expected = _reference(probed, weights, inputs, dtype=torch.float32)
+    first_reference, *others = roughly(probed, weights)
+    expected = first_reference.run(inputs)
     with TemporaryDirectory() as folder:
         path = save(Emitted("probe.onnx", model, ()), Path(folder))
         session = OrtSession([ModelFile(path, ())], _plain(interface_of(probed)), optimise=False)
@@ -64,16 +63,9 @@ def first_difference(
     first = wrong[0]
     inner = [path for path in wrong if path.startswith(f"{first}.")]
     chosen = inner[0] if inner else first
-    exact = _reference(probed, weights, inputs, dtype=torch.float64)
-    return Difference(chosen, worst[chosen], check.error(chosen, expected, exact))
-
-
-def _reference(
-    program: Program, weights: Mapping[str, Array], inputs: Mapping[str, Array], *, dtype: torch.dtype
-) -> dict[str, Array]:
-    module = build(program)
-    fill(module, {n: weights[n] for n, _ in module.named_parameters()}, dtype=dtype, device=torch.device("cpu"))
-    return TorchSession(module).run(inputs)
+    exact = exactly(probed, weights).run(inputs)
+    near = [expected, *(other.run(inputs) for other in others)]
+    return Difference(chosen, worst[chosen], max(check.error(chosen, one, exact) for one in near))
 
 
 def _plain(interface: Interface) -> Interface:

@@ -15,6 +15,7 @@ from flexit.runtime.proof.compare import FLOOR, Decoded, Tokens, cached, errors_
 from flexit.runtime.proof.grid import Bounds, Case, cases, inputs_for
 from flexit.runtime.proof.localise import Difference, first_difference
 from flexit.runtime.proof.margins import Margins
+from flexit.runtime.proof.rounding import rounding
 from flexit.runtime.sessions.session import Array, Session
 
 TOLERANCE = {"fp32": 1e-4}
@@ -115,13 +116,29 @@ def prove(
     return evidence
 
 
+def agreed(program: Program, subject: Subject, case: Case, *, seed: int = 0) -> dict[str, Array]:
+    """Inputs of a case on which a subject's session, with graph optimisation, agrees with its reference.
+
+    Raises:
+        ProofError: they differ, or a choice is too close to call however often they are drawn.
+    """
+    inputs, _, kept = _run(program, subject, True, seed=seed).settled(case)
+    if not kept.all():
+        raise ProofError(f"{case}: a choice is too close to call in all of {REDRAWS + 1} draws. Nothing was written.")
+    return inputs
+
+
 def _compared(program: Program, subject: Subject, optimised: bool, *, seed: int) -> tuple[list[Row], Draws]:
     """The rows of one session, which is closed afterwards."""
-    proof = _Run(
+    proof = _run(program, subject, optimised, seed=seed)
+    return proof.rows(), proof.draws
+
+
+def _run(program: Program, subject: Subject, optimised: bool, *, seed: int) -> _Run:
+    return _Run(
         program, subject, subject.session(optimised), optimised, TOLERANCE["fp32"], np.random.default_rng(seed),
         Bounds.of(program),
     )  # fmt: skip
-    return proof.rows(), proof.draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +177,7 @@ class _Run:
     def rows(self) -> list[Row]:
         whole_error, cached_error, tokens, n_whole, n_cached = 0.0, 0.0, Tokens(), 0, 0
         for case in cases(self.program):
-            found, kept = self._settled(case)
+            _, found, kept = self.settled(case)
             whole_error, n_whole = max(whole_error, found.whole[kept].max(initial=0.0)), n_whole + 1
             if found.decoded is not None:
                 cached_error, n_cached = max(cached_error, found.cached[kept].max(initial=0.0)), n_cached + 1
@@ -172,9 +189,11 @@ class _Run:
             found_rows.append(Row(**common, run="cached", cases=n_cached, error=float(cached_error), tokens=tokens))
         return found_rows
 
-    def _settled(self, case: Case) -> tuple[_Outcome, Array]:
-        """What came of a case, and which rows agree. Rows that differ while a routing choice is too close to call are
-        drawn again, and left out where that does not help; rows that differ without that fail the proof.
+    def settled(self, case: Case) -> tuple[dict[str, Array], _Outcome, Array]:
+        """Inputs of a case, what came of them, and which rows agree.
+
+        Rows that differ while a routing choice is too close to call are drawn again, and left out where that does not
+        help; rows that differ without that fail the proof.
         """
         inputs = inputs_for(self.program, case, self.rng, bounds=self.bounds)
         found, differ = self._judged(case, inputs)
@@ -187,7 +206,7 @@ class _Run:
             inputs = {name: _by_rows(differ, fresh[name], array) for name, array in inputs.items()}
             found, differ = self._judged(case, inputs)
         self.draws += Draws(sequences=len(differ), redrawn=redrawn, undecided=int(differ.sum()))
-        return found, ~differ
+        return inputs, found, ~differ
 
     def _judged(self, case: Case, inputs: Mapping[str, Array]) -> tuple[_Outcome, Array]:
         """What came of these inputs, and which rows differ for a choice too close to call."""
@@ -230,10 +249,14 @@ class _Run:
         run_whole = not fine[found.whole > self.tolerance].all()
         error = (found.whole if run_whole else found.cached)[~fine].max()
         first = first_difference(self.program, self.subject.weights, inputs, rows=~fine, tolerance=self.tolerance)
+        where = self._where(first, run_whole)
+        if first is None:
+            at = None if run_whole else case
+            own = rounding(self.program, self.subject.weights, inputs, rows=~fine, case=at)
+            where = f"{where}, {_amplified(own)}" if error <= MOST_AMPLIFIED * own else where
         raise ProofError(
             f"{self.subject.name} weights, {'' if run_whole else 'cached decode, '}{case}: ONNX Runtime differs from "
-            f"PyTorch by {error:.1e}, more than {self.tolerance:.0e}; {self._where(first, run_whole)}. "
-            "Nothing was written."
+            f"PyTorch by {error:.1e}, more than {self.tolerance:.0e}; {where}. Nothing was written."
         )
 
     def _where(self, first: Difference | None, run_whole: bool) -> str:
@@ -243,12 +266,15 @@ class _Run:
         if first is None:
             return "every block agrees when run whole, so the fault lies in a state"
         named = f"the first block that differs is {first.path} ({first.error:.1e})"
-        if first.error > MOST_AMPLIFIED * first.rounding:
-            return named
-        return (
-            f"{named}, where PyTorch's own single precision is {first.rounding:.1e} from its double precision: "
-            "up to there the model amplifies rounding, as a norm of one feature does"
-        )
+        amplified = first.error <= MOST_AMPLIFIED * first.rounding
+        return f"{named}, {_amplified(first.rounding)}" if amplified else named
+
+
+def _amplified(by: float) -> str:
+    return (
+        f"where rounding alone moves PyTorch's own results by {by:.1e}: the model amplifies rounding, as a norm of one "
+        "feature does"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from flexit.errors import ProofError
 from flexit.ir.builder import Graph
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.proof.grid import Case, inputs_for
 from flexit.runtime.proof.localise import Difference, _Check, first_difference
-from flexit.runtime.proof.prove import _Run
+from flexit.runtime.proof.margins import margins_of
+from flexit.runtime.proof.prove import Subject, _Run, agreed
+from flexit.runtime.proof.rounding import exactly, roughly, rounding
+from flexit.runtime.sessions.torch_session import TorchSession
 from tests.canaries.conftest import SPECS, load
 
 IDS = {"input_ids": np.array([[1, 2, 3, 4]])}
@@ -82,3 +86,59 @@ def test_a_small_row_is_held_to_its_own_size():
     arrays = ({name: found}, {name: expected})
     assert _Check(program, inputs, np.array([False, True])).error(name, *arrays) == pytest.approx(2e-4)
     assert _Check(program, inputs, np.array([True, False])).error(name, *arrays) == 0
+
+
+def decoder(cancelled):
+    """The same with tokens that are read one by one."""
+    graph = Graph("sign")
+    graph.embedding(name="embed", vocab_size=8, d_model=16)
+    graph.linear(name="narrow", d_out=1, bias=False)
+    graph.rms_norm(name="norm", eps=1e-12)
+    graph.lm_head(name="logits", vocab_size=8)
+    module = to_torch(graph.spec())
+    signs = model(cancelled)
+    with torch.no_grad():
+        for path in ("embed.tokens.weight", "narrow.weight"):
+            module.get_parameter(path).copy_(signs.get_parameter(path))
+    return module
+
+
+def own_rounding(module, case):
+    weights = {name: value.detach().numpy() for name, value in module.named_parameters()}
+    inputs = inputs_for(module.program, Case(1, 2, 2), np.random.default_rng(0))
+    return rounding(module.program, weights, inputs, rows=np.array([True]), case=case)
+
+
+def test_rounding_of_a_whole_model_is_measured():
+    assert own_rounding(decoder(1.0), None) > 1e-3
+    assert 0 < own_rounding(decoder(0.0), None) < 1e-5
+    (path,) = [path for path in SPECS if path.stem == "llama"]
+    assert 0 < own_rounding(to_torch(load(path)), Case(1, 2, 2)) < 1e-5
+
+
+def test_moved_results_are_within_rounding():
+    module = decoder(0.0)
+    weights = {name: value.detach().numpy() for name, value in module.named_parameters()}
+    exact = exactly(module.program, weights).run(IDS)["logits"]
+    others = [session.run(IDS)["logits"] for session in roughly(module.program, weights)]
+    assert len({other.tobytes() for other in others}) == len(others), "each is moved otherwise"
+    assert max(np.abs(other - exact).max() for other in others) < 1e-5 * np.abs(exact).max()
+
+
+class Wrong(TorchSession):
+    def run(self, inputs):
+        return {name: 1.001 * array for name, array in super().run(inputs).items()}
+
+
+def test_what_is_kept_to_be_replayed_agrees():
+    module = decoder(0.0)
+    weights = {name: value.detach().numpy() for name, value in module.named_parameters()}
+    right = TorchSession(module)
+    subject = Subject(
+        name="given", weights=weights, reference=right, session=lambda optimise: right, margins=margins_of(module)
+    )  # fmt: skip
+    kept = agreed(module.program, subject, Case(2, 3, 0))
+    assert kept["input_ids"].shape == (2, 3)
+    wrong = replace(subject, session=lambda optimise: Wrong(module))
+    with pytest.raises(ProofError, match=r"differs from PyTorch by 1\.0e-03"):
+        agreed(module.program, wrong, Case(2, 3, 0))
