@@ -27,6 +27,8 @@ def main() -> None:
         return ends is None or time.monotonic() < ends
 
     print(f"seed {seed}, results in {RUNS / str(seed)}", flush=True)
+    specs.run_again(found["specs"])
+    rows.run_again(found["rows"])
     if "specs" in asked.parts:
         specs.run(found["specs"], seed, asked.specs, go_on=go_on)
     if "rows" in asked.parts:

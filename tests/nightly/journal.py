@@ -44,10 +44,12 @@ def journals(seed: int, *, mended: bool = False) -> dict[str, Journal]:
     for part in SOURCES:
         path = RUNS / str(seed) / f"{part}-{state(part)}.jsonl"
         before = sorted(path.parent.glob(f"{part}-*.jsonl"), key=lambda file: file.stat().st_mtime)
-        if mended and before and not path.exists():
-            lines = [line for line in Journal(before[-1]).results.values() if not is_fault(line)]
-            path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines), encoding="utf-8")
+        old = [*Journal(before[-1]).results.values()] if mended and before else []
+        if old and not path.exists():
+            kept = [json.dumps(line, separators=(",", ":")) + "\n" for line in old if not is_fault(line)]
+            path.write_text("".join(kept), encoding="utf-8")
         found[part] = Journal(path)
+        found[part].again = [line for line in old if line["key"] not in found[part].results]
     return found
 
 
@@ -68,10 +70,15 @@ def commit() -> str:
 
 
 class Journal:
-    """A file of results by key. What was begun twice without a result ended the process both times."""
+    """A file of results by key. What was begun twice without a result ended the process both times.
+
+    Attributes:
+        again: results of earlier sources that were faults, and are to be found again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.again: list[Line] = []
         self.results: dict[str, Line] = {}
         self.begun: Counter[str] = Counter()
         path.parent.mkdir(parents=True, exist_ok=True)

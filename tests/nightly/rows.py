@@ -32,6 +32,13 @@ def run(journal: Journal, seed: int, *, go_on: Callable[[], bool]) -> None:
             journal.add(f"{frame.name} complete", pairs=pairs)
 
 
+def run_again(journal: Journal) -> None:
+    """The rows that were faults in earlier sources."""
+    frames = {frame.name: frame for frame in FRAMES}
+    for line in journal.again:
+        one(journal, frames[line["frame"]], tuple(line["row"]), key=line["key"], refused=line["refused"])
+
+
 def numbered(array: Covering, start: int, go_on: Callable[[], bool]) -> Iterator[tuple[int, Row, list[list[int]]]]:
     """Rows with their numbers, and the pairs found to be refused on the way to each."""
     known: set[tuple[int, int]] = set()

@@ -35,6 +35,12 @@ def run(journal: Journal, seed: int, wanted: int, *, go_on: Callable[[], bool]) 
         number += 1
 
 
+def run_again(journal: Journal) -> None:
+    """The documents that were faults in earlier sources."""
+    for line in journal.again:
+        one(journal, line["key"])
+
+
 def is_whole(line: Line) -> bool:
     """Whether a line says that a spec went the whole way."""
     return line["outcome"] in ("proven", "generated")

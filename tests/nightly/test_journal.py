@@ -32,12 +32,12 @@ def test_what_ends_the_process_twice_is_a_crash(tmp_path):
     assert line["outcome"] == "crash"
 
 
-def test_only_faults_are_run_again_where_the_sources_changed(tmp_path, monkeypatch):
+def test_only_faults_are_run_again_where_the_sources_changed(quick, tmp_path, monkeypatch):
     monkeypatch.setattr(journal_module, "RUNS", tmp_path)
     states = iter(["old"] * 3 + ["new"] * 6)
     monkeypatch.setattr(journal_module, "state", lambda part: next(states))
     before = journal_module.journals(5)
-    before["rows"].add("decoder 0", outcome="mismatch", why="x")
+    before["rows"].add("decoder 0", frame="decoder", row=[0], refused=[], outcome="mismatch", why="x")
     before["rows"].add("decoder 1", outcome="proven", why="")
     before["pairs"].add("decoder a", wrong=["a with b"], counts={})
     before["pairs"].add("decoder b", wrong=[], counts={})
@@ -46,7 +46,10 @@ def test_only_faults_are_run_again_where_the_sources_changed(tmp_path, monkeypat
     assert {part: list(journal.results) for part, journal in after.items()} == {
         "specs": [], "rows": ["decoder 1"], "pairs": ["decoder b"],
     }  # fmt: skip
-    after["rows"].add("decoder 0", outcome="proven", why="")
+    assert [line["key"] for line in after["rows"].again] == ["decoder 0"]
+    rows.run_again(after["rows"])
+    specs.run_again(after["specs"])
+    assert after["rows"].results["decoder 0"]["outcome"] == after["specs"].results["1"]["outcome"] == "proven"
     assert list(journal_module.journals(5, mended=True)["rows"].results) == ["decoder 1", "decoder 0"]
 
 
