@@ -63,8 +63,10 @@ class Cost:
             fp32 scale per output row or per 32 numbers, and leave the rest in fp32.
         training_peak: predicted bytes of a training step in fp32 with AdamW, beyond an idle process: 16 per parameter
             (weight, gradient, two moments), 4 per number that the backward needs of the forward (``kept``), 12 more per
-            score for the loss, and 128 MiB of buffers. Measured peaks were 93 to 107 % of it.
+            score for the loss, and 128 MiB of buffers. Measured peaks were 93 to 109 % of it. With ``recompute`` it
+            is what PyTorch asks for; where little is kept, malloc may hold up to twice as much in pieces.
         kept: float numbers of results that the backward needs, without the loss.
+        scores: numbers of the model's outputs.
         export_peak: predicted bytes of export with proof, beyond an idle process: 12 per parameter (given and stress
             weights, and those being drawn), 12 per parameter for every op that reads it (a session of ONNX Runtime
             packs each), 4 per number of each result in the largest case of a proof, and 128 MiB of buffers. Measured
@@ -81,12 +83,14 @@ class Cost:
     weights: Mapping[Precision, int]
     training_peak: int
     kept: int
+    scores: int
     export_peak: int
     lengths: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def cost(
-    model: Spec | Program, *, batch: int = 1, seq: int | Mapping[str, int] | None = None, states: States = "full"
+    model: Spec | Program, *, batch: int = 1, seq: int | Mapping[str, int] | None = None, states: States = "full",
+    recompute: bool = False,
 ) -> Cost:  # fmt: skip
     """What a model needs for a forward over whole sequences.
 
@@ -96,6 +100,7 @@ def cost(
         seq: tokens of each input, or by length symbol (``{"seq": 512, "decoder_seq": 64}``); 1024 where it is not said,
             or what the smallest position table allows.
         states: the form of what decoding keeps (of a spec; a program has its own).
+        recompute: whether training computes each layer again in backward.
 
     Raises:
         SpecError: the spec does not expand.
@@ -112,7 +117,7 @@ def cost(
     whole = measures.region(program.root)
     scores = sum(measures.elements(value.type) for value in program.outputs.values())
     tokens = lengths[decoded[0]] if decoded else 0
-    kept_numbers = kept(program.root, measures)
+    held, again = kept(program.root, measures, recompute=recompute)
     return Cost(
         parameters=whole.parameters,
         active=whole.active,
@@ -121,8 +126,9 @@ def cost(
         cache_per_token=4 * whole.cache_per_token,
         cache=4 * batch * (whole.cache_fixed + tokens * whole.cache_per_token),
         weights=_weights(whole),
-        training_peak=16 * whole.parameters + 4 * kept_numbers + 12 * scores + BUFFERS,
-        kept=kept_numbers,
+        training_peak=16 * whole.parameters + 4 * held + max(12 * scores, 4 * again) + BUFFERS,
+        kept=held,
+        scores=scores,
         export_peak=_export_peak(program, whole, decoded),
         lengths=lengths,
     )

@@ -5,6 +5,7 @@ A result is counted once however many ops keep it; views are what they are views
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from flexit.ir.analysis.measure import Measures
@@ -18,6 +19,7 @@ from flexit.ir.ops.reduce import Reduce
 from flexit.ir.ops.unary import Unary
 from flexit.ir.program import Call, Node, Param, Region, Value
 
+_LAYER = re.compile(r"(.*\.)?layers\.\d+")
 _VIEWS = frozenset({"append", "expand", "given", "keep", "permute", "reshape", "slice"})
 _OF_RESULT = frozenset({"tanh", "sigmoid", "exp", "sqrt", "relu"})
 _OF_NOTHING = frozenset({"neg", "floor", "round_bf16", "relu2"})
@@ -72,10 +74,22 @@ class _Walk:
 
 
 class Kept:
-    """Elements that autograd keeps of the regions of one program."""
+    """Elements that autograd keeps of the regions of one program.
 
-    def __init__(self, measures: Measures) -> None:
+    Attributes:
+        again: those of the largest layer that is computed again, and then kept for its own backward.
+    """
+
+    def __init__(self, measures: Measures, *, recompute: bool = False) -> None:
+        """Of one program.
+
+        Args:
+            measures: its sizes.
+            recompute: whether a layer is computed again in backward, so that its inputs are all that is kept of it.
+        """
+        self.again = 0
         self._measures = measures
+        self._recompute = recompute
         self._known: dict[tuple[Region, tuple[bool, ...]], Summary] = {}
 
     def region(self, region: Region, learned: tuple[bool, ...]) -> Summary:
@@ -106,13 +120,19 @@ class Kept:
         )  # fmt: skip
 
     def _call(self, call: Call, walk: _Walk) -> None:
-        inner = self.region(call.region, tuple(value in walk.learned for value in call.inputs))
-        walk.extra += inner.own
-        walk.keep(*(call.inputs[place] for place in inner.inputs))
+        learned = tuple(value in walk.learned for value in call.inputs)
+        again = self._recompute and _LAYER.fullmatch(call.path) is not None
+        inner = Kept(self._measures).region(call.region, learned) if again else self.region(call.region, learned)
+        if again:
+            self.again = max(self.again, inner.own)
+            walk.keep(*call.inputs)
+        else:
+            walk.extra += inner.own
+            walk.keep(*(call.inputs[place] for place in inner.inputs))
         for place, value in enumerate(call.outputs):
             if place in inner.passed:
                 walk.base[value] = walk.of(call.inputs[inner.passed[place]])
-            elif place in inner.outputs:
+            elif place in inner.outputs and not again:
                 walk.counted.add(value)
             if place in inner.learned:
                 walk.learned.add(value)
@@ -198,7 +218,16 @@ class Kept:
         return inside + chosen * self._measures.size(x.dims[-1])
 
 
-def kept(root: Region, measures: Measures) -> int:
-    """Float elements that autograd keeps of one forward of a program, the loss not counted."""
-    summary = Kept(measures).region(root, tuple(False for _ in root.inputs))
-    return summary.own
+def kept(root: Region, measures: Measures, *, recompute: bool = False) -> tuple[int, int]:
+    """Float elements that autograd keeps of one forward of a program, the loss not counted.
+
+    Args:
+        root: the program's outermost region.
+        measures: its sizes.
+        recompute: whether backward computes each layer of a stack again.
+
+    Returns:
+        What is kept, and what the largest layer that is computed again keeps besides, at its turn.
+    """
+    found = Kept(measures, recompute=recompute)
+    return found.region(root, tuple(False for _ in root.inputs)).own, found.again

@@ -83,6 +83,11 @@ class Optimizer(Kind, family="Optimizer", package="flexit.runtime.train.optimize
     groups: list[ParameterGroup] = Field(default_factory=list[ParameterGroup])
     """Parameters with a learning rate and decay of their own; the first entry that means one counts."""
 
+    @property
+    def moments(self) -> int:
+        """How many numbers it keeps of each parameter, at most."""
+        return 2
+
     def misfits(self) -> Iterator[Misfit]:
         """What is wrong with fields that are right by themselves."""
         yield from ()

@@ -17,7 +17,6 @@ from rich.text import Text
 from flexit.errors import CheckpointError, UserError
 from flexit.files.folder import HALF, locked, write_file
 from flexit.files.ours import is_ours
-from flexit.ir.analysis.cost import cost
 from flexit.ir.language.layers import as_written
 from flexit.ir.language.written import Node
 from flexit.lower.torch.memory import require_memory
@@ -40,6 +39,7 @@ from flexit.runtime.train.identity import (
     with_specs,
     write_identity,
 )
+from flexit.runtime.train.memory import training_memory
 from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.preparing import require_compiler
@@ -123,8 +123,7 @@ def make_plan(config_path: str | Path, *, sets: Sequence[str] = (), allow_memory
     make_scaler(device, config.precision)
     if config.compile is not None:
         require_compiler(device)
-    needs = cost(model.program, batch=config.batch.size, seq=config.data.seq_len)
-    needed = needs.training_peak + (0 if config.ema is None else needs.weights["fp32"])
+    needed = training_memory(model.program, config)
     require_memory(
         needed, what="training", cure="lower batch.size or data.seq_len, and raise batch.accumulate instead",
         device=device, allow=allow_memory,

@@ -31,6 +31,10 @@ class Adafactor(Optimizer, kind="adafactor"):
     clip_threshold: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     """Largest root mean square of an update, before the learning rate."""
 
+    @property
+    def moments(self) -> int:
+        return 0
+
     def build(self, groups: Sequence[Together]) -> torch.optim.Optimizer:
         import torch
 

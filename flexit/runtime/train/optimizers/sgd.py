@@ -22,6 +22,10 @@ class Sgd(Optimizer, kind="sgd"):
     nesterov: bool = False
     """Whether the gradient counts as if the momentum had been followed already."""
 
+    @property
+    def moments(self) -> int:
+        return 1 if self.momentum else 0
+
     def misfits(self) -> Iterator[Misfit]:
         if self.nesterov and self.momentum == 0:
             yield Misfit(
