@@ -89,7 +89,7 @@ import torch
 from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.trainer import Trainer
@@ -106,7 +106,7 @@ ids = torch.randint(0, 100, (int(batch), int(seq)))
 needs = cost(model.program, batch=int(batch), seq=int(seq))
 optimizer = make_optimizer(model, model.program, AdamW())
 config = {"progress": False, "device": "cpu"}
-Trainer(model, optimizer, CausalLoss(), [{"input_ids": ids, "labels": ids}], config=config).fit(steps=3)
+Trainer(model, optimizer, CrossEntropy(), [{"input_ids": ids, "labels": ids}], config=config).fit(steps=3)
 print(json.dumps([memory("VmHWM") - idle, needs.training_peak]))
 """
 

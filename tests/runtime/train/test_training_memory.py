@@ -31,7 +31,7 @@ from pathlib import Path
 import torch
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.loss import CausalLoss
+from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.memory import training_memory
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.read import parse_config
@@ -48,7 +48,7 @@ model = to_torch(spec, seed=0)
 ids = torch.randint(0, 100, (config.batch.size, config.data.seq_len))
 optimizer = make_optimizer(model, model.program, config.optimizer)
 settings = {"progress": False, "device": "cpu", "recompute": config.recompute, "ema": config.ema}
-loss = CausalLoss(chunk=config.losses.chunk)
+loss = CrossEntropy(chunk=config.losses.chunk)
 Trainer(model, optimizer, loss, [{"input_ids": ids, "labels": ids}], config=settings).fit(steps=3)
 print(json.dumps([memory("VmHWM") - idle, training_memory(model.program, config)]))
 """
