@@ -4,7 +4,7 @@ every result of an operation moved by less than single precision tells apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,10 +89,8 @@ class _Moving(TorchDispatchMode):
         super().__init__()
         self._chance = torch.Generator().manual_seed(seed)
 
-    def __torch_dispatch__(  # noqa: PLR0917 (as PyTorch calls it)
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        del types
+    def __torch_dispatch__(self, func: Any, *given: Any) -> Any:
+        _, args, kwargs = given
         result = func(*args, **(kwargs or {}))
         fresh = isinstance(result, Tensor) and not func.is_view and not any(result is each for each in args)
         if fresh and result.is_floating_point():
