@@ -159,6 +159,28 @@ class Tokenizer:
             self._inner.encode_special_tokens = True
             self._inner.no_truncation()
 
+    def read_words(self, words: Sequence[str], *, limit: int | None = None) -> Any:
+        """A text that comes in words, as its template has it; ``word_ids`` of what is given say which word each is of.
+
+        Args:
+            words: of one text, in order.
+            limit: most tokens, special ones counted; what is longer is cut at its end.
+
+        Returns:
+            An encoding of the ``tokenizers`` library.
+
+        Raises:
+            TaskError: FX2003, a word has halves of surrogate pairs; FX2101, the tokenizer fails on it.
+        """
+        for word in words:
+            _require_utf8(word)
+        if limit is not None:
+            self._inner.enable_truncation(limit)
+        try:
+            return _reading(lambda: self._inner.encode(list(words), is_pretokenized=True))
+        finally:
+            self._inner.no_truncation()
+
     def added_to(self, *, pair: bool) -> int:
         """Special tokens that the template adds to a text, or to a pair."""
         return self._inner.num_special_tokens_to_add(pair)

@@ -127,6 +127,37 @@ class SquaredError(RoutedLoss):
         return {"loss": fn.mse_loss(logits.squeeze(-1).float(), labels.float())}
 
 
+class InBatch(RoutedLoss):
+    """Mean cross-entropy of which text of a batch belongs to each other one, by the cosines of their vectors.
+
+    InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) within the batch (Gao et al. 2021, arXiv 2104.08821), and the
+    weighted side terms.
+
+    Attributes:
+        temperature: what cosines are divided by.
+    """
+
+    def __init__(self, temperature: float, *, router_balance: float = 0.0, router_z: float = 0.0) -> None:
+        super().__init__(router_balance=router_balance, router_z=router_z)
+        self.temperature = temperature
+
+    def main(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The mean over the pairs.
+
+        Args:
+            outputs: with one vector per text, ``[2 B, D]``: of the texts, then of those that belong to them.
+            batch: with ``labels int64 [B]``: the place of each one's other among the others.
+        """
+        labels = batch["labels"]
+        found = [value for value in outputs.values() if isinstance(value, Tensor) and value.dim() == 2]
+        if len(found) != 1 or len(found[0]) != 2 * len(labels):
+            raise _misfit(
+                f"one output of {2 * len(labels)} vectors", f"{len(found)} outputs of vectors", "give pairs of texts"
+            )  # fmt: skip
+        ones, others = fn.normalize(found[0].float(), dim=-1).chunk(2)
+        return {"loss": fn.cross_entropy(ones @ others.T / self.temperature, labels)}
+
+
 def _require_labels(logits: Tensor, labels: Tensor) -> None:
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise _misfit("labels of an integer type", f"labels of {labels.dtype}", "convert the labels with .long()")

@@ -102,6 +102,11 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
         """Ids that a model knows, by the file of the tokenizer that makes them."""
         raise NotImplementedError
 
+    def special_tokens(self, seq_len: int) -> list[str]:
+        """Tokens that no text becomes and that a tokenizer which is trained gets for this task."""
+        del seq_len
+        return []
+
     def texts(self, values: Mapping[str, Any], setting: Setting, place: str, *, file: str) -> Iterator[str]:
         """What of a record the tokenizer in ``file`` learns from."""
         del file

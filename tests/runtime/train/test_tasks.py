@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from torch.nn import functional as fn
 
 from flexit.errors import UserError
+from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import load_spec
 from flexit.ir.shrink import shrink
 from flexit.runtime.bundles.bundle import open_bundle
@@ -23,10 +25,14 @@ from flexit.runtime.tasks.text_model import TextModel
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.data.hidden import Hiding, word_starts
 from flexit.runtime.train.data.pairs import Pairs
+from flexit.runtime.train.data.spans import Cutting
 from flexit.runtime.train.data.tokenizers.wordpiece import WordPiece
-from flexit.runtime.train.loss import IGNORED, CrossEntropy, SquaredError
+from flexit.runtime.train.loss import IGNORED, CrossEntropy, InBatch, SquaredError
 from flexit.runtime.train.run import train
+from flexit.runtime.train.task import Setting
 from flexit.runtime.train.tasks.masked_lm import MaskedLm
+from flexit.runtime.train.tasks.span_corruption import SpanCorruption
+from flexit.runtime.train.tasks.token_classification import TokenClassification
 
 WORDS = ("good", "fine", "great", "bad", "poor", "awful", "film", "plot", "cast", "and", "the", "was")
 
@@ -113,6 +119,37 @@ def test_the_decoder_reads_the_target_one_token_late():
     }  # fmt: skip
 
 
+# ---- pieces that are cut out
+
+
+def test_a_row_is_what_is_left_and_what_was_cut_out():
+    lengths = Counter()
+    for seed in range(200):
+        cutting = Cutting(tokens=6, numbers=(100, 101, 102), end=1, start=0)
+        row = np.arange(10, 50)
+        source, target = (part.tolist() for part in cutting(row, np.random.default_rng(seed)))
+        assert source[-1] == target[-1] == 1
+        pieces: dict[int, list[int]] = {}
+        for token in target[:-1]:
+            if token >= 100:
+                at = pieces.setdefault(token, [])
+            else:
+                at.append(token)
+        assert [*pieces] == [100, 101, 102]
+        filled = [each for token in source[:-1] for each in (pieces[token] if token >= 100 else [token])]
+        assert filled == row.tolist()
+        lengths.update(map(len, pieces.values()))
+    assert set(lengths) == {1, 2, 3, 4}
+    assert sum(length * count for length, count in lengths.items()) == 200 * 6
+
+
+def test_how_many_pieces():
+    assert len(SpanCorruption().special_tokens(512)) == 26  # as in T5, whose 512 tokens lose 77
+    assert SpanCorruption().special_tokens(40) == ["<extra_id_0>", "<extra_id_1>"]
+    assert len(SpanCorruption(mean_length=8.0, ratio=0.5).special_tokens(128)) == 8
+    assert len(SpanCorruption(ratio=0.01).special_tokens(20)) == 1
+
+
 # ---- losses
 
 
@@ -132,6 +169,34 @@ def test_squared_error():
     assert SquaredError()({"logits": logits}, {"labels": labels})["loss"] == 5.0
     with pytest.raises(UserError, match="numbers of a floating type"):
         SquaredError()({"logits": logits}, {"labels": torch.tensor([2, 1])})
+
+
+def test_which_text_belongs_to_which():
+    torch.manual_seed(0)
+    vectors, labels = torch.randn(8, 5, dtype=torch.float64), torch.arange(4)
+    found = InBatch(0.1)({"vector": vectors, "states": torch.randn(8, 3, 5)}, {"labels": labels})["loss"]
+    cosines = torch.tensor([[float(fn.cosine_similarity(a, b, dim=0)) for b in vectors[4:]] for a in vectors[:4]])
+    by_hand = -(cosines / 0.1).log_softmax(-1).diagonal().mean()
+    assert float(found) == pytest.approx(float(by_hand), rel=1e-5)
+    with pytest.raises(UserError, match="one output of 8 vectors"):
+        InBatch(0.1)({"vector": vectors[:7]}, {"labels": labels})
+
+
+# ---- words
+
+
+def test_a_word_is_labelled_by_its_first_token(pieces: Tokenizer):
+    spec = load_spec("tiny-bert-classifier", sets=["blocks.embed.vocab_size=80"])
+    setting = Setting(compile_spec(spec), {"tokenizer.json": pieces}, 9, {}, ["N", "O"])
+    row = TokenClassification().encode({"tokens": ["goodness", "was", "bad"], "labels": ["N", "O", "O"]}, setting, "x")
+    names = [pieces.token_of(int(each)) for each in row["ids"]]
+    begins = [not name.startswith(("##", "[")) for name in names]
+    assert (names[0], names[-1], sum(begins)) == ("[CLS]", "[SEP]", 3)
+    assert sum(name.startswith("##") for name in names) > 0
+    assert row["labels"][begins].tolist() == [0, 1, 1]
+    assert set(row["labels"][~np.asarray(begins)].tolist()) == {IGNORED}
+    with pytest.raises(UserError, match="3, one per word"):
+        TokenClassification().encode({"tokens": ["a", "b", "c"], "labels": ["N"]}, setting, "x")
 
 
 # ---- runs
@@ -238,6 +303,39 @@ def test_targets_are_learned(tmp_path: Path, own: bool):
     assert json.loads((result.checkpoint / "generation_config.json").read_text()).keys() == {
         "decoder_start_token_id", "eos_token_id", "pad_token_id",
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_words_are_classified(tmp_path: Path):
+    records = rated()
+    for each in records:
+        each["tokens"] = str(each["body"]).split()
+        each["labels"] = ["judged" if word in WORDS[:6] else "other" for word in each["tokens"]]
+    write(tmp_path, records)
+    spec = load_spec(CLASSIFIER, sets=["blocks.embed.vocab_size=80"]).to_yaml()
+    (tmp_path / "spec.yaml").write_text(re.sub("head: .*", "head: {kind: token_classifier, n_labels: 2}", spec))
+    result, _ = run(tmp_path, "token_classification", "spec.yaml", steps=60)
+    assert result.validation_loss < 0.1
+    assert json.loads((result.checkpoint / "labels.json").read_text()) == ["judged", "other"]
+
+
+@pytest.mark.slow
+def test_texts_that_belong_together_are_found(tmp_path: Path):
+    rng = random.Random(0)
+    pairs = [rng.sample(WORDS, 4) for _ in range(400)]
+    write(tmp_path, [{"anchor": " ".join(words), "positive": " ".join(reversed(words))} for words in pairs])
+    spec = shrink(load_spec("mpnet-base")).to_yaml()
+    (tmp_path / "spec.yaml").write_text(spec)
+    result, losses = run(tmp_path, "contrastive", "spec.yaml", steps=80)
+    assert losses[0] > 2 * result.validation_loss
+    assert result.tokens == 80 * 16  # pairs
+
+
+@pytest.mark.slow
+def test_pieces_are_found(tmp_path: Path):
+    write(tmp_path, [{"text": "abcdefgh" * 30} for _ in range(30)])
+    result, losses = run(tmp_path, "span_corruption", "tiny-t5", steps=200, tokenizer="characters")
+    assert losses[0] > 2 * result.validation_loss
 
 
 def test_what_does_not_fit_is_told(tmp_path: Path):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flexit.runtime.train.data.ragged import mask_of, padded
 from flexit.runtime.train.data.store import Row
+from flexit.runtime.train.loss import IGNORED
 
 if TYPE_CHECKING:
     from flexit.runtime.train.tasks._reading import Inputs
@@ -28,6 +29,37 @@ class Labelled:
         labels = np.concatenate([row["labels"] for row in rows])
         exact = labels if labels.dtype.kind == "f" else labels.astype(np.int64)
         return {**texts(self.inputs, rows), "labels": torch.from_numpy(exact)}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledTokens:
+    """Batches of texts with a label for each token, int64 ``[batch, longest]``, IGNORED where a token has none."""
+
+    inputs: Inputs
+
+    def __call__(self, rows: Sequence[Row], rng: np.random.Generator) -> dict[str, Tensor]:
+        del rng
+        labels = padded([row["labels"].astype(np.int64) for row in rows], IGNORED)
+        return {**texts(self.inputs, rows), "labels": labels}
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Batches of ``2 * batch`` texts, first the ones, then those that belong to them.
+
+    A label for each pair, int64 ``[batch]``, says which of the others belongs to the one.
+    """
+
+    inputs: Inputs
+
+    def __call__(self, rows: Sequence[Row], rng: np.random.Generator) -> dict[str, Tensor]:
+        del rng
+        sides = [
+            {name: row[f"{side}.{name}"] for name in ("ids", "types") if f"{side}.{name}" in row}
+            for side in ("anchor", "positive")
+            for row in rows
+        ]
+        return {**texts(self.inputs, sides), "labels": torch.arange(len(rows))}
 
 
 def texts(inputs: Inputs, rows: Sequence[Row]) -> dict[str, Tensor]:

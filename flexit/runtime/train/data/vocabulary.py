@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,15 +26,21 @@ class Tokenizer(Kind, family="Tokenizer", package="flexit.runtime.train.data.tok
         size: int | None = getattr(self, "vocab_size", None)
         return size or self.fewest
 
-    def make(self, texts: Texts, base: Path, *, rows: int) -> RuntimeTokenizer:
+    def make(self, texts: Texts, base: Path, *, rows: int, more: Sequence[str] = ()) -> RuntimeTokenizer:
         """The tokenizer.
 
         Args:
             texts: to learn from.
             base: folder that paths are relative to.
             rows: of the model's table, which are as many tokens as it may have where no field says a size.
+            more: special tokens that the task needs; one that is trained has them, whatever it is told.
 
         Raises:
             UserError: FX1604, it cannot be read; FX1609, the texts do not fit in it.
         """
         raise NotImplementedError
+
+
+def with_more(specials: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Special tokens and those that a task needs besides, each once."""
+    return list(dict.fromkeys([*specials, *more]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,18 +70,29 @@ def token_rows(program: Program, *, scored: bool) -> int:
     return min(known, default=2**31 - 1)
 
 
-def read(values: Mapping[str, Any], setting: Setting, place: str) -> Row:
+def read(values: Mapping[str, Any], setting: Setting, place: str, *, column: str = "text") -> Row:
     """The text of a record, or its pair of texts, as the tokenizer's template has it; cut at ``seq_len`` tokens."""
-    text: Any = setting.text(values, "text", place)
-    if setting.columns.get("text_pair", "text_pair") in values:
+    text: Any = setting.text(values, column, place)
+    if column == "text" and setting.columns.get("text_pair", "text_pair") in values:
         text = (text, setting.text(values, "text_pair", place))
     (found,) = setting.tokenizer.read([text], limit=setting.seq_len)
     if not found.ids:
-        raise setting.unfit("text", place, expected="a text of at least one token", found="none")
+        raise setting.unfit(column, place, expected="a text of at least one token", found="none")
     row = {"ids": np.asarray(found.ids, small(setting.tokenizer))}
     if _ids(setting.program)[1] is not None:
         row["types"] = np.asarray(found.type_ids, np.uint8)
     return row
+
+
+def read_words(words: Sequence[str], setting: Setting, place: str) -> tuple[Row, list[int | None]]:
+    """A text in words, cut at ``seq_len`` tokens, and the word that each token is of; special ones are of none."""
+    found = setting.tokenizer.read_words(words, limit=setting.seq_len)
+    if not found.ids:
+        raise setting.unfit("tokens", place, expected="words of at least one token", found="none")
+    row = {"ids": np.asarray(found.ids, small(setting.tokenizer))}
+    if _ids(setting.program)[1] is not None:
+        row["types"] = np.asarray(found.type_ids, np.uint8)
+    return row, list(found.word_ids)
 
 
 def document(values: Mapping[str, Any], setting: Setting, place: str) -> Row:

@@ -58,6 +58,10 @@ class MaskedLm(Task, kind="masked_lm"):
     def rows(self, program: Program) -> dict[str, int]:
         return {TOKENIZER: token_rows(program, scored=True)}
 
+    def special_tokens(self, seq_len: int) -> list[str]:
+        del seq_len
+        return ["<mask>"]
+
     def encode(self, values: Mapping[str, Any], setting: Setting, place: str) -> Row:
         return document(values, setting, place)
 

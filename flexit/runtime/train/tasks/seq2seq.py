@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from flexit.errors import UserError
-from flexit.ir.analysis.limits import limits_of
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
 from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
 from flexit.runtime.train.data.vocabulary import Tokenizer
 from flexit.runtime.train.fields import Factor
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
+from flexit.runtime.train.tasks._pairs import end_and_start, pair_rows, two_texts
 from flexit.runtime.train.tasks._reading import pad_of, small
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from flexit.runtime.train.loss import CrossEntropy
 
 TARGET = "target_tokenizer.json"
-MANY = 2**31 - 1
 
 
 class Seq2Seq(Task, kind="seq2seq"):
@@ -42,20 +40,10 @@ class Seq2Seq(Task, kind="seq2seq"):
     """A tokenizer of its own for the targets; null: that of the sources."""
 
     def misfits(self, program: Program) -> Iterator[Fault]:
-        names = {entry.name for entry in program.inputs if not entry.optional}
-        if names != {"input_ids", "decoder_input_ids"} or program.decoded is None or "logits" not in program.outputs:
-            yield Fault(
-                code="FX0801", field="", message="the model cannot do seq2seq",
-                expected="inputs input_ids and decoder_input_ids, and an output logits of a causal decoder",
-                found=program.why_not_decoded or f"its inputs are {', '.join(sorted(names))}",
-                cure="name an encoder-decoder as model, such as vaswani-base or t5-small",
-            )  # fmt: skip
+        yield from two_texts(program, self.kind)
 
     def rows(self, program: Program) -> dict[str, int]:
-        known = limits_of(program).ids
-        source = known.get("input_ids", MANY)
-        scores = program.outputs["logits"].dims[-1]
-        target = min(known.get("decoder_input_ids", MANY), scores if isinstance(scores, int) else MANY)
+        source, target = pair_rows(program)
         return {TOKENIZER: source if self.target_tokenizer else min(source, target), TARGET: target}
 
     def texts(self, values: Mapping[str, Any], setting: Setting, place: str, *, file: str) -> Iterator[str]:
@@ -65,10 +53,8 @@ class Seq2Seq(Task, kind="seq2seq"):
             yield setting.text(values, "target", place)
 
     def generation(self, setting: Setting) -> Mapping[str, int]:
-        target = setting.tokenizers.get(TARGET, setting.tokenizer)
-        assert target.separator_id is not None
-        start = pad_of(target)
-        return {"decoder_start_token_id": start, "eos_token_id": target.separator_id, "pad_token_id": start}
+        end, start = end_and_start(setting.tokenizers.get(TARGET, setting.tokenizer))
+        return {"decoder_start_token_id": start, "eos_token_id": end, "pad_token_id": start}
 
     def encode(self, values: Mapping[str, Any], setting: Setting, place: str) -> Row:
         tokenizers = {"source": setting.tokenizer, "target": setting.tokenizers.get(TARGET, setting.tokenizer)}
@@ -105,14 +91,6 @@ def ended(text: str, tokenizer: RuntimeTokenizer, limit: int) -> np.ndarray:
     Raises:
         UserError: FX1604, the tokenizer has no separator.
     """
-    if tokenizer.separator_id is None:
-        raise UserError.of(
-            "FX1604",
-            "the tokenizer has no separator",
-            path="data.tokenizer",
-            expected="a token that ends each text",
-            found="none",
-            cure="write separator: with one of its tokens, such as </s>",
-        )
+    end, _ = end_and_start(tokenizer)
     ids = tokenizer.encode(text)[: limit - 1]
-    return np.asarray([*ids, tokenizer.separator_id], small(tokenizer))
+    return np.asarray([*ids, end], small(tokenizer))

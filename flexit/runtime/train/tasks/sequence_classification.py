@@ -10,9 +10,9 @@ from pydantic import Field
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
-from flexit.ir.wording import several
 from flexit.runtime.train.fields import Factor
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
+from flexit.runtime.train.tasks._classes import not_the_classes
 from flexit.runtime.train.tasks._reading import Inputs, one_text, read, token_rows
 
 if TYPE_CHECKING:
@@ -49,14 +49,7 @@ class SequenceClassification(Task, kind="sequence_classification"):
             )  # fmt: skip
 
     def unfit_labels(self, setting: Setting) -> Iterator[Fault]:
-        count = setting.program.outputs["logits"].dims[-1]
-        if len(setting.labels) != count or len(set(setting.labels)) != len(setting.labels):
-            yield Fault(
-                code="FX1510", field="labels", message="not the classes that the model has scores for",
-                expected=f"{count} names, each another one",
-                found=f"{len(setting.labels)}: {several(setting.labels[:12])}",
-                cure=f"set n_labels of the model to {len(set(setting.labels))}, or name the classes in labels",
-            )  # fmt: skip
+        yield from not_the_classes(setting)
 
     def rows(self, program: Program) -> dict[str, int]:
         return {TOKENIZER: token_rows(program, scored=False)}

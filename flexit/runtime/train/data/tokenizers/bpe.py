@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from flexit.ir.language.kinds import INFERRED
 from flexit.runtime.tokenizer import FEWEST, SEPARATOR
 from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
-from flexit.runtime.train.data.vocabulary import Texts, Tokenizer
+from flexit.runtime.train.data.vocabulary import Texts, Tokenizer, with_more
 
 
 class Bpe(Tokenizer, kind="bpe"):
@@ -25,8 +26,11 @@ class Bpe(Tokenizer, kind="bpe"):
     specials: list[str] = Field(default_factory=list[str])
     """More tokens that no text becomes, such as <mask>."""
 
-    def make(self, texts: Texts, base: Path, *, rows: int) -> RuntimeTokenizer:
+    def make(self, texts: Texts, base: Path, *, rows: int, more: Sequence[str] = ()) -> RuntimeTokenizer:
         del base
         return RuntimeTokenizer.train(
-            texts(), vocab_size=self.vocab_size or rows, separator=self.separator, specials=self.specials
+            texts(),
+            vocab_size=self.vocab_size or rows,
+            separator=self.separator,
+            specials=with_more(self.specials, more),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from flexit.runtime.tokenizer import FEWEST, SEPARATOR
 from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
-from flexit.runtime.train.data.vocabulary import Texts, Tokenizer
+from flexit.runtime.train.data.vocabulary import Texts, Tokenizer, with_more
 
 
 class Bytes(Tokenizer, kind="bytes"):
@@ -25,6 +26,9 @@ class Bytes(Tokenizer, kind="bytes"):
     def wanted(self) -> int:
         return FEWEST + len(self.specials)
 
-    def make(self, texts: Texts, base: Path, *, rows: int) -> RuntimeTokenizer:
+    def make(self, texts: Texts, base: Path, *, rows: int, more: Sequence[str] = ()) -> RuntimeTokenizer:
         del texts, base, rows
-        return RuntimeTokenizer.train([], vocab_size=self.wanted(), separator=self.separator, specials=self.specials)
+        specials = with_more(self.specials, more)
+        return RuntimeTokenizer.train(
+            [], vocab_size=FEWEST + len(specials), separator=self.separator, specials=specials
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from tokenizers import Tokenizer as Inner
 from flexit.errors import UserError
 from flexit.runtime.tokenizer import SEPARATOR
 from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
-from flexit.runtime.train.data.vocabulary import Texts, Tokenizer
+from flexit.runtime.train.data.vocabulary import Texts, Tokenizer, with_more
 
 UNKNOWN = "<unk>"
 
@@ -30,12 +31,13 @@ class Characters(Tokenizer, kind="characters"):
     def wanted(self) -> int:
         return self.fewest + len(self.specials)
 
-    def make(self, texts: Texts, base: Path, *, rows: int) -> RuntimeTokenizer:
+    def make(self, texts: Texts, base: Path, *, rows: int, more: Sequence[str] = ()) -> RuntimeTokenizer:
         del base
+        specials = with_more(self.specials, more)
         found: set[str] = set()
         for text in texts():
             found.update(text)
-        names = list(dict.fromkeys([self.separator, UNKNOWN, *self.specials, *sorted(found)]))
+        names = list(dict.fromkeys([self.separator, UNKNOWN, *specials, *sorted(found)]))
         if len(names) > rows:
             raise UserError.of(
                 "FX1609", "the texts have more characters than the model has rows for", path="data.tokenizer",
@@ -46,5 +48,5 @@ class Characters(Tokenizer, kind="characters"):
         parts: Any = inner  # the stub says that neither can be set
         parts.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
         parts.decoder = decoders.Fuse()
-        inner.add_special_tokens([self.separator, UNKNOWN, *self.specials])
+        inner.add_special_tokens([self.separator, UNKNOWN, *specials])
         return RuntimeTokenizer(inner, separator=self.separator)

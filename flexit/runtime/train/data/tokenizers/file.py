@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,6 @@ class File(Tokenizer, kind="file"):
     def wanted(self) -> int:
         return 0
 
-    def make(self, texts: Texts, base: Path, *, rows: int) -> RuntimeTokenizer:
-        del texts, rows
+    def make(self, texts: Texts, base: Path, *, rows: int, more: Sequence[str] = ()) -> RuntimeTokenizer:
+        del texts, rows, more
         return RuntimeTokenizer.load(base / self.path, separator=self.separator)

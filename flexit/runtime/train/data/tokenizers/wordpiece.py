@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -30,7 +31,7 @@ class WordPiece(Tokenizer, kind="wordpiece"):
     lowercase: bool = True
     """Lower the case and take accents away."""
 
-    def make(self, texts: Texts, base: Path, *, rows: int) -> RuntimeTokenizer:
+    def make(self, texts: Texts, base: Path, *, rows: int, more: Sequence[str] = ()) -> RuntimeTokenizer:
         del base
         inner = Inner(models.WordPiece(unk_token="[UNK]"))
         parts: Any = inner  # the stub says that none can be set
@@ -38,7 +39,9 @@ class WordPiece(Tokenizer, kind="wordpiece"):
         parts.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         parts.decoder = decoders.WordPiece()
         trainer = trainers.WordPieceTrainer(
-            vocab_size=self.vocab_size or rows, special_tokens=list(SPECIALS), show_progress=False
+            vocab_size=self.vocab_size or rows,
+            special_tokens=[*SPECIALS, *(each for each in more if each != "<mask>")],
+            show_progress=False,
         )
         inner.train_from_iterator(texts(), trainer=trainer)
         parts.post_processor = processors.TemplateProcessing(
