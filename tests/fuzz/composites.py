@@ -45,6 +45,10 @@ class CompositeRules(HeadRules):
             self._wrapped(b, form["layer_scale"], x, places=places if normed else [], place=inner)
             wired = {"x": x, "memory": memory} if name == "cross_attention" else {"x": x}
             if name == "cross_attention" and b[name]["kind"] != "multi_head":
+                before = set(self.found.graph)
+                self.block(b[name], {"x": None}, inner)  # what is wrong with it as with any other may be told too
+                self.found.doubtful |= self.found.graph - before
+                self.found.graph &= before
                 continue
             self.block(b[name], wired, inner)
         return x

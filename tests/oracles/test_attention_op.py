@@ -44,6 +44,23 @@ def definition(q, k, v, *, softcap, inner=None, bias=None, sinks=None, table=Non
 
 
 @pytest.mark.parametrize("softcap", [None, CAP])
+@pytest.mark.parametrize("extras", [(), ("inner",), ("bias",), ("sinks",), ("table",)], ids="+".join)
+def test_a_query_without_a_key_gets_nothing(extras, softcap):
+    given = {name: array for name, array in arrays().items() if name not in EXTRAS or name in (*extras, "mask")}
+    given["mask"][1, 0, 0] = given["mask"][0, 0, 2] = False
+
+    def write(e, q, k, v, *, table=None, mask=None, **more):
+        return [e.attention(q, k, v, mask=mask, value_table=table, scale=SCALE, softcap=softcap, keyless=True, **more)]
+
+    expected = definition(**given, softcap=softcap)
+    assert not expected[1, :, 0].any()
+    found = run_both(write, given)
+    assert {name: relative_error(results[0], expected) < 1e-6 for name, results in found.items()} == {
+        "torch": True, "onnx": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("softcap", [None, CAP])
 @pytest.mark.parametrize("extras", [(), *((name,) for name in EXTRAS), EXTRAS], ids="+".join)
 def test_as_defined_in_both(extras, softcap):
     given = {name: array for name, array in arrays().items() if name not in EXTRAS or name in extras}

@@ -61,9 +61,11 @@ class Scores(Group):
 
     def mixed(
         self, e: Expander, *, q: Value, k: Value, v: Value, mask: Value, causal: bool, dropout: float, terms: Terms,
-        scale: float, by_layer: Value | None,
+        scale: float, by_layer: Value | None, keyless: bool = False,
     ) -> Value:  # fmt: skip
-        """The values weighted: ``[batch, n_heads, seq, v_head_dim]``; ``by_layer`` is one more factor on the scale."""
+        """The values weighted: ``[batch, n_heads, seq, v_head_dim]``; ``by_layer`` is one more factor on the scale, and
+        ``keyless`` says that a query may have no key.
+        """
         scale = scale / terms.divisor
         inner, bias = terms.inner, terms.outer
         if by_layer is not None:
@@ -75,7 +77,7 @@ class Scores(Group):
             inner, bias = None, inner if bias is None else e.add(bias, inner)
         return e.attention(
             q, k, v, mask=mask, inner=inner, bias=bias, sinks=self._sinks(e, q), value_table=terms.values,
-            scale=scale, softcap=self.softcap, causal=causal, dropout=dropout,
+            scale=scale, softcap=self.softcap, causal=causal, dropout=dropout, keyless=keyless,
         )  # fmt: skip
 
     def _sinks(self, e: Expander, q: Value) -> Value | None:

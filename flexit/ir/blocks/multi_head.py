@@ -186,7 +186,7 @@ class MultiHead(Mixer, kind="multi_head"):
         terms = Terms() if cross else self._terms(e, x, heads, q=q, k=k)
         y = self.scores.mixed(
             e, q=q, k=k, v=v, mask=mask, causal=causal, dropout=self.dropout, terms=terms,
-            scale=self.scores.factor(heads.head_dim), by_layer=self.scores.by_layer(e, self),
+            scale=self.scores.factor(heads.head_dim), by_layer=self.scores.by_layer(e, self), keyless=cross,
         )  # fmt: skip
         y = self.after_heads.apply(e, joined(e, y), x=x.x)
         return x.of(e.linear(y, x.width, "o_proj", bias=bias.o, role="residual_projection"))

@@ -216,10 +216,10 @@ class Vocabulary:
     def attention(
         self, q: Value, k: Value, v: Value, *, mask: Value | None, scale: float, bias: Value | None = None,
         sinks: Value | None = None, value_table: Value | None = None, inner: Value | None = None,
-        softcap: float | None = None, causal: bool = False, dropout: float = 0.0,
+        softcap: float | None = None, causal: bool = False, dropout: float = 0.0, keyless: bool = False,
     ) -> Value:  # fmt: skip
         """softmax(scale * q k^T ...) v over heads ``[batch, heads, seq, head_dim]``; see the op for the order."""
-        op = Attention(scale=scale, softcap=softcap, causal=causal, dropout=dropout)
+        op = Attention(scale=scale, softcap=softcap, causal=causal, dropout=dropout, keyless=keyless)
         return self.write(op, q, k, v, mask, bias, sinks, value_table, inner, name="attention")
 
     # ---- writing

@@ -18,6 +18,9 @@ class Attention(Op):
     scale * q.k + inner, then softcap (c * tanh(s / c)), + bias, mask, sinks (one more logit per head in the
     denominator), softmax, dropout; weights times v, plus weights times the value table (Shaw et al. 2018). ``inner``
     and ``bias`` are ``[1|B, 1|H, 1|S, T]``. Query head h reads key head h // (H / G).
+
+    With ``keyless`` the mask may leave a query without any key, as where all of a memory is padding: it gets zeros.
+    Without it such a row is finite, no more.
     """
 
     name: ClassVar[str] = "attention"
@@ -25,6 +28,7 @@ class Attention(Op):
     softcap: float | None = None
     causal: bool = False
     dropout: float = 0.0
+    keyless: bool = False
 
     def infer(self, *inputs: Type | None) -> tuple[Type, ...]:
         q, k, v = inputs[:3]

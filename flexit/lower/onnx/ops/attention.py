@@ -34,6 +34,8 @@ def lower(node: Node, e: Emitter) -> Any:
     scores = scores if bias is None else e("Add", scores, bias)
     scores = scores if mask is None else e("Where", mask, scores, LOWEST)
     weights = e("Softmax", scores, axis=-1) if sinks is None else _with_sinks(e, scores, sinks, q=q)
+    if op.keyless and mask is not None and sinks is None:
+        weights = e("Where", mask, weights, 0.0)
     unfolded = weights
     if heads != groups:
         rows = e("Mul", e.dim(q, 2), [heads // groups])  # written out: nothing can be inferred where there is no key

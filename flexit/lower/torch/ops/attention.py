@@ -30,7 +30,7 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tenso
 
 def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tensor:
     """Softcap, sinks and value tables; the order of the op."""
-    mask, bias, sinks, table, inner, scale, softcap, groups, dropout = rest
+    mask, bias, sinks, table, inner, scale, softcap, groups, dropout, keyless = rest
     assert isinstance(scale, float) and isinstance(dropout, float) and isinstance(groups, int)
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
     scores = q @ k.transpose(-1, -2) * scale
@@ -47,6 +47,8 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -
         weights = torch.softmax(torch.cat([scores, column], -1), -1)[..., :-1]
     else:
         weights = torch.softmax(scores, -1)
+        if keyless and isinstance(mask, Tensor):
+            weights = weights.masked_fill(~mask, 0.0)
     weights = F.dropout(weights, dropout, training=dropout > 0)
     y = weights @ v
     if isinstance(table, Tensor):
@@ -72,4 +74,6 @@ def lower(node: Node, code: Code) -> Ref:
     groups = _queries_per_key(node)
     if op.softcap is None and all(value is None for value in node.inputs[5:]):
         return code.call(sdpa, q, k, v, mask, bias, op.scale, groups, dropout)
-    return code.call(written_out, q, k, v, mask, bias, sinks, table, inner, op.scale, op.softcap, groups, dropout)
+    return code.call(
+        written_out, q, k, v, mask, bias, sinks, table, inner, op.scale, op.softcap, groups, dropout, op.keyless
+    )  # fmt: skip
