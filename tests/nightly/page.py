@@ -43,11 +43,13 @@ def write(seed: int, journals: Mapping[str, Journal]) -> None:
 
 
 def _commits(lines: Sequence[Line]) -> str:
-    """What made the results: one commit, or one and those at which its faults were run again."""
+    """What made the results: one commit, or several, the later ones after faults that earlier ones had were mended."""
     counts = Counter(line["commit"] for line in lines)
-    first, *later = [name for name, _ in counts.most_common()] or ["unknown"]
-    again = "".join(f"; {counts[name]} results of it, faults, were mended and run again at {name}" for name in later)
-    return f"{first}{again}"
+    names = list(dict.fromkeys(line["commit"] for line in sorted(lines, key=lambda line: -counts[line["commit"]])))
+    if len(names) < 2:
+        return "".join(names) or "unknown"
+    told = ", ".join(f"{name} ({counts[name]:,} results)" for name in names)
+    return f"{told}: what was a fault at one was mended and run again at the next"
 
 
 def _specs(lines: Sequence[Line]) -> list[Section]:
