@@ -175,7 +175,7 @@ def test_which_loss_is_shown(checkpoint: Path, capsys: pytest.CaptureFixture[str
     spoilt = Path("run/data/tokenizer.json")
     spoilt.write_text("{}")
     assert run(["train", "run.yaml", "--set", "steps=5", "--allow-changed"]) == 2
-    found = re.search(r"FX1201: (.*) is no tokenised corpus[^$]*do: delete the folder", capsys.readouterr().err)
+    found = re.search(r"FX1201: (.*) holds no encoded data[^$]*do: delete the folder", capsys.readouterr().err)
     assert found is not None
     for file in Path(found[1]).iterdir():
         file.unlink()

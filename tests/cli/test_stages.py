@@ -28,7 +28,7 @@ def test_training_tells_its_stages(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["train", "run.yaml"]) == 0
     stages_told = ["loading PyTorch", "reading run.yaml", "reading the text", "learning the vocabulary"]
-    assert capsys.readouterr().err.splitlines()[:6] == [*stages_told, "encoding text", "building the model"]
+    assert capsys.readouterr().err.splitlines()[:6] == [*stages_told, "encoding", "building the model"]
 
 
 def test_a_command_says_so_before_it_imports_anything_heavy(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
@@ -23,6 +23,8 @@ class CausalLm(Task, kind="causal_lm"):
 
     The model needs the one input ``input_ids``, an output ``logits`` and causal attention throughout.
     """
+
+    usual: ClassVar[bool] = True
 
     pack: Pack = "joined"
     """How documents share rows: joined, each token sees all before it in its row; documents, only its own document."""

@@ -13,6 +13,7 @@ from flexit.runtime.train.data.source import Record, Source
 class Text(Source, kind="text"):
     """UTF-8 files, each one record with the column ``text``."""
 
+    usual: ClassVar[bool] = True
     examples: ClassVar = ({"files": ["corpus/*.txt"]},)
     files: list[str]
     """Names or patterns, relative to the run config; each must match a file."""

@@ -17,6 +17,7 @@ from flexit.runtime.train.data.vocabulary import Texts, Tokenizer, with_more
 class Bpe(Tokenizer, kind="bpe"):
     """Byte-level byte-pair encoding, trained on the files (Sennrich et al. 2016; bytes as in GPT-2)."""
 
+    usual: ClassVar[bool] = True
     fewest: ClassVar[int] = FEWEST
 
     vocab_size: Annotated[Annotated[int, Field(ge=FEWEST)] | None, INFERRED] = None
