@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from flexit.errors import CheckpointError, UserError
 from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train.callbacks.progress import ProgressBar
 from flexit.runtime.train.step import Step
 from flexit.runtime.train.trainer import Trainer
 from tests.runtime.train.plain import batches, trainer
@@ -109,3 +113,17 @@ def test_a_state_that_is_no_json(tmp_path: Path):
     with pytest.raises(UserError, match=r"FX1704 callbacks\.Keep\.state_dict: .* cannot be saved") as caught:
         trainer(batches(4), Keep(), out=tmp_path).fit(steps=1)
     assert "expected JSON data; found Object of type Tensor" in str(caught.value)
+
+
+def test_a_slow_first_step_says_nothing_of_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr("flexit.runtime.train.callbacks.progress.time.monotonic", lambda: now[0])
+    console = Console(file=io.StringIO(), force_terminal=False, width=200)
+    progress, run = ProgressBar(console, line_every=0.0), SimpleNamespace(step=0, steps=1000)
+    progress.start(run)  # pyright: ignore[reportArgumentType]
+    for number in range(1, 11):
+        now[0] += 60.0 if number == 1 else 0.5
+        progress.after_step(run, Step(number, {"loss": 1.0}, 1.0, 100, 1e-3))  # pyright: ignore[reportArgumentType]
+    first, *_, last = console.file.getvalue().splitlines()
+    assert first.endswith("16:39:00 left")
+    assert last.endswith("200 tokens/s  8:15 left")

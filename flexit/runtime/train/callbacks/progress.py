@@ -32,11 +32,13 @@ class ProgressBar(Callback):
         self._loss: float | None = None
         self._rate: float | None = None
         self._seconds: float | None = None
+        self._made = 0
         self._then = 0.0
         self._last_line = 0.0
 
     def start(self, trainer: Trainer) -> None:
         self._then = self._last_line = time.monotonic()
+        self._made = 0
         if trainer.step >= trainer.steps:
             self._say(f"step {trainer.step} of {trainer.steps} is done already; nothing to train")
         elif trainer.step:
@@ -55,8 +57,10 @@ class ProgressBar(Callback):
         now = time.monotonic()
         seconds, self._then = max(now - self._then, 1e-9), now
         self._loss = _smooth(self._loss, step.loss)
-        self._rate = _smooth(self._rate, step.tokens / seconds)
-        self._seconds = _smooth(self._seconds, seconds)
+        self._made += 1
+        warm = self._made > 2  # the first step starts worker processes and compiles, which says nothing of the others
+        self._rate = _smooth(self._rate if warm else None, step.tokens / seconds)
+        self._seconds = _smooth(self._seconds if warm else None, seconds)
         left = f"{clock((trainer.steps - step.number) * self._seconds)} left"
         figures = f"smoothed loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
         if self._bar is not None:
