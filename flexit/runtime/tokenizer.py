@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -96,7 +97,7 @@ class Tokenizer:
             )  # fmt: skip
         return cls(inner, separator=separator)
 
-    @property
+    @cached_property
     def vocab_size(self) -> int:
         """Ids there are: one more than the largest."""
         return max(self._inner.get_vocab(with_added_tokens=True).values()) + 1

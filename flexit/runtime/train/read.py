@@ -115,13 +115,21 @@ def faults(config: RunConfig, root: Node) -> Iterator[Problem]:
     yield from _data(config, root)
 
 
-def _data(config: RunConfig, root: Node) -> Iterator[Problem]:
-    data, task = config.data, config.task
-    if getattr(data.train, "files", None) == []:
+def _files(config: RunConfig, root: Node) -> Iterator[Problem]:
+    data = config.data
+    sources = {"data.train": data.train}
+    if data.validation is not None and data.validation.source is not None:
+        sources["data.validation.source"] = data.validation.source
+    for path in [path for path, source in sources.items() if getattr(source, "files", None) == []]:
         yield fault(
-            root, "FX1601", "data.train.files", message="no files to learn from", found="[]",
+            root, "FX1601", f"{path}.files", message="no files to learn from", found="[]",
             expected="at least one name or pattern", cure="write files: [corpus/*.txt], with your own folder",
         )  # fmt: skip
+
+
+def _data(config: RunConfig, root: Node) -> Iterator[Problem]:
+    data, task = config.data, config.task
+    yield from _files(config, root)
     separator = getattr(data.tokenizer, "separator", None)
     if data.tokenizer.learns and separator is not None and may_be_learnt(separator):
         yield fault(
@@ -145,6 +153,11 @@ def _data(config: RunConfig, root: Node) -> Iterator[Problem]:
         yield fault(
             root, "FX1510", "losses.chunk", message="the cross-entropy in pieces knows no label_smoothing",
             expected="one of the two", found="both", cure="delete losses.chunk or task.label_smoothing",
+        )  # fmt: skip
+    if task.kind == "contrastive" and config.batch.size < 2:
+        yield fault(
+            root, "FX1510", "batch.size", message="a text has no others to be told from", expected="at least 2",
+            found="1", cure="set batch.size to 16 or more",
         )  # fmt: skip
     known = [*task.columns, *task.optional]
     for name in data.columns:

@@ -169,6 +169,13 @@ def test_texts_of_like_length_stand_together(stored):
     assert padding[1] < 0.7 * padding[0]
 
 
+def test_no_example_is_always_left_out(stored):
+    loader = Loader(ragged(stored), batch_size=5, seed=2, bucket=4)
+    seen = [{number for batch in loader for number in batch["ids"][:, 0].tolist()} for _ in range(20)]
+    assert {len(each) for each in seen} == {10}
+    assert set().union(*seen) == set(range(len(LENGTHS)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 4])
 def test_workers_make_the_same_batches(stored, seed: int):

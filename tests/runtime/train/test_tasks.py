@@ -28,7 +28,7 @@ from flexit.runtime.train.data.pairs import Pairs
 from flexit.runtime.train.data.spans import Cutting
 from flexit.runtime.train.data.tokenizers.wordpiece import WordPiece
 from flexit.runtime.train.loss import IGNORED, CrossEntropy, InBatch, SquaredError
-from flexit.runtime.train.run import train
+from flexit.runtime.train.run import make_plan, prepare, train
 from flexit.runtime.train.task import Setting
 from flexit.runtime.train.tasks.masked_lm import MaskedLm
 from flexit.runtime.train.tasks.span_corruption import SpanCorruption
@@ -114,7 +114,7 @@ def test_the_decoder_reads_the_target_one_token_late():
     batch = {name: value.tolist() for name, value in Pairs(pad=0, start=2)(rows, np.random.default_rng(0)).items()}
     assert batch == {
         "input_ids": [[5, 6, 1], [4, 1, 0]], "attention_mask": [[1, 1, 1], [1, 1, 0]],
-        "decoder_input_ids": [[2, 7, 8, 9], [2, 3, 0, 0]], "decoder_attention_mask": [[1, 1, 1, 1], [1, 1, 0, 0]],
+        "decoder_input_ids": [[2, 7, 8, 9], [2, 3, 2, 2]], "decoder_attention_mask": [[1, 1, 1, 1], [1, 1, 0, 0]],
         "labels": [[7, 8, 9, 1], [3, 1, IGNORED, IGNORED]],
     }  # fmt: skip
 
@@ -207,7 +207,15 @@ def write(folder: Path, records: list[dict[str, object]]) -> None:
 
 
 def run(
-    folder: Path, task: str, model: str, *, steps: int, tokenizer: str = "wordpiece", more: str = "", sets: str = "[]"
+    folder: Path,
+    task: str,
+    model: str,
+    *,
+    steps: int,
+    tokenizer: str = "wordpiece",
+    more: str = "",
+    sets: str = "[]",
+    top: str = "",
 ):
     (folder / "run.yaml").write_text(f"""
 flexit: 1
@@ -222,6 +230,7 @@ data:
   bucket: 4
   {more}
 optimizer: {{kind: adamw, lr: 3e-3}}
+{top}
 steps: {steps}
 threads: 1
 device: cpu
@@ -365,3 +374,55 @@ def test_what_does_not_fit_is_told(tmp_path: Path):
         assert (caught.value.code, message in str(caught.value)) == (code, True), str(caught.value)
         assert not (tmp_path / "run" / "metrics.jsonl").exists()
     assert Counter(code for _, _, _, code, _ in cases)["FX1610"] == 3
+
+
+def test_odd_settings_are_told(tmp_path: Path):
+    pairs = [{"text": "a b c " * 9, "anchor": "a", "positive": "b", "label": number % 12} for number in range(40)]
+    mpnet = shrink(load_spec("mpnet-base")).to_yaml()
+    bert = shrink(load_spec("bert-base")).to_yaml()
+    (tmp_path / "mpnet.yaml").write_text(mpnet)
+    (tmp_path / "bert.yaml").write_text(bert)
+    cases = [
+        ("contrastive", "mpnet.yaml", "wordpiece", "batch: {size: 1}", "FX1510", "no others to be told from"),
+        ("{kind: masked_lm, whole_words: true}", "bert.yaml", "characters", "", "FX1510", "where words begin"),
+        ("{kind: span_corruption, ratio: 0.9, mean_length: 1}", "tiny-t5", "characters", "", "FX1510", "too much is"),
+        ("causal_lm", "tiny-llama", "characters", "", "FX1603", "no records"),
+    ]
+    for task, model, tokenizer, more, code, message in cases:
+        write(tmp_path, [] if code == "FX1603" else pairs)
+        with pytest.raises(UserError) as caught:
+            run(tmp_path, task, model, steps=2, tokenizer=tokenizer, top=more)
+        assert (caught.value.code, message in str(caught.value)) == (code, True), str(caught.value)
+
+
+def test_whole_numbers_are_classes_in_their_order(tmp_path: Path):
+    write(tmp_path, [{"text": "a b", "label": number % 12} for number in range(60)])
+    sets = '["blocks.embed.vocab_size=80", "blocks.head.n_labels=12"]'
+    result, _ = run(tmp_path, "sequence_classification", CLASSIFIER, steps=2, sets=sets)
+    assert json.loads((result.checkpoint / "labels.json").read_text()) == [str(number) for number in range(12)]
+
+
+def test_another_way_to_read_the_same_file_is_encoded_anew(tmp_path: Path):
+    write(tmp_path, [{"text": "ab " * 40, "body": "xyz " * 40} for _ in range(20)])
+    tokens = []
+    for more in ("", "columns: {text: body}"):
+        config = find_config(tmp_path, more)
+        plan = make_plan(config)
+        material = prepare(plan)
+        tokens.append(material.setting.tokenizer.encode("xyz"))
+        rows = material.examples(plan.out)[0].batch(np.asarray([0]), (0,))["input_ids"][0].tolist()
+        assert ("x" in material.setting.tokenizer.decode(rows)) == bool(more)
+    assert tokens[0] != tokens[1]
+
+
+def find_config(folder: Path, more: str) -> Path:
+    (folder / "run.yaml").write_text(f"""
+flexit: 1
+model: tiny-llama
+task: causal_lm
+data: {{train: {{kind: jsonl, files: [data.jsonl]}}, seq_len: 24, tokenizer: characters, {more}}}
+steps: 2
+device: cpu
+out: kept
+""")
+    return folder / "run.yaml"

@@ -52,14 +52,14 @@ def find_documents(patterns: Sequence[str], base: Path) -> list[Document]:
     """
     paths: dict[Path, None] = {}
     for pattern in patterns:
-        names = list(islice(glob.iglob(str(base / pattern), recursive=True), MOST_NAMES + 1))
+        names = list(islice(glob.iglob(pattern, root_dir=base, recursive=True), MOST_NAMES + 1))
         if len(names) > MOST_NAMES:
             raise UserError.of(
                 "FX1601", f"too much matches {pattern}", path="data.train.files", found="more",
                 expected=f"at most {MOST_NAMES:,} files and folders",
                 cure="name the folder of the text, or join its files",
             )  # fmt: skip
-        files = [path for path in map(Path, sorted(names)) if path.is_file()]
+        files = [path for path in (base / name for name in sorted(names)) if path.is_file()]
         if not files:
             raise UserError.of(
                 "FX1601", f"no file matches {shown(pattern)}", path="data.train.files", expected="at least one file",

@@ -59,6 +59,12 @@ class Hiding:
         specials = np.zeros(size, bool)
         specials[list(tokenizer.specials.values())] = True
         words = word_starts(tokenizer) | specials if task.whole_words else np.ones(size, bool)
+        if not words[~specials].any():
+            raise UserError.of(
+                "FX1510", "the tokenizer does not mark where words begin", path="task.whole_words",
+                expected="tokens with the mark of a space, or pieces that begin with ##", found="neither",
+                cure="write whole_words: false, or tokenizer: bpe or wordpiece",
+            )  # fmt: skip
         return cls(task, mask=known[0], words=words, specials=specials)
 
     def __call__(self, ids: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -86,13 +92,14 @@ class HiddenTokens:
     lengths = None
 
     def __init__(
-        self, stream: Stream, seq_len: int, *, packing: Packing, hiding: Hiding, types: bool
+        self, stream: Stream, seq_len: int, *, packing: Packing, hiding: Hiding, types: bool, name: str = "input_ids"
     ) -> None:  # fmt: skip
         self._stream = stream
         self._seq_len = seq_len
         self._packing = packing
         self._hiding = hiding
         self._types = types
+        self._name = name
 
     def __len__(self) -> int:
         return self._stream.n_tokens // self._seq_len
@@ -103,9 +110,9 @@ class HiddenTokens:
         labels = ids.copy()
         hidden = self._hiding(ids, np.random.default_rng(key))
         labels[~hidden] = IGNORED
-        batch = {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+        batch = {self._name: torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
         if self._types:
-            batch[TYPES] = torch.zeros_like(batch["input_ids"])
+            batch[TYPES] = torch.zeros_like(batch[self._name])
         return {**batch, **self._packing.inputs(documents)}
 
 

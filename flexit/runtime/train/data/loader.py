@@ -145,11 +145,12 @@ class Schedule(Dataset[dict[str, Tensor]]):
         lengths = self.examples.lengths
         if self._bucket < 2 or lengths is None:
             return order
+        order, rest = np.split(order, [self.batches * self._size])
         window = self._bucket * self._size
         windows = [order[start : start + window] for start in range(0, len(order), window)]
         sorted_ = np.concatenate([each[np.argsort(lengths[each], kind="stable")] for each in windows])
-        whole, rest = np.split(sorted_, [self.batches * self._size])
-        return np.concatenate([whole.reshape(self.batches, self._size)[rng.permutation(self.batches)].ravel(), rest])
+        batches = sorted_.reshape(self.batches, self._size)[rng.permutation(self.batches)]
+        return np.concatenate([batches.ravel(), rest])
 
 
 class _Keys(Sampler[Key]):

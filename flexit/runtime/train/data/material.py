@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flexit.errors import RunConfigError
+from flexit.errors import RunConfigError, UserError
 from flexit.ir.language.written import Node
 from flexit.ir.program import Program
 from flexit.runtime.tokenizer import Tokenizer
@@ -24,6 +25,8 @@ from flexit.runtime.train.task import Setting
 
 DATA = "data"
 HELD_OUT = "held-out"
+READ = ("data.train", "data.columns", "task")
+"""What of a run config says how texts are read from records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +76,18 @@ class Material:
 
     def _encoded(self, folder: Path, records: Records, *, on_progress: OnProgress | None) -> Store:
         store, way = open_store(folder), self._way()
-        if store is not None and (store.source, store.way) == (records.fingerprint, way):
-            return store
-        return make_store(
-            folder, self._rows(records), size=records.size, tokenizers=self.setting.tokenizers,
-            source=records.fingerprint, way=way, labels=self.setting.labels, on_progress=on_progress,
-        )  # fmt: skip
+        if store is None or (store.source, store.way) != (records.fingerprint, way):
+            store = make_store(
+                folder, self._rows(records), size=records.size, tokenizers=self.setting.tokenizers,
+                source=records.fingerprint, way=way, labels=self.setting.labels, on_progress=on_progress,
+            )  # fmt: skip
+        if len(store) == 0:
+            place = "data.validation.source" if records is self.held_out else "data.train"
+            raise UserError.of(
+                "FX1603", "there are no records", path=place, expected="at least one", found="none",
+                cure="name files that hold some",
+            )  # fmt: skip
+        return store
 
     def _rows(self, records: Records) -> Iterator[tuple[Row, int]]:
         for values, place, done in records:
@@ -87,7 +96,9 @@ class Material:
     def _way(self) -> str:
         task = config_data(self.config)["task"]
         setting = self.setting
-        return _hash([task, dict(setting.columns), setting.seq_len, self.tokenizers, list(setting.labels)])
+        return _hash(
+            [_sources(self.config), task, dict(setting.columns), setting.seq_len, self.tokenizers, list(setting.labels)]
+        )
 
 
 def find_material(
@@ -113,7 +124,8 @@ def find_material(
     own = None if data.validation is None else data.validation.source
     setting = Setting(program, {}, data.seq_len, dict(data.columns))
     store = open_store(out / DATA)
-    kept = store if store is not None and (began or store.source == training.fingerprint) else None
+    same = store is not None and store.source == training.fingerprint and _as_before(config, out, *READ)
+    kept = store if began or same else None
     rows = config.task.rows(program)
     tokenizers: dict[str, Tokenizer] = {}
     for file, path in config.task.tokenizers.items():
@@ -134,10 +146,19 @@ def find_material(
     return Material(config, training, None if own is None else own.open(base), setting)
 
 
-def _as_before(config: RunConfig, out: Path, path: str) -> bool:
-    """Whether the folder's tokenizer was made from what the run config still says."""
-    before = read_identity(out)
-    return before is not None and at(before, "config", *path.split(".")) == at(config_data(config), *path.split("."))
+def _as_before(config: RunConfig, out: Path, *paths: str) -> bool:
+    """Whether what is in the folder was made from what the run config still says in some places."""
+    before, now = read_identity(out), config_data(config)
+    return before is not None and all(
+        at(before, "config", *path.split(".")) == at(now, *path.split(".")) for path in paths
+    )  # fmt: skip
+
+
+def _sources(config: RunConfig) -> list[Any]:
+    """How records are read, without the names of what they are read from."""
+    data = config_data(config)["data"]
+    found = [data["train"], (data["validation"] or {}).get("source")]
+    return [None if each is None else {k: v for k, v in each.items() if k not in ("files", "path")} for each in found]
 
 
 def _labels(config: RunConfig, records: Records, setting: Setting, *, kept: Store | None) -> list[str]:
@@ -147,7 +168,9 @@ def _labels(config: RunConfig, records: Records, setting: Setting, *, kept: Stor
         return list(written or (kept.labels if kept is not None else ()))
     if not config.task.classes:
         return []
-    return sorted({name for values, place, _ in records for name in config.task.names(values, setting, place)})
+    found = {name for values, place, _ in records for name in config.task.names(values, setting, place)}
+    numbers = all(re.fullmatch(r"-?[0-9]+", name) for name in found)
+    return sorted(found, key=int) if numbers else sorted(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ class Pairs:
     """Batches of sources and targets; the decoder reads the target one on, from a token that begins it.
 
     Attributes:
-        pad: token id that fills rows.
-        start: token id that begins each target.
+        pad: token id that fills rows of sources.
+        start: token id that begins each target, and fills rows of them.
     """
 
     pad: int
@@ -31,6 +31,6 @@ class Pairs:
         shifted = [np.concatenate([[self.start], target[:-1].astype(np.int64)]) for target in targets]
         return {
             "input_ids": padded(sources, self.pad), "attention_mask": mask_of(sources),
-            "decoder_input_ids": padded(shifted, self.pad), "decoder_attention_mask": mask_of(targets),
+            "decoder_input_ids": padded(shifted, self.start), "decoder_attention_mask": mask_of(targets),
             "labels": padded([target.astype(np.int64) for target in targets], IGNORED),
         }  # fmt: skip

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from flexit.errors import UserError
+from flexit.ir.analysis.cost import position_limit
 from flexit.runtime.train.data.examples import Indices
 from flexit.runtime.train.data.pairs import Pairs
 from flexit.runtime.train.data.stream import Stream
@@ -53,9 +54,23 @@ class Cutting:
                 expected=f"{len(names)}, {names[0]} to {names[-1]}", found=f"no {lacking[0]}",
                 cure="train one (tokenizer: bpe), which gets them by itself, or raise mean_length",
             )  # fmt: skip
+        cut = max(len(names), round(setting.seq_len * task.ratio))
+        if setting.seq_len - cut < len(names):
+            raise UserError.of(
+                "FX1510", "too much is cut out", path="task.ratio", found=f"{cut} of {setting.seq_len} tokens",
+                expected=f"at least {len(names)} tokens left, one before each piece",
+                cure="lower ratio, or raise mean_length",
+            )  # fmt: skip
+        longest, limit = max(setting.seq_len - cut, cut) + len(names) + 1, position_limit(setting.program)
+        if limit is not None and longest > limit:
+            raise UserError.of(
+                "FX1503", "longer than the model's table of positions", path="data.seq_len",
+                expected=f"at most {limit} tokens with those that number pieces", found=str(longest),
+                cure=f"set data.seq_len to {setting.seq_len - (longest - limit)} or less",
+            )  # fmt: skip
         end, start = end_and_start(setting.tokenizer)
         numbers = tuple(number for number in known if number is not None)
-        return cls(max(len(names), round(setting.seq_len * task.ratio)), numbers, end, start)
+        return cls(cut, numbers, end, start)
 
     def __call__(self, row: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
         """A row without its pieces, and the pieces; kept and cut tokens alternate, and a kept one comes first."""

@@ -10,7 +10,7 @@ from flexit.ir.program import Program
 from flexit.runtime.train.fields import Factor, Share
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
 from flexit.runtime.train.tasks._packing import Pack, cannot_pack, packing_of
-from flexit.runtime.train.tasks._reading import document, one_text, token_rows
+from flexit.runtime.train.tasks._reading import Inputs, document, one_text, token_rows
 
 if TYPE_CHECKING:
     from flexit.runtime.train.config import Losses
@@ -73,9 +73,12 @@ class MaskedLm(Task, kind="masked_lm"):
         tokens = store.columns["ids"]
         hiding = Hiding.of(self, setting.tokenizer)
         packing = packing_of(setting.program, self.pack)
+        name = Inputs.of(setting).ids
         types = any(entry.name == TYPES for entry in setting.program.inputs)
         training, held_out = (
-            HiddenTokens(Stream(tokens, pieces), setting.seq_len, packing=packing, hiding=hiding, types=types)
+            HiddenTokens(
+                Stream(tokens, pieces), setting.seq_len, packing=packing, hiding=hiding, types=types, name=name
+            )
             for pieces in split_tokens(tokens, store.hashes, share)
         )
         return training, held_out
