@@ -101,7 +101,7 @@ def test_refused_at_once(begin: Callable[[Path], None], huge: Path) -> None:
     before, start = peak(), time.process_time()
     with pytest.raises(ResourceError, match="needs more memory than there is") as caught:
         begin(huge)
-    assert time.process_time() - start < 2.0
+    assert time.process_time() - start < 8.0  # a second alone; more in a process whose heap is full of other tests
     assert peak() - before < 300 * 2**20
     problem = caught.value.problems[0]
     assert problem.code == "FX1703"

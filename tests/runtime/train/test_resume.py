@@ -70,7 +70,7 @@ def step_of(run: Path) -> int:
 @pytest.mark.slow
 def test_ten_kills(tmp_path: Path, write_config: Callable[..., Path]):
     lines = {
-        "steps": "60",
+        "steps": "150",
         "checkpoint": "{every: 6, keep_best: 1}",
         "evaluate": "{every: 3, max_batches: 2}",
         "log": "{every: 1}",
