@@ -146,5 +146,10 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
         raise NotImplementedError
 
     def loss(self, losses: Losses) -> LossFn:
-        """What is minimised, with the weights of side terms."""
-        raise NotImplementedError
+        """What is minimised, with the weights of side terms: cross-entropy unless the task says otherwise."""
+        from flexit.runtime.train.loss import CrossEntropy
+
+        return CrossEntropy(
+            router_balance=losses.router_balance, router_z=losses.router_z, z_loss=losses.z_loss, chunk=losses.chunk,
+            label_smoothing=getattr(self, "label_smoothing", 0.0),
+        )  # fmt: skip

@@ -192,6 +192,28 @@ def test_workers_make_the_same_batches(stored, seed: int):
     assert [plain(batch) for batch in running] == [plain(batch) for batch in other]
 
 
+class Dying(Ragged):
+    """Ends the process that makes a batch, unless it is the one that made this."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.maker = os.getpid()
+
+    def batch(self, chosen: Any, key: tuple[int, ...]):
+        if os.getpid() != self.maker:
+            os._exit(3)
+        return super().batch(chosen, key)
+
+
+@pytest.mark.slow
+def test_workers_that_always_die_are_given_up_and_told_of(stored):
+    examples = Dying(stored.columns, np.arange(len(stored)), collate, longest=["ids"])
+    here, there = (Loader(examples, batch_size=2, seed=1, workers=workers) for workers in (0, 1))
+    with pytest.warns(RuntimeWarning, match="died 4 times"):
+        assert [plain(batch) for batch in here] == [plain(batch) for batch in there]
+    assert there._workers == 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds workers by /proc")
 def test_batches_go_on_where_workers_are_killed(stored):

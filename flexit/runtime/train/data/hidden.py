@@ -10,17 +10,15 @@ import torch
 from torch import Tensor
 
 from flexit.errors import UserError
+from flexit.runtime.tasks.fill_mask import MASKS
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.data.examples import Indices
 from flexit.runtime.train.data.stream import Packing, Stream
 from flexit.runtime.train.loss import IGNORED
 
 if TYPE_CHECKING:
+    from flexit.runtime.train.tasks._reading import Inputs
     from flexit.runtime.train.tasks.masked_lm import MaskedLm
-
-MASKS = ("[MASK]", "<mask>", "<|mask|>")
-"""What tokenizers call the token that hides another."""
-TYPES = "token_type_ids"
 
 
 class Hiding:
@@ -87,19 +85,18 @@ class Hiding:
 
 
 class HiddenTokens:
-    """Rows ``{"input_ids", "labels"}``, each int64 ``[batch, seq_len]``; tokens that are to be found are labels."""
+    """Rows of ids and ``labels``, each int64 ``[batch, seq_len]``; tokens that are to be found are labels."""
 
     lengths = None
 
     def __init__(
-        self, stream: Stream, seq_len: int, *, packing: Packing, hiding: Hiding, types: bool, name: str = "input_ids"
+        self, stream: Stream, seq_len: int, *, packing: Packing, hiding: Hiding, inputs: Inputs
     ) -> None:  # fmt: skip
         self._stream = stream
         self._seq_len = seq_len
         self._packing = packing
         self._hiding = hiding
-        self._types = types
-        self._name = name
+        self._inputs = inputs
 
     def __len__(self) -> int:
         return self._stream.n_tokens // self._seq_len
@@ -110,9 +107,9 @@ class HiddenTokens:
         labels = ids.copy()
         hidden = self._hiding(ids, np.random.default_rng(key))
         labels[~hidden] = IGNORED
-        batch = {self._name: torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
-        if self._types:
-            batch[TYPES] = torch.zeros_like(batch[self._name])
+        batch = {self._inputs.ids: torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+        if self._inputs.types is not None:
+            batch[self._inputs.types] = torch.zeros_like(batch[self._inputs.ids])
         return {**batch, **self._packing.inputs(documents)}
 
 

@@ -8,6 +8,7 @@ theirs.
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from flexit.errors import UserError
 from flexit.runtime.train.data.examples import Examples, Indices
 
+LOST = (RuntimeError, OSError, EOFError)
+"""What a dead worker becomes in the parent."""
+MOST_LOSSES = 3
+"""Times that workers are begun again."""
 Key = tuple[int, int]
 """Number of a pass, and of a batch in it."""
 
@@ -55,6 +60,7 @@ class Loader:
         self.batch_size = batch_size
         self._schedule = Schedule(examples, batch_size=batch_size, seed=seed, bucket=bucket)
         self._workers = workers
+        self._losses = 0
         self._pass = 0
         self._batch = 0
         self._ahead: Iterator[dict[str, Tensor]] | None = None
@@ -87,12 +93,15 @@ class Loader:
             self._ahead = iter(_ahead(self._schedule, key, self._workers))
         try:
             return next(self._ahead)
-        except (
-            RuntimeError,
-            OSError,
-            EOFError,
-        ):  # a worker is dead, by a signal to all processes of the run or for want of memory
+        except LOST:  # a worker is dead, by a signal to all processes of the run or for want of memory
             self._ahead = None
+            self._losses += 1
+            if self._losses > MOST_LOSSES:
+                self._workers = 0
+                warnings.warn(
+                    f"workers of the data died {self._losses} times; batches are made without them from here on, and "
+                    "are the same", RuntimeWarning, stacklevel=2,
+                )  # fmt: skip
             return self._schedule.made(key)
 
     def state_dict(self) -> dict[str, int]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from flexit.runtime.train.data.examples import Indices
-from flexit.runtime.train.data.store import Array, Column, Row
+from flexit.runtime.train.data.split import split_rows
+from flexit.runtime.train.data.store import Array, Column, Row, Store
 
 Collate = Callable[[Sequence[Row], np.random.Generator], dict[str, Tensor]]
 """Makes a batch of rows; all chance in it comes from the generator. It may be sent to another process."""
@@ -47,6 +48,14 @@ class Ragged:
         """A batch of rows."""
         rows = [{name: column.row(index) for name, column in self._columns.items()} for index in self._rows[chosen]]
         return self._collate(rows, np.random.default_rng(key))
+
+
+def halves(store: Store, collate: Collate, share: float | None, *, longest: Sequence[str]) -> tuple[Ragged, Ragged]:
+    """The rows of a store to train on, and a share of them that is held out."""
+    training, held_out = (
+        Ragged(store.columns, rows, collate, longest=longest) for rows in split_rows(store.hashes, share)
+    )
+    return training, held_out
 
 
 def padded(rows: Sequence[Array], fill: int) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from flexit.runtime.train.data.examples import Indices
-from flexit.runtime.train.data.split import Pieces
-from flexit.runtime.train.data.store import Column
+from flexit.runtime.train.data.split import Pieces, split_tokens
+from flexit.runtime.train.data.store import Column, Store
 from flexit.runtime.train.loss import IGNORED
 
 Numbers = npt.NDArray[np.int64]
@@ -72,6 +72,13 @@ class Stream:
         places = starts[:, None] + np.arange(width)[None, :]
         document = np.searchsorted(self._ends, places, side="right")
         return self._tokens.values[places + self._shifts[document]].astype(np.int64), document
+
+
+def streams(store: Store, share: float | None) -> tuple[Stream, Stream]:
+    """The documents of a store to train on, and those that are held out, a share of all tokens."""
+    tokens = store.columns["ids"]
+    training, held_out = (Stream(tokens, pieces) for pieces in split_tokens(tokens, store.hashes, share))
+    return training, held_out
 
 
 class NextTokens:

@@ -11,13 +11,13 @@ import numpy as np
 from flexit.ir.analysis.limits import limits_of
 from flexit.ir.block import Fault
 from flexit.ir.program import Input, Program
+from flexit.runtime.tasks.text_model import TYPES
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.data.store import Row
 from flexit.runtime.train.task import Setting
 
 PADS = ("[PAD]", "<pad>", "<|pad|>")
 """Tokens that fill rows, as tokenizers call them."""
-TYPES = "token_type_ids"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ def pad_of(tokenizer: Tokenizer) -> int:
 def one_text(program: Program, task: str) -> Iterator[Fault]:
     """What stands against reading one text a row."""
     needed = [entry.name for entry in program.inputs if not entry.optional]
-    ids = [entry for entry in program.inputs if entry.role == "ids" and entry.name != TYPES]
-    if len(ids) != 1 or set(needed) - {ids[0].name, TYPES}:
+    ids = [entry for entry in program.inputs if entry.role == "ids" and entry.name not in TYPES]
+    if len(ids) != 1 or set(needed) - {ids[0].name, *TYPES}:
         yield Fault(
             code="FX0801", field="", message=f"the model cannot do {task}",
             expected="one input of tokens, and token types at most", found=f"its inputs are {', '.join(needed)}",
@@ -110,5 +110,5 @@ def small(tokenizer: Tokenizer) -> type[np.unsignedinteger[Any]]:
 
 def _ids(program: Program) -> tuple[Input, str | None]:
     """The input of tokens, and the name of the token types."""
-    ids = next(entry for entry in program.inputs if entry.role == "ids" and entry.name != TYPES)
-    return ids, next((entry.name for entry in program.inputs if entry.name == TYPES), None)
+    ids = next(entry for entry in program.inputs if entry.role == "ids" and entry.name not in TYPES)
+    return ids, next((entry.name for entry in program.inputs if entry.name in TYPES), None)

@@ -12,10 +12,8 @@ from flexit.runtime.train.tasks._packing import Pack, cannot_pack, packing_of
 from flexit.runtime.train.tasks._reading import document, token_rows
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.config import Losses
     from flexit.runtime.train.data.store import Row, Store
     from flexit.runtime.train.data.stream import NextTokens
-    from flexit.runtime.train.loss import CrossEntropy
 
 
 class CausalLm(Task, kind="causal_lm"):
@@ -54,19 +52,10 @@ class CausalLm(Task, kind="causal_lm"):
         return document(values, setting, place)
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[NextTokens, NextTokens]:
-        from flexit.runtime.train.data.split import split_tokens
-        from flexit.runtime.train.data.stream import NextTokens, Stream
+        from flexit.runtime.train.data.stream import NextTokens, streams
 
-        tokens, packing = store.columns["ids"], packing_of(setting.program, self.pack)
+        packing = packing_of(setting.program, self.pack)
         training, held_out = (
-            NextTokens(Stream(tokens, pieces), seq_len=setting.seq_len, packing=packing)
-            for pieces in split_tokens(tokens, store.hashes, share)
+            NextTokens(stream, seq_len=setting.seq_len, packing=packing) for stream in streams(store, share)
         )
         return training, held_out
-
-    def loss(self, losses: Losses) -> CrossEntropy:
-        from flexit.runtime.train.loss import CrossEntropy
-
-        return CrossEntropy(
-            router_balance=losses.router_balance, router_z=losses.router_z, z_loss=losses.z_loss, chunk=losses.chunk,
-        )  # fmt: skip

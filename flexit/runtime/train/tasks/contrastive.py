@@ -57,15 +57,10 @@ class Contrastive(Task, kind="contrastive"):
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[Ragged, Ragged]:
         from flexit.runtime.train.data.labelled import Paired
-        from flexit.runtime.train.data.ragged import Ragged
-        from flexit.runtime.train.data.split import split_rows
+        from flexit.runtime.train.data.ragged import halves
 
         collate = Paired(Inputs.of(setting))
-        training, held_out = (
-            Ragged(store.columns, rows, collate, longest=["anchor.ids", "positive.ids"])
-            for rows in split_rows(store.hashes, share)
-        )
-        return training, held_out
+        return halves(store, collate, share, longest=["anchor.ids", "positive.ids"])
 
     def loss(self, losses: Losses) -> InBatch:
         from flexit.runtime.train.loss import InBatch

@@ -13,10 +13,8 @@ from flexit.runtime.train.tasks._packing import Pack, cannot_pack, packing_of
 from flexit.runtime.train.tasks._reading import Inputs, document, one_text, token_rows
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.config import Losses
     from flexit.runtime.train.data.hidden import HiddenTokens
     from flexit.runtime.train.data.store import Row, Store
-    from flexit.runtime.train.loss import CrossEntropy
 
 
 class MaskedLm(Task, kind="masked_lm"):
@@ -66,26 +64,13 @@ class MaskedLm(Task, kind="masked_lm"):
         return document(values, setting, place)
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[HiddenTokens, HiddenTokens]:
-        from flexit.runtime.train.data.hidden import TYPES, HiddenTokens, Hiding
-        from flexit.runtime.train.data.split import split_tokens
-        from flexit.runtime.train.data.stream import Stream
+        from flexit.runtime.train.data.hidden import HiddenTokens, Hiding
+        from flexit.runtime.train.data.stream import streams
 
-        tokens = store.columns["ids"]
-        hiding = Hiding.of(self, setting.tokenizer)
+        hiding, inputs = Hiding.of(self, setting.tokenizer), Inputs.of(setting)
         packing = packing_of(setting.program, self.pack)
-        name = Inputs.of(setting).ids
-        types = any(entry.name == TYPES for entry in setting.program.inputs)
         training, held_out = (
-            HiddenTokens(
-                Stream(tokens, pieces), setting.seq_len, packing=packing, hiding=hiding, types=types, name=name
-            )
-            for pieces in split_tokens(tokens, store.hashes, share)
+            HiddenTokens(stream, setting.seq_len, packing=packing, hiding=hiding, inputs=inputs)
+            for stream in streams(store, share)
         )
         return training, held_out
-
-    def loss(self, losses: Losses) -> CrossEntropy:
-        from flexit.runtime.train.loss import CrossEntropy
-
-        return CrossEntropy(
-            router_balance=losses.router_balance, router_z=losses.router_z, z_loss=losses.z_loss, chunk=losses.chunk,
-        )  # fmt: skip

@@ -56,14 +56,10 @@ class Regression(Task, kind="regression"):
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[Ragged, Ragged]:
         from flexit.runtime.train.data.labelled import Labelled
-        from flexit.runtime.train.data.ragged import Ragged
-        from flexit.runtime.train.data.split import split_rows
+        from flexit.runtime.train.data.ragged import halves
 
         collate = Labelled(Inputs.of(setting))
-        training, held_out = (
-            Ragged(store.columns, rows, collate, longest=["ids"]) for rows in split_rows(store.hashes, share)
-        )
-        return training, held_out
+        return halves(store, collate, share, longest=["ids"])
 
     def loss(self, losses: Losses) -> SquaredError:
         from flexit.runtime.train.loss import SquaredError

@@ -17,10 +17,8 @@ from flexit.runtime.train.tasks._pairs import end_and_start, pair_rows, two_text
 from flexit.runtime.train.tasks._reading import pad_of, small
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.config import Losses
     from flexit.runtime.train.data.ragged import Ragged
     from flexit.runtime.train.data.store import Row, Store
-    from flexit.runtime.train.loss import CrossEntropy
 
 TARGET = "target_tokenizer.json"
 
@@ -65,24 +63,11 @@ class Seq2Seq(Task, kind="seq2seq"):
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[Ragged, Ragged]:
         from flexit.runtime.train.data.pairs import Pairs
-        from flexit.runtime.train.data.ragged import Ragged
-        from flexit.runtime.train.data.split import split_rows
+        from flexit.runtime.train.data.ragged import halves
 
         target = setting.tokenizers.get(TARGET, setting.tokenizer)
         collate = Pairs(pad_of(setting.tokenizer), pad_of(target))
-        training, held_out = (
-            Ragged(store.columns, rows, collate, longest=["source", "target"])
-            for rows in split_rows(store.hashes, share)
-        )
-        return training, held_out
-
-    def loss(self, losses: Losses) -> CrossEntropy:
-        from flexit.runtime.train.loss import CrossEntropy
-
-        return CrossEntropy(
-            router_balance=losses.router_balance, router_z=losses.router_z, z_loss=losses.z_loss, chunk=losses.chunk,
-            label_smoothing=self.label_smoothing,
-        )  # fmt: skip
+        return halves(store, collate, share, longest=["source", "target"])
 
 
 def ended(text: str, tokenizer: RuntimeTokenizer, limit: int) -> np.ndarray:

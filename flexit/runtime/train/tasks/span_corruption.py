@@ -15,10 +15,8 @@ from flexit.runtime.train.tasks._pairs import end_and_start, pair_rows, two_text
 from flexit.runtime.train.tasks._reading import document
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.config import Losses
     from flexit.runtime.train.data.spans import CutSpans
     from flexit.runtime.train.data.store import Row, Store
-    from flexit.runtime.train.loss import CrossEntropy
 
 
 class SpanCorruption(Task, kind="span_corruption"):
@@ -56,20 +54,8 @@ class SpanCorruption(Task, kind="span_corruption"):
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[CutSpans, CutSpans]:
         from flexit.runtime.train.data.spans import CutSpans, Cutting
-        from flexit.runtime.train.data.split import split_tokens
-        from flexit.runtime.train.data.stream import Stream
+        from flexit.runtime.train.data.stream import streams
 
         cutting = Cutting.of(self, setting)
-        tokens = store.columns["ids"]
-        training, held_out = (
-            CutSpans(Stream(tokens, pieces), setting.seq_len, cutting)
-            for pieces in split_tokens(tokens, store.hashes, share)
-        )
+        training, held_out = (CutSpans(stream, setting.seq_len, cutting) for stream in streams(store, share))
         return training, held_out
-
-    def loss(self, losses: Losses) -> CrossEntropy:
-        from flexit.runtime.train.loss import CrossEntropy
-
-        return CrossEntropy(
-            router_balance=losses.router_balance, router_z=losses.router_z, z_loss=losses.z_loss, chunk=losses.chunk
-        )

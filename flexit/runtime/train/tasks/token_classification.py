@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from pydantic import Field
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
-from flexit.runtime.train.fields import Factor
-from flexit.runtime.train.task import TOKENIZER, Setting, Task
-from flexit.runtime.train.tasks._classes import not_the_classes
-from flexit.runtime.train.tasks._reading import Inputs, one_text, read_words, token_rows
+from flexit.runtime.train.task import Setting
+from flexit.runtime.train.tasks._classes import Classification
+from flexit.runtime.train.tasks._reading import Inputs, one_text, read_words
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.config import Losses
     from flexit.runtime.train.data.ragged import Ragged
     from flexit.runtime.train.data.store import Row, Store
-    from flexit.runtime.train.loss import CrossEntropy
 
 IGNORED = -100
 
 
-class TokenClassification(Task, kind="token_classification"):
+class TokenClassification(Classification, kind="token_classification"):
     """Which of some classes each word of a text belongs to, by its first token.
 
     The model needs one input of tokens and an output ``logits`` with scores for each.
     """
 
     columns: ClassVar[Mapping[str, str]] = {"tokens": "the words", "labels": "the class of each"}
-    classes: ClassVar[bool] = True
-
-    labels: list[str] = Field(default_factory=list[str])
-    """Names of the classes in the order of the scores; none: those that occur in the data, sorted."""
-    label_smoothing: Factor = 0.0
-    """Share of each label that is spread over all classes (Szegedy et al. 2016)."""
 
     def misfits(self, program: Program) -> Iterator[Fault]:
         yield from one_text(program, self.kind)
@@ -48,12 +39,6 @@ class TokenClassification(Task, kind="token_classification"):
                 found="none" if scores is None else "one row of scores per text",
                 cure="end the spec with a block token_classifier",
             )  # fmt: skip
-
-    def unfit_labels(self, setting: Setting) -> Iterator[Fault]:
-        yield from not_the_classes(setting)
-
-    def rows(self, program: Program) -> dict[str, int]:
-        return {TOKENIZER: token_rows(program, scored=False)}
 
     def texts(self, values: Mapping[str, Any], setting: Setting, place: str, *, file: str) -> Iterator[str]:
         del file
@@ -72,7 +57,7 @@ class TokenClassification(Task, kind="token_classification"):
         row, word_ids = read_words(words, setting, place)
         known = [setting.labels.index(label) for label in labels]
         found = [
-            IGNORED if word is None or word in word_ids[:at] else known[word] for at, word in enumerate(word_ids)
+            IGNORED if word is None or word == before else known[word] for before, word in pairwise([None, *word_ids])
         ]  # fmt: skip
         return {**row, "labels": np.asarray(found, np.int32)}
 
@@ -86,19 +71,7 @@ class TokenClassification(Task, kind="token_classification"):
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[Ragged, Ragged]:
         from flexit.runtime.train.data.labelled import LabelledTokens
-        from flexit.runtime.train.data.ragged import Ragged
-        from flexit.runtime.train.data.split import split_rows
+        from flexit.runtime.train.data.ragged import halves
 
         collate = LabelledTokens(Inputs.of(setting))
-        training, held_out = (
-            Ragged(store.columns, rows, collate, longest=["ids"]) for rows in split_rows(store.hashes, share)
-        )
-        return training, held_out
-
-    def loss(self, losses: Losses) -> CrossEntropy:
-        from flexit.runtime.train.loss import CrossEntropy
-
-        return CrossEntropy(
-            router_balance=losses.router_balance, router_z=losses.router_z, z_loss=losses.z_loss, chunk=losses.chunk,
-            label_smoothing=self.label_smoothing,
-        )  # fmt: skip
+        return halves(store, collate, share, longest=["ids"])
