@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -144,6 +144,14 @@ def write_file(path: Path, data: str | bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def sweep_files(parent: Path, names: Collection[str]) -> None:
+    """Remove the temporaries of :func:`write_file` that killed writers of some files left. Nobody may be writing."""
+    for path in parent.iterdir():
+        name, half, rest = path.name.rpartition(HALF)
+        if half and name in names and re.fullmatch(r"\d+-\d+", rest) and path.is_file() and not path.is_symlink():
+            path.unlink()
 
 
 def remove_tree(folder: Path) -> None:

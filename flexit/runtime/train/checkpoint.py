@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import flexit
 from flexit.errors import CheckpointError
-from flexit.files.folder import locked, recover, remove_tree, sweep, write_file, writing
+from flexit.files.folder import locked, recover, remove_tree, sweep, sweep_files, write_file, writing
 from flexit.files.ours import is_ours, strangers
 from flexit.runtime.train.identity import MARKER as RUN
 
@@ -196,7 +196,9 @@ def may_be_run(out: Path) -> bool:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a killed run left in its folder of checkpoints. The run's lock must be held."""
+    """Remove what a killed run left in its folder, and in that of its checkpoints. The run's lock must be held."""
+    if folder.parent.is_dir():
+        sweep_files(folder.parent, (LATEST, RUN, "config.yaml", "spec.yaml", "metrics.jsonl", "timing.jsonl"))
     if not folder.is_dir():
         return
     for lock in folder.glob("step-*.lock"):

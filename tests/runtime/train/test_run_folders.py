@@ -168,3 +168,14 @@ def test_a_run_goes_on_whatever_was_written_into_its_notes(write_config: Callabl
     put(run / "run.json", json.dumps({"flexit": "1", "identity": {"config": 3}}))
     with pytest.raises(CheckpointError, match="FX1202"):
         train(write_config(steps="6"), progress=False)
+
+
+def test_what_a_kill_left_of_a_small_file_goes(write_config: Callable[..., Path], tmp_path: Path):
+    config = write_config(steps="4", checkpoint="{every: 2}", evaluate="{every: 4}", schedule="constant")
+    train(config, progress=False)
+    left, others = tmp_path / "run" / "LATEST.tmp-5259-0", ("notes.tmp-1-0", "LATEST.tmp-mine")
+    for name in (left.name, *others):
+        (tmp_path / "run" / name).write_text("step-00")
+    train(config, sets=["steps=6"], allow_changed=True, progress=False)
+    assert not left.exists()
+    assert all((tmp_path / "run" / name).exists() for name in others)
