@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from flexit.runtime.tasks.text_model import Reading, TextModel
     from flexit.runtime.tokenizer import Tokenizer
     from flexit.runtime.train.config import TrainingConfig
+    from flexit.runtime.train.freezing import freeze
     from flexit.runtime.train.trainer import Trainer
 
 
@@ -59,6 +60,7 @@ __all__ = [
     "cost",
     "embed",
     "export",
+    "freeze",
     "from_pretrained",
     "generate",
     "hidden_states",
@@ -88,6 +90,7 @@ _HOMES = {
     "export": "flexit.runtime.bundles.export",
     "open_bundle": "flexit.runtime.bundles.bundle",
     "Trainer": "flexit.runtime.train.trainer",
+    "freeze": "flexit.runtime.train.freezing",
     "TrainingConfig": "flexit.runtime.train.config",
     "TorchSession": "flexit.runtime.sessions.torch_session",
     "generate": "flexit.runtime.generation.generate",

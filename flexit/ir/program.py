@@ -62,6 +62,7 @@ class Param:
         offset: what an op adds before use (``gain_offset``); it is subtracted from what ``init`` says, which therefore
             means the applied gain.
         head_dim: head width of a query projection, which ``rsqrt_fan_in_head_dim`` means.
+        frozen: whether it stays as it is, whatever is learned.
     """
 
     path: str
@@ -71,11 +72,12 @@ class Param:
     first_value: tuple[float, ...] | None = None
     offset: float = 0.0
     head_dim: int = 0
+    frozen: bool = False
 
     @property
     def trained(self) -> bool:
         """Whether a loss trains it."""
-        return self.role not in UNTRAINED
+        return not self.frozen and self.role not in UNTRAINED
 
     @property
     def size(self) -> int:
@@ -257,8 +259,8 @@ class Program:
 def at_path(param: Param, path: str) -> Param:
     """The same parameter under another path."""
     return Param(
-        path=path, shape=param.shape, role=param.role, width=param.width,
-        first_value=param.first_value, offset=param.offset, head_dim=param.head_dim,
+        path=path, shape=param.shape, role=param.role, width=param.width, first_value=param.first_value,
+        offset=param.offset, head_dim=param.head_dim, frozen=param.frozen,
     )  # fmt: skip
 
 

@@ -62,9 +62,11 @@ class Cost:
         weights: bytes of the weights by precision. ``int8`` and ``int4`` pack what only matrix products read, with an
             fp32 scale per output row or per 32 numbers, and leave the rest in fp32.
         training_peak: predicted bytes of a training step in fp32 with AdamW, beyond an idle process: 16 per parameter
-            (weight, gradient, two moments), 4 per number that the backward needs of the forward (``kept``), 12 more per
-            score for the loss, and 128 MiB of buffers. Measured peaks were 93 to 109 % of it. With ``recompute`` it
-            is what PyTorch asks for; where little is kept, malloc may hold up to twice as much in pieces.
+            (weight, gradient, two moments; of frozen ones 4), 4 per number that the backward needs of the forward
+            (``kept``), 12 more per score for the loss, and 128 MiB of buffers. Measured peaks were 93 to 109 % of it.
+            With ``recompute`` it is what PyTorch asks for; where little is kept, malloc may hold up to twice as much
+            in pieces.
+        frozen: numbers among ``parameters`` that stay as they are.
         kept: float numbers of results that the backward needs, without the loss.
         scores: numbers of the model's outputs.
         export_peak: predicted bytes of export with proof, beyond an idle process: 12 per parameter (given and stress
@@ -82,6 +84,7 @@ class Cost:
     cache: int
     weights: Mapping[Precision, int]
     training_peak: int
+    frozen: int
     kept: int
     scores: int
     export_peak: int
@@ -118,6 +121,7 @@ def cost(
     scores = sum(measures.elements(value.type) for value in program.outputs.values())
     tokens = lengths[decoded[0]] if decoded else 0
     held, again = kept(program.root, measures, recompute=recompute)
+    frozen = sum(param.size for param in program.params() if param.frozen)
     return Cost(
         parameters=whole.parameters,
         active=whole.active,
@@ -126,7 +130,8 @@ def cost(
         cache_per_token=4 * whole.cache_per_token,
         cache=4 * batch * (whole.cache_fixed + tokens * whole.cache_per_token),
         weights=_weights(whole),
-        training_peak=16 * whole.parameters + 4 * held + max(12 * scores, 4 * again) + BUFFERS,
+        training_peak=16 * whole.parameters - 12 * frozen + 4 * held + max(12 * scores, 4 * again) + BUFFERS,
+        frozen=frozen,
         kept=held,
         scores=scores,
         export_peak=_export_peak(program, whole, decoded),

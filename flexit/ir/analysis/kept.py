@@ -13,6 +13,7 @@ from flexit.ir.ops.attention import Attention
 from flexit.ir.ops.binary import Binary
 from flexit.ir.ops.dropout import Dropout
 from flexit.ir.ops.experts import Experts
+from flexit.ir.ops.linear import Linear
 from flexit.ir.ops.norm import Norm
 from flexit.ir.ops.op import product
 from flexit.ir.ops.reduce import Reduce
@@ -140,16 +141,15 @@ class Kept:
     def _node(self, node: Node, walk: _Walk) -> None:
         if node.op.name == "parameter":
             walk.counted.update(node.outputs)
-            walk.learned.update(node.outputs)
+            walk.learned.update(node.outputs if _learns(node.params["value"], walk) else ())
             return
         if node.op.name in _VIEWS and node.inputs[0] is not None:
             walk.base[node.output] = walk.of(node.inputs[0])
-        trained = any(
-            value.trained if isinstance(value, Param) else value in walk.learned for value in node.params.values()
-        )
+        trained = any(_learns(value, walk) for value in node.params.values())
         if trained or any(value in walk.learned for value in node.inputs if value is not None):
             walk.learned |= {value for value in node.outputs if value.dtype == "f32"}
-            self._ops(node, walk)
+            if not isinstance(node.op, Linear) or _learns(node.params["weight"], walk):  # else of no use to a gradient
+                self._ops(node, walk)
 
     def _ops(self, node: Node, walk: _Walk) -> None:
         """Note what an op keeps that a gradient goes through."""
@@ -216,6 +216,11 @@ class Kept:
         results = (value for inner in op.body.nodes for value in inner.outputs)
         inside = sum(product(value.dims, lambda dim: dim if isinstance(dim, int) else chosen) for value in results)
         return inside + chosen * self._measures.size(x.dims[-1])
+
+
+def _learns(weight: Param | Value, walk: _Walk) -> bool:
+    """Whether a gradient is wanted of what an op reads as its parameter."""
+    return weight.trained if isinstance(weight, Param) else weight in walk.learned
 
 
 def kept(root: Region, measures: Measures, *, recompute: bool = False) -> tuple[int, int]:

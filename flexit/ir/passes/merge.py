@@ -41,7 +41,7 @@ class _Merger:
 def _first_values(region: Region) -> str:
     """What of a region's parameters only initialisation sees; regions that differ in it stay apart."""
     return repr(
-        [(param.role, param.width, param.first_value, param.offset) for param in region.params]
+        [(param.role, param.width, param.first_value, param.offset, param.frozen) for param in region.params]
         + [id(node.region) for node in region.nodes if isinstance(node, Call)]
         + [region.branches, tuple(region.marks)]
     )

@@ -14,6 +14,7 @@ from flexit.runtime.train.optimizer import Optimizer
 from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.schedule import Schedule
 from flexit.runtime.train.schedules.constant import Constant
+from flexit.runtime.train.selection import Selection
 from flexit.runtime.train.task import Task
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -126,6 +127,8 @@ class RunConfig(Group):
     """How many rows make an update."""
     optimizer: Optimizer = Field(default_factory=AdamW)
     """How gradients become updates."""
+    freeze: list[Selection] = Field(default_factory=list[Selection])
+    """Parameters that stay as they are: no gradient, no decay, no state of the optimizer."""
     schedule: Schedule = Field(default_factory=Constant)
     """Factor on the learning rate, by step."""
     clip_norm: PositiveFloat | None = 1.0

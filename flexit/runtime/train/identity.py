@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,7 @@ _WORDS = {
     "config": ("the run config", ""),
     "training": ("the training config", "config."),
     "optimizer": ("the optimizer", "optimizer."),
+    "frozen": ("what is frozen", ""),
     "batches": ("the number of batches of the training loader", ""),
     "callbacks": ("the callbacks", "callbacks."),
     "tokenizer": ("the tokenizer", ""),
@@ -58,13 +59,14 @@ def identity(
 
 def trainer_identity(
     spec: Spec | None, config: TrainingConfig, *, optimizer: Mapping[str, Any], batches: int | None,
-    device: torch.device,
+    device: torch.device, frozen: Sequence[str],
 ) -> dict[str, Any]:  # fmt: skip
     """The same of a trainer that was put together in Python, which knows no data and no tokenizer."""
     written = {name: value for name, value in config_data(config).items() if name not in ELSEWHERE}
     return {
         "spec": None if spec is None else _sha256(spec_json(spec)), "training": written, "optimizer": optimizer,
         "batches": batches, "threads": torch.get_num_threads(), "device": device.type,
+        **({"frozen": ", ".join(frozen)} if frozen else {}),
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ def training_memory(program: Program, config: RunConfig) -> int:
     Not taken off are the narrower results of ``bf16`` and ``fp16``, and what ``compile`` fuses.
     """
     needs = cost(program, batch=config.batch.size, seq=config.data.seq_len, recompute=config.recompute)
-    copies = config.optimizer.moments - 2 + (0 if config.ema is None else 1)
+    moments = (config.optimizer.moments - 2) * (needs.parameters - needs.frozen)
+    mean = 0 if config.ema is None else needs.parameters
     pieces = 0 if config.losses.chunk is None else 4 * needs.scores
-    return needs.training_peak + 4 * copies * needs.parameters - pieces
+    return needs.training_peak + 4 * (moments + mean) - pieces

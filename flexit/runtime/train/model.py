@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,18 @@ from flexit.ir.analysis.cost import position_limit
 from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import load_spec, presets
 from flexit.ir.language.written import Node
+from flexit.ir.passes.freeze import freeze
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest
 from flexit.runtime.saved import WEIGHTS, read_arrays, read_spec
+from flexit.runtime.train import freezing
 from flexit.runtime.train.config import RunConfig
 from flexit.runtime.train.data.vocabulary import Tokenizer
 from flexit.runtime.train.groups import idle
 from flexit.runtime.train.loss import ROUTERS
 from flexit.runtime.train.read import fault, placed_fault
+from flexit.runtime.train.selection import selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,11 @@ def find_model(config: RunConfig, root: Node, base: Path) -> Model:
                 cure=f"write {near}" if near else f"correct the path; {place} was looked for",
             )
         ])  # fmt: skip
-    problems = list(_misfits(model, config, root))
+    problems = [*freezing.misfits(config.freeze, model.program, root)]
+    if not problems:
+        frozen = selected(config.freeze, model.program.params())
+        model = replace(model, program=freeze(model.program, frozen))
+        problems = [*_misfits(model, config, root)]
     if problems:
         raise RunConfigError(problems)
     return model

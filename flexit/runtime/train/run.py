@@ -30,6 +30,7 @@ from flexit.runtime.train.data.material import Material, files_of, find_material
 from flexit.runtime.train.data.store import OnProgress
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.device import autocast, make_scaler, pick_device
+from flexit.runtime.train.freezing import hold
 from flexit.runtime.train.identity import (
     MARKER,
     have_same_shapes,
@@ -215,6 +216,7 @@ def make_trainer(
     module = to_torch(
         plan.model.spec, plan.model.load_weights(), seed=config.seed, device=plan.device, allow_memory=True
     )  # fmt: skip (the plan has asked for more)
+    hold(module, plan.model.program)
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
         config.task.loss(config.losses), batches, validation, callbacks,

@@ -299,6 +299,7 @@ class Trainer:
         return trainer_identity(
             self._spec, self.config, device=self.device, batches=batches_per_pass(self._feed.loader),
             optimizer={"class": type(self.optimizer).__name__, "groups": groups},
+            frozen=[name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
         )  # fmt: skip
 
     def _require_same(self, path: Path, state: Mapping[str, Any], callbacks: Mapping[str, Callback]) -> None:

@@ -30,7 +30,10 @@ import json, re, sys
 from pathlib import Path
 import torch
 from flexit.ir.io.load import load_spec
+from flexit.ir.passes.freeze import freeze
 from flexit.lower.torch.module import to_torch
+from flexit.runtime.train.freezing import hold
+from flexit.runtime.train.selection import selected
 from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.memory import training_memory
 from flexit.runtime.train.optim import make_optimizer
@@ -45,12 +48,14 @@ config, _ = parse_config(sys.argv[1])
 spec = load_spec(config.model, sets=config.set)
 idle = memory("VmRSS")
 model = to_torch(spec, seed=0)
+program = freeze(model.program, selected(config.freeze, model.program.params()))
+hold(model, program)
 ids = torch.randint(0, 100, (config.batch.size, config.data.seq_len))
 optimizer = make_optimizer(model, model.program, config.optimizer)
 settings = {"progress": False, "device": "cpu", "recompute": config.recompute, "ema": config.ema}
 loss = CrossEntropy(chunk=config.losses.chunk)
 Trainer(model, optimizer, loss, [{"input_ids": ids, "labels": ids}], config=settings).fit(steps=3)
-print(json.dumps([memory("VmHWM") - idle, training_memory(model.program, config)]))
+print(json.dumps([memory("VmHWM") - idle, training_memory(program, config)]))
 """
 
 
@@ -82,6 +87,7 @@ SMALL = "blocks.embed.vocab_size=300"
         ("recompute: true", {"vocab": 300, "size": 128}),
         ("recompute: true", {"vocab": 8000, "size": 32}),
         ("losses: {chunk: 512}", {"vocab": 8000, "size": 32}),
+        ("freeze: [{match: 'decoder.layers.*'}, {role: embedding}]", {"vocab": 8000, "size": 32}),
     ],
 )
 def test_what_pytorch_asks_for_is_predicted_within_a_tenth(more: str, sizes: dict[str, int]):
