@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import flexit
-from flexit.cli import converting, evaluating, models, specs, tasks
+from flexit.cli import converting, evaluating, models, runs, specs, tasks
 from flexit.cli.console import complain, note, plainly
 from flexit.errors import FlexitError, Problem, UserError
 from flexit.ir.wording import shown
@@ -52,9 +52,11 @@ app = typer.Typer(
     name="flexit", cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     pretty_exceptions_enable=False, epilog=EPILOG,
 )  # fmt: skip
-for command in (*specs.COMMANDS, *models.COMMANDS, *tasks.COMMANDS, *converting.COMMANDS, *evaluating.COMMANDS):
+ROOMS = (specs, models, runs, tasks, converting, evaluating)
+NEED_ARGUMENTS = (*specs.NEED_ARGUMENTS, *runs.NEED_ARGUMENTS)
+for command in (command for room in ROOMS for command in room.COMMANDS):
     name = command.__name__.rstrip("_").replace("_", "-")
-    app.command(name, no_args_is_help=command in specs.NEED_ARGUMENTS)(command)
+    app.command(name, no_args_is_help=command in NEED_ARGUMENTS)(command)
 
 
 def _version(wanted: bool) -> None:

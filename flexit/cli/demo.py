@@ -11,15 +11,17 @@ import typer
 
 from flexit.cli.choosing import Choosing
 from flexit.cli.console import note, say, table, typed
-from flexit.cli.curves import drawn, pictured
+from flexit.cli.curves import drawn
 from flexit.cli.generating import Request, speaker_at
 from flexit.cli.opening import checkpoint_at, evidence_rows
 from flexit.errors import CheckpointError, UserError
 from flexit.files.folder import write_file
 from flexit.runtime.bundles.bundle import read_bundle
 from flexit.runtime.bundles.export import export
+from flexit.runtime.runs.folder import VALIDATION, RunFolder
+from flexit.runtime.runs.picture import pictured
+from flexit.runtime.runs.series import curves_of
 from flexit.runtime.status import stages
-from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.run import train
 from flexit.runtime.train.signals import interruptible
 
@@ -148,11 +150,8 @@ def _trained(config: Path) -> None:
 @interruptible()
 def _curve(folder: Path) -> Path:
     """The loss curve in the terminal and as a picture."""
-    lines = read_lines(folder / "run" / "metrics.jsonl")
-    curves = {
-        name: [(line["step"], line[key]) for line in lines if key in line]
-        for name, key in (("training", "loss"), ("validation", "validation_loss"))
-    }
+    trained = RunFolder(folder / "run")
+    curves = curves_of([trained], [name for name in ("loss", VALIDATION) if trained.values(name)])
     say(drawn(curves))
     return pictured(curves, folder / "loss.png")
 

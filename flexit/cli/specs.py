@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -153,12 +154,14 @@ def show(
     dot: Annotated[bool, typer.Option("--dot", help="Draw the graph of blocks for Graphviz instead.")] = False,
     plugins: Plugins = None,
 ) -> None:
-    """Show the blocks with shapes, parameters and everything that was inferred.
+    """Show the blocks with shapes, parameters and everything that was inferred; of a run folder, what the run is.
 
     Example: flexit show gpt2
     """
     from flexit.cli.checking import loaded
     from flexit.cli.listing import shown_as
+    from flexit.cli.running import is_run, run_page
+    from flexit.runtime.runs.folder import run_at
 
     if program + mermaid + dot > 1:
         raise UserError.of(
@@ -166,6 +169,10 @@ def show(
             cure="write the command once for each",
         )  # fmt: skip
     load_plugins(plugins)
+    if is_run(spec) and not (sets or program or mermaid or dot):
+        for line in run_page(run_at(spec)):
+            say(line)
+        return
     form = "program" if program else "mermaid" if mermaid else "dot" if dot else "tree"
     say(shown_as(form, *loaded(spec, sets or ())))
 
@@ -180,25 +187,33 @@ def diff(
     as_json: Json = False,
     plugins: Plugins = None,
 ) -> None:
-    """Compare two specs: fields, parameter shapes, cost. Exit code 1 if they differ.
+    """Compare two specs, fields, parameter shapes, cost, or two run folders. Exit code 1 if they differ.
 
     Example: flexit diff gpt2 gpt2 --set blocks.decoder.n_layers=24
     """
     from flexit.cli.checking import loaded
     from flexit.cli.listing import difference_data, difference_rows
+    from flexit.cli.running import change_rows, is_run, run_difference
     from flexit.ir.views.difference import difference
+    from flexit.runtime.runs.folder import run_at
 
     load_plugins(plugins)
-    found = difference(loaded(before, ())[0], loaded(after, sets or ())[0])
+    if is_run(before) and is_run(after) and not sets:
+        changes, found = run_difference(run_at(before), run_at(after))
+    else:
+        changes, found = [], difference(loaded(before, ())[0], loaded(after, sets or ())[0])
+    different = bool(changes) or (found is not None and bool(found.fields))
     if as_json:
-        emit(difference_data(found))
-    elif not found.fields:
+        config = {"config": [asdict(change) for change in changes]} if is_run(before) else {}
+        emit(config | ({} if found is None else difference_data(found)))
+    elif not different:
         say("no difference")
     else:
-        table(difference_rows(found))
-        if found.same_program:
+        rows = [*(change_rows(changes) if changes else []), *(difference_rows(found)[1:] if found is not None else [])]
+        table([["what", "first", "second"], *rows])
+        if found is not None and found.same_program and found.fields:
             say("\nBoth compute the same.")
-    if found.fields:
+    if different:
         raise typer.Exit(1)
 
 

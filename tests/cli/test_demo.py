@@ -20,7 +20,7 @@ from flexit.cli.demo import FIRST
 from flexit.cli.generating import speaker_at
 from flexit.errors import CheckpointError
 from flexit.runtime.bundles.export import export
-from flexit.runtime.train.callbacks.metrics import read_lines
+from flexit.runtime.runs.series import curves_of
 from flexit.runtime.train.read import read_config
 from flexit.runtime.train.trainer import Result
 from tests.interrupts import dropped, first_losing
@@ -185,7 +185,7 @@ def test_interrupted_before_it_begins(
 
 @pytest.mark.slow
 @pytest.mark.ort
-@pytest.mark.parametrize("stage", ["train", "read_lines", "export", "speaker_at"])
+@pytest.mark.parametrize("stage", ["train", "curves_of", "export", "speaker_at"])
 def test_a_signal_that_python_loses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
@@ -196,7 +196,7 @@ def test_a_signal_that_python_loses(
     done = Result(step=2, tokens=9, loss=1.0, validation_loss=None, stopped_by=None, checkpoint=tmp_path / "run")
     called: list[str] = []
     steps: dict[str, Callable[..., Any]] = {
-        "train": lambda *_: done, "read_lines": read_lines, "export": export, "speaker_at": speaker_at,
+        "train": lambda *_: done, "curves_of": curves_of, "export": export, "speaker_at": speaker_at,
     }  # fmt: skip
     for name, step in steps.items():
 

@@ -39,7 +39,7 @@ def found_at(path: str | Path) -> str:
     return "nothing of this name" if found == "nothing" else f"a {found}"
 
 
-def instead_of(path: str | Path, wanted: Literal["spec", "model", "bundle", "checkpoint"]) -> str | None:
+def instead_of(path: str | Path, wanted: Literal["spec", "model", "bundle", "checkpoint", "run"]) -> str | None:
     """What to give or to do where ``path`` is not what is wanted; None where nothing can be told from it."""
     found, typed = place_of(path), shlex.quote(str(path))
     if found == "nothing":
@@ -58,6 +58,8 @@ def instead_of(path: str | Path, wanted: Literal["spec", "model", "bundle", "che
         ("bundle", "checkpoint"): exporting,
         ("bundle", "file"): exporting,
         ("checkpoint", "run"): f"give one of its checkpoints, in {shlex.quote(str(Path(path) / 'checkpoints'))}",
+        ("run", "file"): "give the run folder, which a run config calls out",
+        ("run", "checkpoint"): "give the run folder that the checkpoint lies in",
         ("checkpoint", "bundle"): f"open it: flexit.open_bundle({str(path)!r})",
     }
     return cures.get((wanted, found))

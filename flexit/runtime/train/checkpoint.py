@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,15 @@ from flexit.errors import CheckpointError
 from flexit.files.folder import locked, recover, remove_tree, sweep, sweep_files, write_file, writing
 from flexit.files.ours import is_ours, strangers
 from flexit.runtime.train.identity import MARKER as RUN
+from flexit.runtime.train.saved_steps import LATEST, NAME, checkpoints, latest
 
 MARKER = "training/state.json"
-LATEST = "LATEST"
 AVERAGE = "ema"
 """Folder in a checkpoint with the mean of the weights, a checkpoint of its own but for the state of training."""
 BEGUN = {"checkpoints", "metrics.jsonl", "timing.jsonl"}
 """What a run in Python has before its first checkpoint."""
-_NAME = re.compile(r"step-(\d{6,})")
+WRITTEN = ("config.yaml", "spec.yaml", "metrics.jsonl", "timing.jsonl", "environment.json", "cost.json")
+"""Single files of a run folder."""
 _KEPT = {"step", "tokens", "position", "optimizer", "rates", "validation_loss", "callbacks", "identity", "files"}
 
 
@@ -160,26 +160,6 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
-    if not folder.is_dir():
-        return []
-    found = [(int(match.group(1)), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found) if path.is_dir()]
-
-
-def step_of(path: Path) -> int:
-    """The step that a checkpoint's name says."""
-    return int(path.name.partition("-")[2])
-
-
-def latest(folder: Path) -> Path | None:
-    """The newest checkpoint in a folder, if ``LATEST`` names it: it was saved to the end."""
-    newest = (checkpoints(folder) or [None])[-1]
-    named = folder.parent / LATEST
-    return newest if newest and named.is_file() and named.read_bytes() == f"{newest.name}\n".encode() else None
-
-
 def name_latest(path: Path) -> None:
     """Let ``LATEST`` name a whole checkpoint, which a kill may have left unnamed."""
     if latest(path.parent) != path:
@@ -198,11 +178,11 @@ def may_be_run(out: Path) -> bool:
 def tidy(folder: Path) -> None:
     """Remove what a killed run left in its folder, and in that of its checkpoints. The run's lock must be held."""
     if folder.parent.is_dir():
-        sweep_files(folder.parent, (LATEST, RUN, "config.yaml", "spec.yaml", "metrics.jsonl", "timing.jsonl"))
+        sweep_files(folder.parent, (LATEST, RUN, *WRITTEN))
     if not folder.is_dir():
         return
     for lock in folder.glob("step-*.lock"):
-        if _NAME.fullmatch(lock.stem):
+        if NAME.fullmatch(lock.stem):
             with locked(lock.with_suffix("")):
                 pass
     sweep(folder, MARKER)

@@ -40,11 +40,13 @@ from flexit.runtime.train.identity import (
     with_specs,
     write_identity,
 )
+from flexit.runtime.train.logbook import entry, write_cost
 from flexit.runtime.train.memory import training_memory
 from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.preparing import require_compiler
 from flexit.runtime.train.read import read_config
+from flexit.runtime.train.saved_steps import step_of
 from flexit.runtime.train.signals import interruptible
 from flexit.runtime.train.trainer import Result, Trainer
 
@@ -103,11 +105,16 @@ def train(
                     _examined(plan, on_progress=on_progress)
                 return _said(finished, plan, progress=progress)
             material = prepare(plan, allow_changed=allow_changed, on_progress=on_progress)
-        with interruptible(), stages("building the model", shown=progress):
-            trainer = make_trainer(plan, material, callbacks=callbacks, progress=progress)
-            for passed_over in trainer.resume(allow_changed=True):  # what is compared above has all of it
-                Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
-        return trainer.fit(steps=plan.config.steps)
+            write_cost(plan.out, plan.model.program, plan.config)
+        with entry(plan.out, seed=plan.config.seed, device=plan.device) as start:
+            with interruptible(), stages("building the model", shown=progress):
+                trainer = make_trainer(plan, material, callbacks=callbacks, progress=progress)
+                for passed_over in trainer.resume(allow_changed=True):  # what is compared above has all of it
+                    Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
+            start.begin(trainer.step)
+            result = trainer.fit(steps=plan.config.steps)
+            start.end(result)
+        return result
 
 
 def make_plan(config_path: str | Path, *, sets: Sequence[str] = (), allow_memory: bool = False) -> Plan:
@@ -184,7 +191,7 @@ def _finished(plan: Plan) -> Result | None:
     folder = plan.out / "checkpoints"
     checkpoint.tidy(folder)
     newest = checkpoint.latest(folder)
-    if newest is None or checkpoint.step_of(newest) < plan.config.steps:
+    if newest is None or step_of(newest) < plan.config.steps:
         return None
     try:
         state = checkpoint.read_state(newest)

@@ -89,6 +89,8 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
     """Columns that records may have."""
     scores: ClassVar[bool] = True
     """Whether classes or tokens are chosen by their scores, on which there may be a z-loss."""
+    unit: ClassVar[str] = "nats per label"
+    """Of the loss."""
     classes: ClassVar[bool] = False
     """Whether it tells classes apart, which have names."""
     tokenizers: ClassVar[Mapping[str, str]] = {TOKENIZER: "data.tokenizer"}

@@ -28,6 +28,7 @@ class Regression(Task, kind="regression"):
 
     columns: ClassVar[Mapping[str, str]] = {"text": "the text", "label": "its number"}
     scores: ClassVar[bool] = False
+    unit: ClassVar[str] = ""
     optional: ClassVar[Mapping[str, str]] = {"text_pair": "a second text"}
 
     def misfits(self, program: Program) -> Iterator[Fault]:
