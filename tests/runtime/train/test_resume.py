@@ -55,7 +55,7 @@ def finish(config: Path) -> None:
 def contents(run: Path) -> dict[str, bytes]:
     """Everything in a run folder that a repeated run must give again."""
     files = {str(path.relative_to(run)): path for path in sorted(run.rglob("*")) if path.is_file()}
-    changing = ("timing.jsonl", "config.yaml")
+    changing = ("timing.jsonl", "environment.json", "config.yaml")
     return {name: path.read_bytes() for name, path in files.items() if name not in changing}
 
 
