@@ -146,7 +146,7 @@ def test_a_run_config_is_valid():
     ("old", "new"),
     [
         ("steps: 10", "steps: 0"), ("steps: 10", "stepz: 10"), ("steps: 10", ""), ("out: run", "out: null"),
-        ("causal_lm", "translation"), ("tokenizer: bpe", "tokenizer: file"), ("tokenizer: bpe", "tokenizer: words"),
+        ("causal_lm", "translation"), ("tokenizer: bpe", "tokenizer: file"), ("tokenizer: bpe", "tokenizer: tokens"),
         ("seq_len: 32", "seq_len: 1"), ("out: run", "out: run\nschedule: {kind: cosine, final: 2}"),
         ("out: run", "out: run\nseed: -1"), ("out: run", "out: run\noptimizer: {lr: 1e-3}"),
     ],

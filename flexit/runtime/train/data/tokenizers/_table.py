@@ -1,0 +1,38 @@
+"""Tokenizers that are a table: every piece that the texts have is a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tokenizers import AddedToken, models
+from tokenizers import Tokenizer as Inner
+
+from flexit.errors import UserError
+
+UNKNOWN = "<unk>"
+"""What a piece becomes that the texts did not have."""
+
+
+def table(pieces: Iterable[str], specials: Sequence[str], *, rows: int, called: str) -> Inner:
+    """A tokenizer with a token for each piece, which has no rule yet how a text is cut.
+
+    Args:
+        pieces: of the texts; those that look like a special token are not counted twice.
+        specials: the first tokens, no text becomes them; :data:`UNKNOWN` is among them.
+        rows: tokens that it may have.
+        called: what the pieces are, for the message.
+
+    Raises:
+        UserError: FX1609, there are more.
+    """
+    found = set(pieces)
+    names = list(dict.fromkeys([*specials, *sorted(found)]))
+    if len(names) > rows:
+        raise UserError.of(
+            "FX1609", f"the texts have more {called} than the model has rows for", path="data.tokenizer",
+            expected=f"at most {rows - len(names) + len(found)}", found=str(len(found)),
+            cure="choose a byte-level tokenizer (bpe, bytes), or a model with a larger vocab_size",
+        )  # fmt: skip
+    inner = Inner(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token=UNKNOWN))
+    inner.add_special_tokens([AddedToken(special, special=True) for special in specials])
+    return inner
