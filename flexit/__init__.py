@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flexit.runtime.generation.generation_config import GenerationConfig
     from flexit.runtime.generation.sampling import Sampling
     from flexit.runtime.generation.text_stream import TextStream
+    from flexit.runtime.saved import load_checkpoint
     from flexit.runtime.sessions.torch_session import TorchSession
     from flexit.runtime.tasks.classify import classify
     from flexit.runtime.tasks.embed import embed, hidden_states
@@ -64,6 +65,7 @@ __all__ = [
     "from_pretrained",
     "generate",
     "hidden_states",
+    "load_checkpoint",
     "load_spec",
     "open_bundle",
     "perplexity",
@@ -86,6 +88,7 @@ _HOMES = {
     "cost": "flexit.ir.analysis.cost",
     "shrink": "flexit.ir.shrink",
     "to_torch": "flexit.lower.torch.module",
+    "load_checkpoint": "flexit.runtime.saved",
     "to_onnx": "flexit.lower.onnx.model",
     "export": "flexit.runtime.bundles.export",
     "open_bundle": "flexit.runtime.bundles.bundle",

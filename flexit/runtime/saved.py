@@ -17,6 +17,8 @@ from flexit.ir.spec import Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from flexit.lower.torch.module import FlexitModule
+
 MAX_BYTES = 16 * 2**20
 """Of a resolved spec, which says every default."""
 
@@ -53,6 +55,22 @@ def spec_in(folder: Path) -> Spec:
     if checked.spec is None or not checked.valid:
         raise SpecError(checked.problems)
     return checked.spec
+
+
+def load_checkpoint(folder: str | Path) -> FlexitModule:
+    """The module of a checkpoint that training or an import wrote, in evaluation mode.
+
+    Args:
+        folder: of the checkpoint, such as ``runs/NAME/checkpoints/step-000200``.
+
+    Raises:
+        CheckpointError: FX1201, the folder is no checkpoint, or its arrays cannot be read.
+        SpecError: its spec is not valid.
+        UserError: FX2002, its arrays are others than its spec has.
+    """
+    from flexit.lower.torch.module import to_torch
+
+    return to_torch(read_spec(Path(folder)), read_weights(Path(folder))).eval()
 
 
 def read_weights(folder: Path) -> Mapping[str, Tensor]:

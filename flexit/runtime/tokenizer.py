@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from tokenizers import Tokenizer as _Tokenizer
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from flexit.errors import TaskError, UserError
 from flexit.ir.misfits import unusable, whole_number
@@ -181,6 +181,21 @@ class Tokenizer:
             return _reading(lambda: self._inner.encode(list(words), is_pretokenized=True))
         finally:
             self._inner.no_truncation()
+
+    def ending(self) -> Tokenizer:
+        """The same tokenizer, whose template ends each text with the separator, if it has one and adds nothing yet.
+
+        This is how models of a source and a target read sources (T5, BART, Marian).
+        """
+        if self.separator is None or self._separator_id is None or self.added_to(pair=False):
+            return self
+        inner = _Tokenizer.from_str(self.dumps())
+        end: Any = {"id": "end", "ids": [self._separator_id], "tokens": [self.separator]}
+        parts: Any = inner  # the stub says that it cannot be set
+        parts.post_processor = processors.TemplateProcessing(
+            single=["$A", "end"], pair=["$A", "end", "$B", "end"], special_tokens=[end]
+        )
+        return Tokenizer(inner, separator=self.separator)
 
     def added_to(self, *, pair: bool) -> int:
         """Special tokens that the template adds to a text, or to a pair."""

@@ -1,11 +1,15 @@
 """Weights are taken whole or refused: a parameter that is missing, unknown or of another shape is named."""
 
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from flexit.errors import UserError
+import flexit
+from flexit.errors import CheckpointError, UserError
 from flexit.ir.io.load import load_spec, parse_spec
 from flexit.lower.onnx.model import to_onnx
 from flexit.lower.torch.module import to_torch
@@ -180,3 +184,14 @@ def test_a_name_that_no_system_takes():
 def test_another_target_is_refused(weights: Weights, tmp_path):
     with pytest.raises(UserError, match="FX2004"):
         to_onnx(SPEC, weights, tmp_path / "out", target="ort")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_checkpoint_is_a_module(checkpoint: Path) -> None:
+    module = flexit.load_checkpoint(str(checkpoint))
+    assert not module.training
+    saved = load_file(checkpoint / "model.safetensors")
+    parameters = dict(module.named_parameters())
+    assert parameters.keys() == saved.keys()
+    assert all(torch.equal(parameters[name], saved[name]) for name in saved)
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        flexit.load_checkpoint(checkpoint.parent)

@@ -11,7 +11,8 @@ MANIFEST, RUN, WEIGHTS = "manifest.json", "run.json", "model.safetensors"
 SPECS = ("spec.json", "spec.yaml")
 """Where a folder has its spec: as it was when it was trained or exported, or as it began or was imported."""
 CARRIED = (
-    "tokenizer.json", "generation_config.json", "labels.json", "chat_template.jinja", "special_tokens_map.json",
+    "tokenizer.json", "target_tokenizer.json", "generation_config.json", "labels.json", "chat_template.jinja",
+    "special_tokens_map.json",
 )  # fmt: skip
 """Files beside the weights of a model that go into a bundle as they are."""
 

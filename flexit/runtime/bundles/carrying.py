@@ -45,11 +45,11 @@ def require_fitting(files: dict[str, Path], program: Program, interface: Interfa
     """
     tables = [entry.limit for entry in interface.inputs if entry.role == "ids" and entry.limit]
     rows = max(tables, default=None)  # token types have a table too
-    if "tokenizer.json" in files:
-        size = Tokenizer.load(files["tokenizer.json"]).vocab_size
+    for file in (files[name] for name in ("tokenizer.json", "target_tokenizer.json") if name in files):
+        size = Tokenizer.load(file).vocab_size
         if rows is not None and size > rows:
             raise UserError.of(
-                "FX1502", f"{files['tokenizer.json']} is of another model", path="carry",
+                "FX1502", f"{file} is of another model", path="carry",
                 expected=f"ids below {rows}, the rows of the model's table", found=f"ids up to {size - 1}",
                 cure="carry the tokenizer that the model was trained with",
             )  # fmt: skip

@@ -17,7 +17,7 @@ from flexit.runtime.sessions.interface import Entry, Interface
 from flexit.runtime.sessions.session import Session, require_session
 from flexit.runtime.tokenizer import Tokenizer
 
-LABELS, TOKENIZER = "labels.json", "tokenizer.json"
+LABELS, TOKENIZER, TARGET_TOKENIZER = "labels.json", "tokenizer.json", "target_tokenizer.json"
 TYPES = ("token_type_ids", "token_types")
 """What an input of token types is called."""
 MAX_BYTES = 2**20

@@ -109,6 +109,11 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
         del seq_len
         return []
 
+    def settled(self, tokenizer: Tokenizer, *, file: str) -> Tokenizer:
+        """A tokenizer as a model of this task reads texts with it, which is how it is kept with the model."""
+        del file
+        return tokenizer
+
     def texts(self, values: Mapping[str, Any], setting: Setting, place: str, *, file: str) -> Iterator[str]:
         """What of a record the tokenizer in ``file`` learns from."""
         del file

@@ -136,7 +136,8 @@ def find_material(
             tokenizers[file] = kept.tokenizers[file]
         else:
             texts = _Texts(config, training, setting, file, on_progress)
-            tokenizers[file] = wanted.make(texts, base, rows=rows[file], more=config.task.special_tokens(data.seq_len))
+            made = wanted.make(texts, base, rows=rows[file], more=config.task.special_tokens(data.seq_len))
+            tokenizers[file] = config.task.settled(made, file=file)
         _require_vocabulary(tokenizers[file], rows=rows[file], root=root, path=path)
     setting = replace(setting, tokenizers=tokenizers)
     setting = replace(setting, labels=_labels(config, training, setting, kept=kept))

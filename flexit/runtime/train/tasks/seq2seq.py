@@ -9,6 +9,7 @@ import numpy as np
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
+from flexit.runtime.tasks.text_model import TARGET_TOKENIZER as TARGET
 from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
 from flexit.runtime.train.data.vocabulary import Tokenizer
 from flexit.runtime.train.fields import Factor
@@ -19,8 +20,6 @@ from flexit.runtime.train.tasks._reading import pad_of, small
 if TYPE_CHECKING:
     from flexit.runtime.train.data.ragged import Ragged
     from flexit.runtime.train.data.store import Row, Store
-
-TARGET = "target_tokenizer.json"
 
 
 class Seq2Seq(Task, kind="seq2seq"):
@@ -44,6 +43,9 @@ class Seq2Seq(Task, kind="seq2seq"):
         source, target = pair_rows(program)
         return {TOKENIZER: source if self.target_tokenizer else min(source, target), TARGET: target}
 
+    def settled(self, tokenizer: RuntimeTokenizer, *, file: str) -> RuntimeTokenizer:
+        return tokenizer.ending() if file == TOKENIZER else tokenizer
+
     def texts(self, values: Mapping[str, Any], setting: Setting, place: str, *, file: str) -> Iterator[str]:
         if file == TOKENIZER:
             yield setting.text(values, "source", place)
@@ -55,10 +57,12 @@ class Seq2Seq(Task, kind="seq2seq"):
         return {"decoder_start_token_id": start, "eos_token_id": end, "pad_token_id": start}
 
     def encode(self, values: Mapping[str, Any], setting: Setting, place: str) -> Row:
-        tokenizers = {"source": setting.tokenizer, "target": setting.tokenizers.get(TARGET, setting.tokenizer)}
+        source, target = (setting.text(values, column, place) for column in self.columns)
+        (read,) = setting.tokenizer.read([source], limit=setting.seq_len)
+        target_tokenizer = setting.tokenizers.get(TARGET, setting.tokenizer)
         return {
-            column: ended(setting.text(values, column, place), tokenizer, setting.seq_len)
-            for column, tokenizer in tokenizers.items()
+            "source": np.asarray(read.ids, small(setting.tokenizer)),
+            "target": ended(target, target_tokenizer, setting.seq_len),
         }
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[Ragged, Ragged]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
+from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
 from flexit.runtime.train.fields import Share
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
 from flexit.runtime.train.tasks._pairs import end_and_start, pair_rows, two_texts
@@ -40,6 +41,10 @@ class SpanCorruption(Task, kind="span_corruption"):
 
     def special_tokens(self, seq_len: int) -> list[str]:
         return [f"<extra_id_{number}>" for number in range(self.pieces(seq_len))]
+
+    def settled(self, tokenizer: RuntimeTokenizer, *, file: str) -> RuntimeTokenizer:
+        del file
+        return tokenizer.ending()
 
     def pieces(self, seq_len: int) -> int:
         """How many are cut out of so many tokens, at least one."""
