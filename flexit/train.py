@@ -79,8 +79,8 @@ class _Epochs(Teller):
             self._begin(trainer.step)
 
     def after_evaluation(self, trainer: RunTrainer, metrics: Mapping[str, float]) -> None:
-        del trainer
-        self._validation = sum(metrics.values())
+        del metrics
+        self._validation = trainer.validation_loss
 
     def after_step(self, trainer: RunTrainer, step: Step) -> None:
         self.loss += step.loss * step.tokens
@@ -219,7 +219,10 @@ class Trainer:
         Raises:
             UserError: there are none.
         """
-        return sum(self.trainer.evaluate().values())
+        self.trainer.evaluate()
+        loss = self.trainer.validation_loss
+        assert loss is not None
+        return loss
 
     def resume(self, *, allow_changed: bool = False) -> list[CheckpointError]:
         """Go on from the newest whole checkpoint of the folder, as ``flexit.Trainer.resume``.

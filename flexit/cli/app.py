@@ -16,7 +16,8 @@ from flexit.errors import FlexitError, Problem, UserError
 from flexit.ir.wording import shown
 
 EPILOG = (
-    "Exit codes: 0 well, 1 two results differ or a warning under --strict, 2 something to put right, 130 interrupted."
+    "Exit codes: 0 well, 1 two results differ or a warning under --strict, 2 something to put right, "
+    "130 interrupted or out of time."
 )
 
 

@@ -59,6 +59,8 @@ def train(
     say(f"step {result.step}, {result.tokens:,} tokens{loss}{held_out}")
     if result.checkpoint is not None:
         say(f"checkpoint {near(result.checkpoint)}")
+    if result.early:
+        say("it got no better, so it ended before its last step")
     if result.stopped_by is not None:
         say(f"stopped by {result.stopped_by}; the same command goes on")
         raise typer.Exit(130)

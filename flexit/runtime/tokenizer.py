@@ -210,6 +210,12 @@ class Tokenizer:
         return self._inner.id_to_token(number) or ""
 
     @property
+    def is_of_bytes(self) -> bool:
+        """Whether each character of its vocabulary stands for a byte, as in GPT-2."""
+        decoder = self._inner.decoder
+        return decoder is not None and decoder.decode(["\u0120"]) == " "
+
+    @property
     def specials(self) -> dict[str, int]:
         """Special tokens and their ids."""
         added = self._inner.get_added_tokens_decoder()

@@ -229,7 +229,8 @@ def retire(folder: Path, *, keep_last: int, keep_best: int, newest: Path) -> lis
 def score_of(folder: Path) -> float | None:
     """The validation loss of a checkpoint, if it has one."""
     try:
-        return json.loads((folder / MARKER).read_text(encoding="utf-8")).get("validation_loss")
+        state = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        return state.get("score", state.get("validation_loss"))
     except (OSError, ValueError):
         return None
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
-from flexit.ir.language.kinds import INFERRED, Group, PositiveFloat, PositiveInt
+from flexit.ir.language.kinds import INFERRED, Group, InferredInt, PositiveFloat, PositiveInt
+from flexit.runtime.metric import LOSS, Metric
 from flexit.runtime.train.data.source import Source
 from flexit.runtime.train.data.vocabulary import Tokenizer
 from flexit.runtime.train.fields import NotNegativeFloat, NotNegativeInt, Share
@@ -89,6 +90,10 @@ class Evaluate(Group):
     """Steps; the last step always evaluates."""
     max_batches: PositiveInt | None = None
     """Only the first so many batches."""
+    metrics: Annotated[list[Metric] | None, INFERRED] = None
+    """What is told beside the loss; inferred: what is usual for the task."""
+    max_new_tokens: InferredInt = None
+    """Most tokens of a text that a metric generates; inferred: data.seq_len."""
 
 
 class Checkpoint(Group):
@@ -99,7 +104,27 @@ class Checkpoint(Group):
     keep_last: PositiveInt = 2
     """Newest ones kept."""
     keep_best: NotNegativeInt = 0
-    """Ones with the lowest validation loss kept besides."""
+    """Ones with the best held-out score kept besides."""
+    best: str = LOSS
+    """What the best has the best of: ``loss``, or the name of a metric."""
+
+
+class EarlyStopping(Group):
+    """When a run that does not get better is done."""
+
+    patience: PositiveInt = 5
+    """Evaluations in a row without a better one."""
+    min_delta: NotNegativeFloat = 0.0
+    """By how much it must be better."""
+    metric: str = LOSS
+    """What must get better: ``loss``, or the name of a metric."""
+
+
+class Limit(Group):
+    """When a run stops, to go on another time."""
+
+    minutes: PositiveFloat
+    """Of training in one call."""
 
 
 class Log(Group):
@@ -153,6 +178,10 @@ class RunConfig(Group):
     """CPU threads; inferred: what PyTorch takes."""
     evaluate: Evaluate | None = None
     """When the held-out text is looked at."""
+    early_stopping: EarlyStopping | None = None
+    """When a run that does not get better is done."""
+    limit: Limit | None = None
+    """When a run stops, to go on another time."""
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     """When the run is saved, and what is kept."""
     log: Log = Field(default_factory=Log)
@@ -186,6 +215,10 @@ class TrainingConfig(Group):
     """Where it runs; the model is moved there."""
     evaluate: Evaluate | None = None
     """When ``val_dataloader`` is looked at."""
+    early_stopping: EarlyStopping | None = None
+    """When a run that does not get better is done."""
+    limit: Limit | None = None
+    """When a run stops, to go on another time."""
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     """When the run is saved, and what is kept; nothing is saved without ``out``."""
     log: Log = Field(default_factory=Log)

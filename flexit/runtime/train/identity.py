@@ -37,8 +37,10 @@ _WORDS = {
 }
 """What may differ: how messages call it, and what its paths begin with."""
 
-ELSEWHERE = frozenset({"out", "progress", "device"})
-"""Settings that no number depends on, and the wish for a device, in whose place the device itself is compared."""
+UNSEEN = frozenset({"out", "limit"})
+"""Settings of a run config that no number of the run depends on."""
+ELSEWHERE = UNSEEN | {"progress", "device"}
+"""Those of a trainer, and the wish for a device, in whose place the device itself is compared."""
 
 _ABSENT = object()
 
@@ -49,8 +51,8 @@ UNFIT = "put it back, or choose another out: the weights of the run are of other
 def identity(
     spec: Spec, config: RunConfig, *, tokenizer: str, data: str, device: torch.device
 ) -> dict[str, str | int | Mapping[str, Any]]:
-    """What a run depends on, as JSON data. The run config without ``out``, which may move."""
-    written = {name: value for name, value in config_data(config).items() if name != "out"}
+    """What a run depends on, as JSON data. The run config without what may change, such as ``out``."""
+    written = {name: value for name, value in config_data(config).items() if name not in UNSEEN}
     return {
         "spec": _sha256(spec_json(spec)), "config": written, "tokenizer": tokenizer, "data": data,
         "threads": torch.get_num_threads(), "device": device.type,

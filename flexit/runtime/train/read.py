@@ -25,6 +25,7 @@ from flexit.ir.schema.phase import explained
 from flexit.ir.wording import nearest, several, shown
 from flexit.runtime.tokenizer import SEPARATOR, may_be_learnt
 from flexit.runtime.train.config import RunConfig
+from flexit.runtime.train.evaluation_faults import evaluation_faults
 
 DOCUMENT = FieldType((GroupOf(RunConfig),))
 
@@ -112,6 +113,7 @@ def faults(config: RunConfig, root: Node) -> Iterator[Problem]:
             found=wrong.found, cure=wrong.cure,
         )  # fmt: skip
     yield from _best(config, root)
+    yield from (placed_fault(root, path, each) for path, each in evaluation_faults(config))
     yield from _data(config, root)
 
 

@@ -40,6 +40,7 @@ from flexit.runtime.train.identity import (
     with_specs,
     write_identity,
 )
+from flexit.runtime.train.judging import judge_of
 from flexit.runtime.train.logbook import entry, write_cost
 from flexit.runtime.train.memory import training_memory
 from flexit.runtime.train.model import Model, find_model
@@ -214,8 +215,10 @@ def make_trainer(
 
     Raises:
         UserError: FX1603, too little data.
+        RunConfigError: FX1530, a metric does not go with the classes of the data.
     """
     config = plan.config
+    judge = judge_of(config, plan.root, material.setting)
     data, size = config.data, config.batch.size
     training, held_out = material.examples(plan.out)
     batches = Loader(training, batch_size=size, seed=config.seed, bucket=data.bucket, workers=data.workers)
@@ -231,10 +234,13 @@ def make_trainer(
             accumulate=config.batch.accumulate, schedule=config.schedule, clip_norm=config.clip_norm,
             clip_value=config.clip_value, ema=config.ema,
             precision=config.precision, compile=config.compile, recompute=config.recompute,
-            device=config.device, evaluate=config.evaluate, checkpoint=config.checkpoint,
+            device=config.device, checkpoint=config.checkpoint,
+            evaluate=None if config.evaluate is None else config.evaluate.model_copy(update={"metrics": None}),
+            early_stopping=config.early_stopping, limit=config.limit,
             log=config.log, seed=config.seed, out=str(plan.out), progress=progress,
         ),
     )  # fmt: skip
+    trainer.judge = judge
     trainer.extras = dict(files_of(material))
     return trainer
 

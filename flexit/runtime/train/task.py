@@ -11,6 +11,7 @@ from flexit.ir.block import Fault
 from flexit.ir.language.kinds import Kind
 from flexit.ir.program import Program
 from flexit.ir.wording import nearest, several, shown
+from flexit.runtime.metric import Evidence
 from flexit.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
     """Of the loss."""
     classes: ClassVar[bool] = False
     """Whether it tells classes apart, which have names."""
+    shows: ClassVar[tuple[Evidence, ...]] = ()
+    """What evaluations see of it, which metrics are told from; what comes first counts where one reads several."""
+    metrics: ClassVar[tuple[str, ...]] = ()
+    """The usual ones."""
     tokenizers: ClassVar[Mapping[str, str]] = {TOKENIZER: "data.tokenizer"}
     """The file that each tokenizer is kept in, and where a run config describes it."""
 

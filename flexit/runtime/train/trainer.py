@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,44 +26,22 @@ from flexit.runtime.train.arguments import (
 )
 from flexit.runtime.train.batch import prepared
 from flexit.runtime.train.callbacks.callback import Callback, keyed, state_of
-from flexit.runtime.train.callbacks.checkpoints import Checkpoints
-from flexit.runtime.train.callbacks.evaluation import Evaluation
-from flexit.runtime.train.callbacks.metrics import Metrics
-from flexit.runtime.train.callbacks.progress import ProgressBar
+from flexit.runtime.train.callbacks.standard import standard
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.data.feed import Feed
 from flexit.runtime.train.describe import spec_json
 from flexit.runtime.train.device import pick_device
 from flexit.runtime.train.identity import require_same, trainer_identity, with_specs
+from flexit.runtime.train.judge import Judge
 from flexit.runtime.train.mark import Mark
 from flexit.runtime.train.preparing import make_ready
+from flexit.runtime.train.result import HeldOut, Result
 from flexit.runtime.train.schedule import require_room
 from flexit.runtime.train.signals import Signals
 from flexit.runtime.train.step import LossFn, Step, Stopped
 from flexit.runtime.train.updater import Updater
 
 Loader = Iterable[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a run ended.
-
-    Attributes:
-        step: updates made, in all.
-        tokens: labels learned from, in all.
-        loss: of the last update; None if this call made none.
-        validation_loss: of the last evaluation, if there was one.
-        stopped_by: name of the signal that ended it early, or None.
-        checkpoint: the newest checkpoint, if the run has a folder.
-    """
-
-    step: int
-    tokens: int
-    loss: float | None
-    validation_loss: float | None
-    stopped_by: str | None
-    checkpoint: Path | None
 
 
 class Trainer:
@@ -77,6 +54,7 @@ class Trainer:
         tokens: labels learned from.
         extras: text files that go into each checkpoint, by name (``tokenizer.json``, ...).
         newest: the newest checkpoint, if one was written or resumed from.
+        judge: tells the metrics of evaluations.
     """
 
     def __init__(  # noqa: PLR0917 (the signature that users of training libraries know)
@@ -114,6 +92,12 @@ class Trainer:
                 found="only val_dataloader" if val_dataloader is not None else "only config.evaluate",
                 cure="add evaluate=Evaluate(every=...) to the config, or leave val_dataloader out",
             )  # fmt: skip
+        if self.config.early_stopping is not None and val_dataloader is None:
+            raise refused(
+                "FX1531", "config.early_stopping", expected="a val_dataloader, and config.evaluate", found="neither",
+                cure="give both, or leave early_stopping out",
+            )  # fmt: skip
+        self.judge = Judge((self.config.evaluate.metrics or ()) if self.config.evaluate is not None else ())
         self.device = pick_device(self.config.device)
         self.model = model.to(self.device)
         self.optimizer = optimizer
@@ -124,19 +108,25 @@ class Trainer:
         self.newest: Path | None = None
         self._feed = Feed(train_dataloader)
         self._validation = val_dataloader
-        self._validation_loss: tuple[int, float] | None = None
+        self._held_out: HeldOut | None = None
         self._updater = Updater(self.model, optimizer, loss_fn, config=self.config, device=self.device)
         make_ready(self.model, self.config, self.device)
-        self._resumed = self._by_pass = False
+        self._resumed = self._by_pass = self._done = False
+        self._stopped_by: str | None = None
         self._dropped: Mark | None = None
         own = require_callbacks(callbacks)
-        self.callbacks = [*self._standard(own)]
-        self._added = [each for each in self.callbacks if each not in own]
+        before, after = standard(self.config, self.out)
+        self.callbacks, self._added = [*before, *own, *after], [*before, *after]
 
     @property
     def average(self) -> nn.Module | None:
         """A copy of the model with the mean of its weights, if the config asks for one."""
         return self._updater.average
+
+    @property
+    def validation_loss(self) -> float | None:
+        """The sum of all loss terms in the last evaluation, if there was one."""
+        return None if self._held_out is None else self._held_out.loss
 
     def fit(self, *, steps: int | None = None, epochs: int | None = None) -> Result:
         """Train up to a step, or for passes over the training data.
@@ -157,20 +147,31 @@ class Trainer:
         """
         self.steps = self._last_step(steps, epochs)
         require_room(self.config.schedule, self.steps)
-        loss: float | None = None
+        loss, self._done, self._stopped_by = None, False, None
         with ExitStack() as stack:
             signals = stack.enter_context(Signals())
             self._begin(stack)
             self.model.train()
             self._tell("start")
-            while self.step < self.steps and signals.received is None:
+            while self.step < self.steps and not (signals.received or self._stopped_by or self._done):
                 done = self._update(signals)
                 if done is not None:
                     loss = done.loss
                     self._tell("after_step", done)
             self._tell("end")
-        last = None if self._validation_loss is None else self._validation_loss[1]
-        return Result(self.step, self.tokens, loss, last, signals.received, self.newest)
+        last = self.validation_loss
+        return Result(self.step, self.tokens, loss, last, signals.received or self._stopped_by, self.newest, self._done)
+
+    def stop(self, by: str | None = None) -> None:
+        """End the run after the update at hand; for callbacks.
+
+        Args:
+            by: what ends it, where it is to go on another time, as after a signal; None: it is done.
+        """
+        if by is None:
+            self._done = True
+        else:
+            self._stopped_by = by
 
     def _update(self, signals: Signals) -> Step | None:
         """One update: gradients of the mean loss over all tokens of the micro-batches, the clip, the optimizer.
@@ -200,7 +201,7 @@ class Trainer:
         return done
 
     def evaluate(self, *, max_batches: int | None = None) -> dict[str, float]:
-        """The mean of each loss term over the held-out labels, as ``validation_<name>``, in evaluation mode.
+        """The mean of each loss term over the held-out labels, and the metrics, as ``validation_<name>``.
 
         Args:
             max_batches: only the first so many.
@@ -214,12 +215,14 @@ class Trainer:
                 cure="give the trainer a val_dataloader and config.evaluate",
             )  # fmt: skip
         averaged = self.average if self.config.ema is not None and self.config.ema.evaluate else None
+        model = averaged or self.model
         terms = held_out.means(
-            averaged or self.model, self.loss_fn, islice(self._validation, max_batches), device=self.device,
+            model, self.judge.watch(model, self.loss_fn), islice(self._validation, max_batches), device=self.device,
             autocast=self._updater.autocast, after=self.step,
         )  # fmt: skip
-        metrics = {f"validation_{name}": value for name, value in terms.items()}
-        self._validation_loss = (self.step, sum(metrics.values()))
+        loss, told = sum(terms.values()), self.judge.values()
+        self._held_out = HeldOut(self.step, loss, self.judge.score(self.config.checkpoint.best, loss, told))
+        metrics = {f"validation_{name}": value for name, value in {**terms, **told}.items()}
         self._tell("after_evaluation", metrics)
         return metrics
 
@@ -234,11 +237,12 @@ class Trainer:
         self._tell("before_checkpoint")
         place = self._dropped or Mark.of(self._feed)
         tensors, moved = self._updater.pack()
-        fresh = self._validation_loss is not None and self._validation_loss[0] == self.step
+        held_out = self._held_out if self._held_out is not None and self._held_out.step == self.step else None
         state = {
             "step": self.step, "tokens": self.tokens, "position": place.position, **moved,
             "identity": self._identity(),
-            "validation_loss": self._validation_loss[1] if fresh and self._validation_loss else None,
+            "validation_loss": None if held_out is None else held_out.loss,
+            "score": None if held_out is None else held_out.score,
             "callbacks": {key: state_of(each, key) for key, each in self._keyed().items()},
         }  # fmt: skip
         random = {f"now/{k}": v for k, v in place.random.items()} | {f"pass/{k}": v for k, v in place.start.items()}
@@ -286,7 +290,7 @@ class Trainer:
         checkpoint.name_latest(path)
         self.step, self.tokens, self.newest = state["step"], state["tokens"], path
         if state["validation_loss"] is not None:
-            self._validation_loss = (self.step, state["validation_loss"])
+            self._held_out = HeldOut(self.step, state["validation_loss"], state.get("score", state["validation_loss"]))
         for key in known:
             callbacks[key].load_state_dict(state["callbacks"][key])
         self._dropped = None
@@ -338,20 +342,6 @@ class Trainer:
                 "FX1302", "config.out", expected="a new or empty folder, or a run", found=f"{out}, which is neither",
                 cure="choose another folder",
             )  # fmt: skip
-
-    def _standard(self, own: Sequence[Callback]) -> Iterable[Callback]:
-        """The callbacks of the config around those of the user, in the order that :class:`Callback` tells."""
-        config = self.config
-        if self.out is not None:
-            yield Metrics(self.out, every=config.log.every)
-        if config.progress:
-            yield ProgressBar()
-        if config.evaluate is not None:
-            yield Evaluation(every=config.evaluate.every, max_batches=config.evaluate.max_batches)
-        yield from own
-        if self.out is not None:
-            keep = config.checkpoint
-            yield Checkpoints(every=keep.every, keep_last=keep.keep_last, keep_best=keep.keep_best)
 
     def _tell(self, occasion: str, *details: Any) -> None:
         for each in self.callbacks:

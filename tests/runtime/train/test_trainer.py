@@ -22,6 +22,7 @@ from flexit.runtime.train.checkpoint import checkpoints, read_state
 from flexit.runtime.train.config import Checkpoint, Evaluate, TrainingConfig
 from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.optim import make_optimizer
+from flexit.runtime.train.result import HeldOut
 from flexit.runtime.train.schedules.linear import Linear
 from flexit.runtime.train.step import Step
 from flexit.runtime.train.trainer import Trainer
@@ -182,7 +183,8 @@ def test_the_best_are_kept(spec: Spec, tmp_path: Path):
     losses = iter([3.0, 1.0, 2.0, 4.0])
 
     def pretend(*, max_batches: int | None = None) -> dict[str, float]:
-        trainer._validation_loss = (trainer.step, next(losses))  # pyright: ignore[reportPrivateUsage]
+        loss = next(losses)
+        trainer._held_out = HeldOut(trainer.step, loss, loss)  # pyright: ignore[reportPrivateUsage]
         return {}
 
     trainer.evaluate = pretend

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flexit.runtime.metric import LOSS
 from flexit.runtime.train import checkpoint
 from flexit.runtime.train.callbacks.callback import Callback
 
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 class Checkpoints(Callback):
     """Saves every ``every`` steps and at the end, also at one that a signal asked for."""
 
-    def __init__(self, *, every: int, keep_last: int, keep_best: int) -> None:
+    def __init__(self, *, every: int, keep_last: int, keep_best: int, best: str = LOSS) -> None:
         self.every = every
         self.keep_last = keep_last
         self.keep_best = keep_best
+        self.best = best
         self._saved = -1
 
     def start(self, trainer: Trainer) -> None:
+        trainer.judge.require_known("checkpoint.best", self.best)
         self._saved = trainer.step
 
     def after_step(self, trainer: Trainer, step: Step) -> None:

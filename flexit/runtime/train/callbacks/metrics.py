@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -84,8 +85,13 @@ class Metrics(Callback):
 
     def _write(self, path: Path, line: Mapping[str, Any]) -> None:
         file = self._files[path]
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps({name: finite(value) for name, value in line.items()}) + "\n")
         file.flush()
+
+
+def finite(value: Any) -> Any:
+    """A value that JSON has: null for what is no number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cut_back(path: Path, step: int) -> None:

@@ -70,7 +70,8 @@ class ProgressBar(Callback):
             self._say(f"step {step.number}/{trainer.steps}  {figures}  {left}")
 
     def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
-        self._say(f"step {trainer.step}  validation loss {sum(metrics.values()):.3f}")
+        told = "".join(f"  {each.name} {metrics[f'validation_{each.name}']:.4g}" for each in trainer.judge.metrics)
+        self._say(f"step {trainer.step}  validation loss {trainer.validation_loss:.3f}{told}")
         self._then = time.monotonic()
 
     def after_checkpoint(self, trainer: Trainer, folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
+from flexit.runtime.metric import Evidence
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
 from flexit.runtime.train.tasks._packing import Pack, cannot_pack, packing_of
 from flexit.runtime.train.tasks._reading import document, token_rows
@@ -24,6 +25,14 @@ class CausalLm(Task, kind="causal_lm"):
 
     usual: ClassVar[bool] = True
 
+    shows: ClassVar[tuple[Evidence, ...]] = (
+        "bytes",
+        "tokens",
+    )
+    metrics: ClassVar[tuple[str, ...]] = (
+        "perplexity",
+        "bits_per_byte",
+    )
     pack: Pack = "joined"
     """How documents share rows: joined, each token sees all before it in its row; documents, only its own document."""
 

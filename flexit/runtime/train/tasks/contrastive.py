@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flexit.ir.block import Fault
 from flexit.ir.language.kinds import PositiveFloat
 from flexit.ir.program import Program
+from flexit.runtime.metric import Evidence
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
 from flexit.runtime.train.tasks._reading import Inputs, one_text, read, token_rows
 
@@ -27,6 +28,8 @@ class Contrastive(Task, kind="contrastive"):
     columns: ClassVar[Mapping[str, str]] = {"anchor": "a text", "positive": "one that belongs to it"}
     scores: ClassVar[bool] = False
 
+    shows: ClassVar[tuple[Evidence, ...]] = ("vectors",)
+    metrics: ClassVar[tuple[str, ...]] = ("recall",)
     temperature: PositiveFloat = 0.05
     """What cosines are divided by."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
+from flexit.runtime.metric import Evidence
 from flexit.runtime.train.fields import Factor, Share
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
 from flexit.runtime.train.tasks._packing import Pack, cannot_pack, packing_of
@@ -24,6 +25,11 @@ class MaskedLm(Task, kind="masked_lm"):
     ``logits`` for each, and must see both sides.
     """
 
+    shows: ClassVar[tuple[Evidence, ...]] = (
+        "likelihood",
+        "tokens",
+    )
+    metrics: ClassVar[tuple[str, ...]] = ("perplexity",)
     ratio: Share = 0.15
     """Share of the tokens that are to be found again."""
     masked: Factor = 0.8

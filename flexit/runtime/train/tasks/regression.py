@@ -10,6 +10,7 @@ import numpy as np
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
+from flexit.runtime.metric import Evidence
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
 from flexit.runtime.train.tasks._reading import Inputs, one_text, read, token_rows
 
@@ -30,6 +31,9 @@ class Regression(Task, kind="regression"):
     scores: ClassVar[bool] = False
     unit: ClassVar[str] = ""
     optional: ClassVar[Mapping[str, str]] = {"text_pair": "a second text"}
+
+    shows: ClassVar[tuple[Evidence, ...]] = ("numbers",)
+    metrics: ClassVar[tuple[str, ...]] = ("spearman",)
 
     def misfits(self, program: Program) -> Iterator[Fault]:
         yield from one_text(program, self.kind)

@@ -9,6 +9,7 @@ import numpy as np
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
+from flexit.runtime.metric import Evidence
 from flexit.runtime.tasks.text_model import TARGET_TOKENIZER as TARGET
 from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
 from flexit.runtime.train.data.vocabulary import Tokenizer
@@ -31,6 +32,12 @@ class Seq2Seq(Task, kind="seq2seq"):
     columns: ClassVar[Mapping[str, str]] = {"source": "the text that is given", "target": "the text that is wanted"}
     tokenizers: ClassVar[Mapping[str, str]] = {TOKENIZER: "data.tokenizer", TARGET: "task.target_tokenizer"}
 
+    shows: ClassVar[tuple[Evidence, ...]] = (
+        "likelihood",
+        "tokens",
+        "texts",
+    )
+    metrics: ClassVar[tuple[str, ...]] = ("perplexity",)
     label_smoothing: Factor = 0.0
     """Share of each label that is spread over the vocabulary (Vaswani et al. 2017: 0.1)."""
     target_tokenizer: Tokenizer | None = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
+from flexit.runtime.metric import Evidence
 from flexit.runtime.train.task import Setting
 from flexit.runtime.train.tasks._classes import Classification
 from flexit.runtime.train.tasks._reading import Inputs, one_text, read
@@ -26,6 +27,12 @@ class SequenceClassification(Classification, kind="sequence_classification"):
 
     columns: ClassVar[Mapping[str, str]] = {"text": "the text", "label": "its class"}
     optional: ClassVar[Mapping[str, str]] = {"text_pair": "a second text"}
+
+    shows: ClassVar[tuple[Evidence, ...]] = ("labels",)
+    metrics: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "f1",
+    )
 
     def misfits(self, program: Program) -> Iterator[Fault]:
         yield from one_text(program, self.kind)

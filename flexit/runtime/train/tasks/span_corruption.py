@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
+from flexit.runtime.metric import Evidence
 from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
 from flexit.runtime.train.fields import Share
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
@@ -28,6 +29,11 @@ class SpanCorruption(Task, kind="span_corruption"):
     inputs ``input_ids`` and ``decoder_input_ids``, and an output ``logits``.
     """
 
+    shows: ClassVar[tuple[Evidence, ...]] = (
+        "likelihood",
+        "tokens",
+    )
+    metrics: ClassVar[tuple[str, ...]] = ("perplexity",)
     ratio: Share = 0.15
     """Share of the tokens that are cut out."""
     mean_length: Annotated[float, Field(ge=1)] = 3.0

@@ -10,6 +10,7 @@ import numpy as np
 
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
+from flexit.runtime.metric import Evidence
 from flexit.runtime.train.task import Setting
 from flexit.runtime.train.tasks._classes import Classification
 from flexit.runtime.train.tasks._reading import Inputs, one_text, read_words
@@ -28,6 +29,15 @@ class TokenClassification(Classification, kind="token_classification"):
     """
 
     columns: ClassVar[Mapping[str, str]] = {"tokens": "the words", "labels": "the class of each"}
+
+    shows: ClassVar[tuple[Evidence, ...]] = (
+        "labels",
+        "tags",
+    )
+    metrics: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "f1",
+    )
 
     def misfits(self, program: Program) -> Iterator[Fault]:
         yield from one_text(program, self.kind)

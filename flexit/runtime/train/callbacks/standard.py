@@ -1,0 +1,45 @@
+"""The callbacks that a training config asks for, in the order in which they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train.callbacks.checkpoints import Checkpoints
+from flexit.runtime.train.callbacks.early_stopping import EarlyStopper
+from flexit.runtime.train.callbacks.evaluation import Evaluation
+from flexit.runtime.train.callbacks.metrics import Metrics
+from flexit.runtime.train.callbacks.progress import ProgressBar
+from flexit.runtime.train.callbacks.time_limit import TimeLimit
+from flexit.runtime.train.config import TrainingConfig
+
+
+def standard(config: TrainingConfig, out: Path | None) -> tuple[list[Callback], list[Callback]]:
+    """Those before the user's own and those after, as :class:`Callback` tells their order.
+
+    Args:
+        config: of the trainer.
+        out: its run folder, if it has one.
+    """
+    return list(_before(config, out)), list(_after(config, out))
+
+
+def _before(config: TrainingConfig, out: Path | None) -> Iterator[Callback]:
+    if out is not None:
+        yield Metrics(out, every=config.log.every)
+    if config.progress:
+        yield ProgressBar()
+    if config.evaluate is not None:
+        yield Evaluation(every=config.evaluate.every, max_batches=config.evaluate.max_batches)
+    if config.early_stopping is not None:
+        stop = config.early_stopping
+        yield EarlyStopper(patience=stop.patience, min_delta=stop.min_delta, metric=stop.metric)
+
+
+def _after(config: TrainingConfig, out: Path | None) -> Iterator[Callback]:
+    if out is not None:
+        keep = config.checkpoint
+        yield Checkpoints(every=keep.every, keep_last=keep.keep_last, keep_best=keep.keep_best, best=keep.best)
+    if config.limit is not None:
+        yield TimeLimit(config.limit.minutes)
