@@ -55,6 +55,25 @@ def by_window(config, rng):
     config.rope_parameters = {"full_attention": {"rope_theta": 1e6, **linear}, "sliding_attention": local}
 
 
+def softmax(config, rng):
+    """Scores that are scaled as always."""
+    del rng
+    config.attn_config.softmax_scale = None
+
+
+def half_width(config, rng):
+    """Heads that share the width, and turn all channels or half of them."""
+    config.head_dim = 8
+    config.hidden_size = 8 * config.num_attention_heads
+    config.rope_parameters = {"partial_rotary_factor": rng.choice([0.5, 1.0])}
+
+
+def every_head_its_own(config, rng):
+    """As many heads of keys as of queries."""
+    del rng
+    config.num_key_value_heads = config.num_attention_heads
+
+
 FULL = fixed(use_sliding_window=False, layer_types=lambda config: ["full_attention"] * config.num_hidden_layers)
 USUAL = scaled("linear", "yarn")
 LLAMA = scaled("linear", "yarn", "llama3")
@@ -96,6 +115,36 @@ CHANGES = {
     "olmo2": [fixed(hidden_act="silu", attention_bias=False), USUAL],
     "cohere": [fixed(hidden_act="silu", attention_bias=False, use_qk_norm=False, tie_word_embeddings=True), USUAL],
     "granite": [fixed(hidden_act="silu"), LLAMA],
+    "granitemoe": [fixed(attention_bias=False), LLAMA],
+    "granitemoeshared": [fixed(attention_bias=False, shared_intermediate_size=17), LLAMA],
+    "gpt_neox": [fixed(hidden_act="gelu", attention_bias=True), USUAL],
+    "phi": [fixed(hidden_act="gelu_new", qk_layernorm=False), USUAL],
+    "olmo": [fixed(attention_bias=False), USUAL],
+    "olmoe": [
+        fixed(attention_bias=False, norm_topk_prob=False), every_head_its_own, USUAL,
+    ],
+    "cohere2": [fixed(attention_bias=False, layer_types=every(4), tie_word_embeddings=True), USUAL],
+    "bloom": [fixed(apply_residual_connection_post_layernorm=False)],
+    "mpt": [softmax],
+    "smollm3": [
+        fixed(
+            attention_bias=False, mlp_bias=False, use_sliding_window=False, sliding_window=None,
+            layer_types=lambda config: ["full_attention"] * config.num_hidden_layers,
+            no_rope_layers=lambda config: [int((at + 1) % 4 != 0) for at in range(config.num_hidden_layers)],
+        ),
+        USUAL,
+    ],
+    "glm": [half_width, USUAL],
+    "glm4": [USUAL],
+    "exaone4": [
+        fixed(sliding_window=None, layer_types=lambda config: ["full_attention"] * config.num_hidden_layers), LLAMA,
+    ],
+    "nemotron": [fixed(hidden_act="relu2"), half_width, USUAL],
+    "arcee": [fixed(hidden_act="relu2", attention_bias=False, mlp_bias=False), LLAMA],
+    "seed_oss": [fixed(attention_out_bias=False, mlp_bias=False), USUAL],
+    "ernie4_5": [fixed(use_bias=False), USUAL],
+    "hunyuan_v1_dense": [fixed(attention_bias=False), USUAL],
+    "gpt_bigcode": [fixed(activation_function="gelu_pytorch_tanh", scale_attn_weights=True)],
 }  # fmt: skip
 """What is changed in the configuration of a random model of each family."""
 

@@ -34,13 +34,13 @@ def test_one_thing_wrong(tmp_path, family):
     keys = [*file.metadata, *(f"{architecture}.{key}" for key in MORE)]
     refused = 0
     for key in keys:
-        for value in rng.sample(VALUES, 6):
+        for value in rng.sample(VALUES, 2):
             metadata = {**file.metadata, key: value}
             if value is None:
                 metadata.pop(key)
             refused += is_refused(opened, replace(file, metadata=metadata))
-    assert refused > len(keys)
-    for name in file.tensors:
+    assert refused > len(keys) // 3
+    for name in rng.sample(sorted(file.tensors), 6):
         tensors = {each: tensor for each, tensor in file.tensors.items() if each != name}
         may_be_left_out = name.startswith(("output.", "rope_"))  # tables that are tied, and scalings
         assert is_refused(opened, replace(file, tensors=tensors)) or may_be_left_out, name
