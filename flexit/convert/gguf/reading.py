@@ -6,14 +6,15 @@ What the metadata and tensors mean: llama.cpp's ``gguf`` specification and its `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from flexit.convert.accounting import equal
+from flexit.convert.gguf.latent import joined
 from flexit.convert.gguf.rotation import FREQUENCIES, LONG, SHORT, number, read_rotation
 from flexit.convert.gguf.section import in_gguf, known_keys, section_of
 from flexit.convert.mapping.family import Family, families_by_architecture, find_family
 from flexit.convert.mapping.forms import Data, Incomplete, Scope, is_absent
-from flexit.convert.mapping.gguf_section import Gguf
+from flexit.convert.mapping.gguf_section import Gguf, Marks
 from flexit.convert.mapping.patterns import match
 from flexit.convert.mapping.rotary import PARAMETERS
 from flexit.convert.sources.gguf import GgufFile
@@ -23,6 +24,7 @@ from flexit.errors import SourceError
 from flexit.ir.wording import shown
 
 FACTORS = (FREQUENCIES, SHORT, LONG)
+AHEAD, LAYERS = "nextn_predict_layers", "block_count"
 FLAT = "blk.{n}.ffn_gate_inp_shexp.weight"
 """A vector that some files have as a matrix of one row."""
 
@@ -48,10 +50,22 @@ def as_checkpoint(source: Source, file: GgufFile, family: Family | None) -> tupl
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, list):
         metadata.setdefault("vocab_size", len(tokens))
-    tensors = _without_copies(file.tensors, section.copies)
+    tensors = _without_copies(_without_ahead(file.tensors, metadata), section.copies)
+    if section.latent:
+        tensors = joined(tensors)
     config = config_of(metadata, tensors, found, section=section)
     tensors = {name: _flat(name, tensor) for name, tensor in tensors.items() if name not in FACTORS}
     return Source(config, tensors, None, source.place, gguf=file), in_gguf(found, section)
+
+
+def _without_ahead(tensors: Mapping[str, LazyTensor], metadata: dict[str, Any]) -> Mapping[str, LazyTensor]:
+    """Tensors but for those of layers that predict further tokens, which the number of layers then does not count."""
+    ahead, layers = metadata.get(AHEAD, 0), metadata.get(LAYERS)
+    if not isinstance(ahead, int) or not isinstance(layers, int) or not 0 < ahead < layers:
+        return tensors
+    metadata[LAYERS] = layers - ahead
+    last = tuple(f"blk.{layer}." for layer in range(layers - ahead, layers))
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(last)}
 
 
 def _without_copies(tensors: Mapping[str, LazyTensor], copies: Mapping[str, str]) -> Mapping[str, LazyTensor]:
@@ -73,13 +87,20 @@ def _family(file: GgufFile) -> tuple[Family, Gguf]:
     families = [find_family(name) for name in known.get(str(architecture), ())]
     sections = [(family, section) for family in families if (section := section_of(family)) is not None]
     for family, section in sorted(sections, key=lambda each: each[1].given is None):
-        if section.given is None or file.metadata.get(f"{architecture}.{section.given}", 0) != 0:
+        if _is_given(section.given, file.metadata, f"{architecture}."):
             return family, section
     raise SourceError.of(
         "FX1850", "no family is known for this file", path="general.architecture",
         expected=f"one of {', '.join(sorted(known))}", found=shown(architecture),
         cure="take the checkpoint that the file was made of",
     )  # fmt: skip
+
+
+def _is_given(given: str | Mapping[str, Any] | None, metadata: Mapping[str, Any], prefix: str) -> bool:
+    """Whether a file says what files of a family say, under the architecture or as it stands."""
+    if isinstance(given, Mapping):
+        return all(metadata.get(prefix + key, metadata.get(key)) == value for key, value in given.items())
+    return given is None or metadata.get(prefix + given, 0) != 0
 
 
 def config_of(metadata: Mapping[str, Any], tensors: Mapping[str, LazyTensor], family: Family, *, section: Gguf) -> Data:
@@ -95,9 +116,7 @@ def config_of(metadata: Mapping[str, Any], tensors: Mapping[str, LazyTensor], fa
         SourceError: FX1855, metadata that are missing or not understood.
     """
     known = known_keys(family)
-    config: Data = {
-        key: number(metadata[name]) for key, name in section.keys.items() if key in known and name in metadata
-    }
+    config = _said(metadata, known, section)
     for key, present in section.present.items():
         if key in known and key not in section.config:
             config[key] = present.then if present.tensor in tensors else present.otherwise
@@ -107,7 +126,7 @@ def config_of(metadata: Mapping[str, Any], tensors: Mapping[str, LazyTensor], fa
             if key in known and key not in config and not is_absent(value := scope.fill(template)):
                 config[key] = value
         if has_rotation(family):
-            config[PARAMETERS] = read_rotation(metadata, tensors, section.rotation, width=width_of(scope))
+            config[PARAMETERS] = read_rotation(metadata, tensors, section.rotation, width=width_of(scope, section))
     except Incomplete as error:
         name = section.keys.get(error.key, error.key)
         raise SourceError.of(
@@ -118,6 +137,32 @@ def config_of(metadata: Mapping[str, Any], tensors: Mapping[str, LazyTensor], fa
     return {**config, **named}
 
 
+def _said(metadata: Mapping[str, Any], known: set[str], section: Gguf) -> Data:
+    """Keys that metadata have a value for."""
+    config: Data = {
+        key: number(metadata[name]) for key, name in section.keys.items() if key in known and name in metadata
+    }
+    nulls = {key: None for key, value in section.none.items() if key in config and config[key] == value}
+    marks = {key: _words(metadata[each.key], each, key) for key, each in section.marks.items() if each.key in metadata}
+    return {**config, **nulls, **marks}
+
+
+def _words(value: Any, marks: Marks, key: str) -> list[Any]:
+    """The words of a list of true and false.
+
+    Raises:
+        SourceError: FX1855, it is none.
+    """
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    if not entries or not all(isinstance(each, bool) for each in entries):
+        raise SourceError.of(
+            "FX1855", "metadata that are missing or not understood", path=marks.key,
+            expected=f"true or false for each layer ({key})", found=shown(value),
+            cure="take the checkpoint that the file was made of",
+        )  # fmt: skip
+    return [marks.true if each else marks.false for each in entries]
+
+
 def has_rotation(family: Family) -> bool:
     """Whether a family's attention turns its queries and keys as ``rope_parameters`` say."""
     return PARAMETERS_OF in str(family.spec)
@@ -126,13 +171,15 @@ def has_rotation(family: Family) -> bool:
 PARAMETERS_OF = "'$rope'"
 
 
-def width_of(scope: Scope) -> int:
-    """The channels of a head.
+def width_of(scope: Scope, section: Gguf) -> int:
+    """The channels of a head, those that may turn.
 
     Raises:
         Incomplete: the keys do not say it.
     """
-    if "head_dim" in scope.config or "head_dim" in scope.defaults:
+    if section.rotation.heads is not None:
+        width = scope.fill(section.rotation.heads)
+    elif "head_dim" in scope.config or "head_dim" in scope.defaults:
         width = scope.value("head_dim")
     else:
         width = scope.fill({"$quotient": ["$hidden_size", "$num_attention_heads"]})

@@ -31,6 +31,8 @@ TERMS = {
     "beta_slow": "yarn_beta_slow",
 }  # fmt: skip
 """Parameters of scalings by the keys after ``rope.scaling.``"""
+MULTIPLIER = "rope.scaling.yarn_log_multiplier"
+"""A tenth of ``mscale_all_dim``, which is ``mscale`` too."""
 TERMS_OF = {"linear": ("factor",), "yarn": tuple(TERMS)}
 
 
@@ -87,20 +89,34 @@ def read_rotation(
         amplitude = _positive(metadata, "rope.scaling.attn_factor", 1.0)
         found |= _longrope(_numbers(tensors[SHORT]), _numbers(tensors[LONG]), original, amplitude=amplitude)
     else:
-        found |= _scaling(metadata)
+        found |= _scaling(metadata, rotation)
     if rotation.windowed is None or rotation.whole is None:
         return found
-    base = _positive(metadata, "rope.freq_base_swa", rotation.base)
+    usual = found["rope_theta"] if rotation.base is None else rotation.base
+    base = _positive(metadata, "rope.freq_base_swa", usual)
     return {rotation.whole: found, rotation.windowed: {"rope_type": "default", "rope_theta": base}}
 
 
-def _scaling(metadata: Mapping[str, Any]) -> Data:
+def _kinds(rotation: Rotation) -> list[str]:
+    """Kinds of scaling that metadata say; llama.cpp takes any of latent attention for ``yarn``, and scales scores."""
+    return [kind for kind in TERMS_OF if not rotation.latent or kind == "yarn"]
+
+
+def _scaling(metadata: Mapping[str, Any], rotation: Rotation) -> Data:
     usual = "linear" if "rope.scaling.factor" in metadata else "none"
     named = metadata.get("rope.scaling.type", usual)
     if named == "none":
         return {}
-    if not isinstance(named, str) or named not in TERMS_OF:
-        raise _wrong("rope.scaling.type", f"none, {' or '.join(TERMS_OF)}", named)
+    kinds = _kinds(rotation)
+    if not isinstance(named, str) or named not in kinds:
+        raise _wrong("rope.scaling.type", f"none, {' or '.join(kinds)}", named)
+    rounded: Data = {"truncate": False} if named == "yarn" and not rotation.truncated else {}
+    scales: Data = {}
+    if rotation.latent and named == "yarn":
+        if MULTIPLIER not in metadata:  # llama.cpp then scales scores as no model does
+            raise _wrong(MULTIPLIER, "a number over 0", None)
+        both = number(_positive(metadata, MULTIPLIER, 0.1) * 10)
+        scales = {"mscale": both, "mscale_all_dim": both}
     return {
         "rope_type": named,
         **{
@@ -108,6 +124,7 @@ def _scaling(metadata: Mapping[str, Any]) -> Data:
             for each in TERMS_OF[named]
             if (name := f"rope.scaling.{TERMS[each]}") in metadata
         },
+        **rounded, **scales,
     }  # fmt: skip
 
 
@@ -177,7 +194,7 @@ def say_rotation(config: Data, rotation: Rotation, *, width: int) -> Said:
     windowed = cast("Data", given.get(rotation.windowed) or {})
     whole = cast("Data", given.get(rotation.whole) or {})
     said = _said(whole, config, rotation, width=width) if whole else Said()
-    base = {"rope.freq_base_swa": windowed["rope_theta"]} if windowed else {}
+    base = {"rope.freq_base_swa": windowed["rope_theta"]} if windowed and rotation.base is not None else {}
     kinds = {rotation.whole: said.parameters if whole else None, rotation.windowed: windowed or None}
     parameters = {kind: each for kind, each in kinds.items() if each is not None}
     return Said({**said.metadata, **base}, said.tensors, parameters)
@@ -196,12 +213,14 @@ def _said(given: Data, config: Data, rotation: Rotation, *, width: int) -> Said:
         return Said(metadata, {FREQUENCIES: _tensor(factors)}, {**rest, **again})
     if kind == "longrope" and (rotation.factors or (rotation.frequencies and _is_plain(given))):
         return _said_longrope(given, config, metadata, rotation=rotation, rest=rest)
-    if kind in TERMS_OF:
+    if kind in _kinds(rotation):
         metadata["rope.scaling.type"] = kind
         for key in TERMS_OF[kind]:
             if given.get(key) is not None:
                 value = given[key]
                 metadata[f"rope.scaling.{TERMS[key]}"] = value if key == ORIGINAL else float(value)
+    if kind == "yarn" and rotation.latent and given.get("mscale_all_dim") is not None:
+        metadata[MULTIPLIER] = 0.1 * given["mscale_all_dim"]
     return Said(metadata, {}, given)
 
 

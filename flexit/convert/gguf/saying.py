@@ -18,6 +18,7 @@ from flexit.convert.exporting import (
     worded,
     words,
 )
+from flexit.convert.gguf.latent import split
 from flexit.convert.gguf.reading import config_of, has_rotation, width_of
 from flexit.convert.gguf.rotation import Said, number, say_rotation
 from flexit.convert.gguf.section import in_gguf, known_keys, section_of
@@ -133,12 +134,15 @@ def _fit(
         place = error.problems[0]
         raise Mismatch("no such parameter", place.message, tuple(str(place.path).split("."))) from error
     scope = scope_of(Source(config, {}, None, ""), family, head, tied={})
-    said = say_rotation(config, section.rotation, width=width_of(scope)) if has_rotation(family) else Said()
+    _require_usual(scope, section)
+    said = say_rotation(config, section.rotation, width=width_of(scope, section)) if has_rotation(family) else Said()
     metadata = {**_metadata(scope, family, section), **said.metadata}
     tensors = {**tensors, **said.tensors}
     _require_same(spec_of_config(_plain(config, said), family, head), metadata, tensors, family=family, section=section)
     copies = {name: tensors[of] for name, of in section.copies.items() if name not in tensors and of in tensors}
     tensors = {**tensors, **copies}
+    if section.latent:
+        tensors = split(tensors, n_heads=scope.value("num_attention_heads"), values=scope.value("v_head_dim"))
     return _Fit(family, head, section, config, Spoken(family.family, section.architecture, metadata, tensors))
 
 
@@ -155,7 +159,23 @@ def _metadata(scope: Scope, family: Family, section: Gguf) -> Data:
             continue  # what is missed shows when it is read again
         if isinstance(value, bool | int | float):
             found[name] = float(value) if name.endswith(FLOATS) else value
+    for key, marks in section.marks.items():
+        words = cast("list[Any]", scope.whole(key))
+        if marks.true in words and all(word in (marks.true, marks.false) for word in words):  # llama.cpp wants one
+            found[marks.key] = [word == marks.true for word in words]
     return found
+
+
+def _require_usual(scope: Scope, section: Gguf) -> None:
+    """Hold a configuration against the values that llama.cpp has for keys that files do not say.
+
+    Raises:
+        Mismatch: it has others.
+    """
+    for key, allowed in section.must.items():
+        value = scope.value(key)
+        if value not in allowed:
+            raise Mismatch(f"{key}: {' or '.join(map(str, allowed))}", value, ("blocks",))
 
 
 def _plain(config: Data, said: Said) -> Data:

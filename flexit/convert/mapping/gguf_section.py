@@ -29,8 +29,11 @@ class Rotation(Part):
         frequencies: whether a tensor may hold what each frequency is divided by (Llama 3).
         factors: whether two tensors may hold that, for short and long rows (``longrope``).
         partial: whether some channels of a head may stand still.
-        windowed: the kind of layers that have a base of their own, which is ``base`` unless the metadata say it, and no
-            scaling; ``whole`` is the kind of the others.
+        windowed: the kind of layers that have a base of their own, which is ``base`` unless the metadata say it (null:
+            that of the others, for llama.cpp has no other), and no scaling; ``whole`` is the kind of the others.
+        heads: the channels of a head that may turn, where that is not the width of a head.
+        truncated: whether bounds of ``yarn`` are rounded. Where not, llama.cpp rounds them all the same.
+        latent: whether it is that of latent attention, whose scores ``mscale_all_dim`` scales.
     """
 
     frequencies: bool = False
@@ -38,7 +41,23 @@ class Rotation(Part):
     partial: bool = True
     windowed: str | None = None
     whole: str | None = None
-    base: float = 10000.0
+    base: float | None = 10000.0
+    heads: Any = None
+    truncated: bool = True
+    latent: bool = False
+
+
+class Marks(Part):
+    """A list of true and false in the metadata that says one of two words of each layer.
+
+    Attributes:
+        key: what the metadata call it.
+        true, false: the words.
+    """
+
+    key: str
+    true: Any
+    false: Any
 
 
 class Gguf(Part):
@@ -46,12 +65,16 @@ class Gguf(Part):
 
     Attributes:
         architecture: ``general.architecture``.
-        given: a key without which a file of the architecture is of another family.
+        given: a key, or values of keys, without which a file of the architecture is of another family.
         keys: keys of the configuration by what the metadata call them, after the architecture and a dot.
         unheeded: those of them that llama.cpp does nothing with: they are read, and a model that needs them is not
             written.
+        none: values of keys that mean null.
         config: what stands for keys that the metadata do not say.
         present: keys that say whether a tensor is there, unless ``config`` has them.
+        marks: keys with a word for each layer, and the lists that say it.
+        must: values of keys without which a model is not written, because llama.cpp computes with these alone.
+        latent: whether the matrix of keys and values of latent attention is two in the files, of each head.
         write: what the metadata say beside.
         head: the model that these files hold.
         rotation: what can be said of its rotation.
@@ -61,11 +84,15 @@ class Gguf(Part):
     """
 
     architecture: str
-    given: str | None = None
+    given: str | dict[str, Any] | None = None
     keys: dict[str, str] = Field(default_factory=dict)
     unheeded: list[str] = Field(default_factory=list)
+    none: dict[str, Any] = Field(default_factory=dict)
     config: dict[str, Any] = Field(default_factory=dict)
     present: dict[str, Present] = Field(default_factory=dict)
+    marks: dict[str, Marks] = Field(default_factory=dict)
+    must: dict[str, list[Any]] = Field(default_factory=dict)
+    latent: bool = False
     write: dict[str, Any] = Field(default_factory=dict)
     head: str = "causal"
     rotation: Rotation = Field(default_factory=Rotation)

@@ -111,19 +111,21 @@ class Power(Form):
 
 
 class Sum(Form):
-    """``{$sum: [x, n]}``: x and the number n."""
+    """``{$sum: [x, n]}``: x and n, a number or a key."""
 
     name = "sum"
 
     @staticmethod
     def fill(args: Data, scope: Scope) -> Any:
         base, added = cast("list[Any]", args[""])
-        return number(scope, base) + added
+        return number(scope, base) + number(scope, added)
 
     @staticmethod
     def read(args: Data, value: Any, found: Found) -> None:
         base, added = cast("list[Any]", args[""])
-        found.read(base, _require_number(value) - added)
+        known = part_of(added, found)
+        if known is not None:
+            found.read(base, _require_number(value) - known)
 
 
 class Difference(Form):

@@ -16,6 +16,16 @@ def scaled(*kinds):
             given["original_max_position_embeddings"] = rng.choice([8, 16])
         if kind == "yarn" and rng.random() < 0.5:
             given |= {"beta_fast": 16.0, "beta_slow": 2.0}
+        if kind == "exact":
+            given |= {"rope_type": "yarn", "original_max_position_embeddings": 16, "truncate": False}
+        if kind == "latent":
+            both = rng.choice([0.7, 1.0])
+            given |= {
+                "rope_type": "yarn",
+                "original_max_position_embeddings": 16,
+                "mscale": both,
+                "mscale_all_dim": both,
+            }
         if kind == "llama3":
             given |= {"low_freq_factor": 1.0, "high_freq_factor": rng.choice([2.0, 4.0])}
         if share is not None:
@@ -66,6 +76,31 @@ def half_width(config, rng):
     config.head_dim = 8
     config.hidden_size = 8 * config.num_attention_heads
     config.rope_parameters = {"partial_rotary_factor": rng.choice([0.5, 1.0])}
+
+
+def normalised(config, rng):
+    """Experts whose weights add up to one."""
+    del rng
+    config.ffn_config.moe_normalize_expert_weights = 1.0
+
+
+def one_base(config, rng):
+    """Rotations by kind of layer that differ in their scaling alone."""
+    scaling = rng.choice([{"rope_type": "default"}, {"rope_type": "linear", "factor": 8.0}])
+    local = {"rope_type": "default", "rope_theta": 1e4}
+    config.rope_parameters = {"full_attention": {"rope_theta": 1e4, **scaling}, "sliding_attention": local}
+
+
+def some_groups(config, rng):
+    """Groups of experts of which not all are taken, or one."""
+    config.topk_group = max(1, config.n_group - rng.choice([1, 2]))
+    config.num_experts_per_tok = min(config.num_experts_per_tok, 2 * config.topk_group)
+
+
+def some_windows(config, rng):
+    """Layers with a window, and perhaps others, in any order."""
+    others = [rng.choice(["sliding_attention", "full_attention"]) for _ in range(config.num_hidden_layers - 1)]
+    config.layer_types = rng.sample(["sliding_attention", *others], config.num_hidden_layers)
 
 
 def every_head_its_own(config, rng):
@@ -144,6 +179,24 @@ CHANGES = {
     "seed_oss": [fixed(attention_out_bias=False, mlp_bias=False), USUAL],
     "ernie4_5": [fixed(use_bias=False), USUAL],
     "hunyuan_v1_dense": [fixed(attention_bias=False), USUAL],
+    "gpt_oss": [fixed(attention_bias=True, swiglu_limit=7.0, layer_types=every(2)), scaled("linear", "exact")],
+    "olmo3": [fixed(attention_bias=False), one_base, some_windows],
+    "glm4_moe": [some_groups, USUAL],
+    "minimax_m2": [USUAL],
+    "deepseek_v2": [
+        fixed(attention_bias=False, mlp_bias=False, rms_norm_eps=1e-6, topk_method="greedy"),
+        scaled("latent"),
+    ],
+    "deepseek_v3": [
+        fixed(attention_bias=False, rms_norm_eps=1e-6, rope_interleave=True), some_groups, scaled("latent"),
+    ],
+    "minicpm3": [
+        fixed(
+            attention_bias=False, rms_norm_eps=1e-6, scale_emb=12, scale_depth=1.4, dim_model_base=256, q_lora_rank=6,
+        ),
+        USUAL,
+    ],
+    "dbrx": [normalised],
     "gpt_bigcode": [fixed(activation_function="gelu_pytorch_tanh", scale_attn_weights=True)],
 }  # fmt: skip
 """What is changed in the configuration of a random model of each family."""
