@@ -55,7 +55,7 @@ def for_sentences(source: Source, family: Family) -> Family:
     pool = _pool(source.folder)
     named = source.config.get("architectures")
     classes = [str(each) for each in cast("list[Any]", named)] if isinstance(named, list) else []
-    head = _with_pool(bare, template_of(family, bare)["blocks"], pool)
+    head = with_pool(bare, template_of(family, bare)["blocks"], pool)
     head = head.model_copy(update={"architectures": [*classes, *head.architectures]})
     others = [name for each in family.heads.values() for name in each.tensors]
     return family.model_copy(update={"heads": {EMBEDDING: head}, "ignored": [*family.ignored, *others]})
@@ -87,13 +87,27 @@ def left_to_callers(source: Source, spec: Spec) -> tuple[Problem, ...]:
     ),)  # fmt: skip
 
 
-def _with_pool(bare: Head, blocks: Mapping[str, Any], pool: Data) -> Head:
+def with_pool(bare: Head, blocks: Mapping[str, Any], pool: Data) -> Head:
     """A bare encoder without a pooler of its own, and with this one."""
+    alone = without_pool(bare, blocks)
+    encoder = str((alone.outputs or {})["last_hidden_state"])
+    changed = {**alone.blocks, "sentence": {"from": encoder, **pool}}
+    return alone.model_copy(update={
+        "blocks": changed, "outputs": {**(alone.outputs or {}), "sentence_embedding": "sentence"},
+    })  # fmt: skip
+
+
+def without_pool(bare: Head, blocks: Mapping[str, Any]) -> Head:
+    """A bare encoder without a pooler of its own."""
     poolers = [name for name, block in blocks.items() if block.get("kind") == _table()["block"]["kind"]]
     encoder = [name for name in blocks if name not in poolers][-1]
-    changed = {**bare.blocks, **dict.fromkeys(poolers, "$gone"), "sentence": {"from": encoder, **pool}}
-    outputs = {"last_hidden_state": encoder, "sentence_embedding": "sentence"}
-    return bare.model_copy(update={"blocks": changed, "outputs": outputs, "tensors": {}})
+    changed = {**bare.blocks, **dict.fromkeys(poolers, "$gone")}
+    return bare.model_copy(update={"blocks": changed, "outputs": {"last_hidden_state": encoder}, "tensors": {}})
+
+
+def pool_of(method: str, *, normalized: bool) -> Data:
+    """The block of a way to pool, by our name."""
+    return {**_table()["block"], "method": method, **(_table()["normalized"] if normalized else {})}
 
 
 def _pool(folder: Path) -> Data:

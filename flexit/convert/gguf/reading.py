@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from flexit.convert.accounting import equal
 from flexit.convert.gguf.latent import joined
+from flexit.convert.gguf.models import model_of
 from flexit.convert.gguf.rotation import FREQUENCIES, LONG, SHORT, number, read_rotation
 from flexit.convert.gguf.section import in_gguf, known_keys, section_of
 from flexit.convert.mapping.family import Family, families_by_architecture, find_family
@@ -24,6 +25,8 @@ from flexit.errors import SourceError
 from flexit.ir.wording import shown
 
 FACTORS = (FREQUENCIES, SHORT, LONG)
+TYPES = "tokenizer.ggml.token_type_count"
+"""Rows of the table of token types; the one number of a model that is not under its architecture."""
 AHEAD, LAYERS = "nextn_predict_layers", "block_count"
 FLAT = "blk.{n}.ffn_gate_inp_shexp.weight"
 """A vector that some files have as a matrix of one row."""
@@ -50,12 +53,15 @@ def as_checkpoint(source: Source, file: GgufFile, family: Family | None) -> tupl
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, list):
         metadata.setdefault("vocab_size", len(tokens))
+    if TYPES in file.metadata:
+        metadata.setdefault("token_type_count", file.metadata[TYPES])
     tensors = _without_copies(_without_ahead(file.tensors, metadata), section.copies)
     if section.latent:
         tensors = joined(tensors)
+    model = model_of(found, section, metadata)
     config = config_of(metadata, tensors, found, section=section)
     tensors = {name: _flat(name, tensor) for name, tensor in tensors.items() if name not in FACTORS}
-    return Source(config, tensors, None, source.place, gguf=file), in_gguf(found, section)
+    return Source(config, tensors, None, source.place, gguf=file), in_gguf(found, section, model)
 
 
 def _without_ahead(tensors: Mapping[str, LazyTensor], metadata: dict[str, Any]) -> Mapping[str, LazyTensor]:
@@ -86,8 +92,8 @@ def _family(file: GgufFile) -> tuple[Family, Gguf]:
     known = families_by_architecture()
     families = [find_family(name) for name in known.get(str(architecture), ())]
     sections = [(family, section) for family in families if (section := section_of(family)) is not None]
-    for family, section in sorted(sections, key=lambda each: each[1].given is None):
-        if _is_given(section.given, file.metadata, f"{architecture}."):
+    for family, section in sorted(sections, key=lambda each: each[1].given is None and each[1].without is None):
+        if section.without not in file.tensors and _is_given(section.given, file.metadata, f"{architecture}."):
             return family, section
     raise SourceError.of(
         "FX1850", "no family is known for this file", path="general.architecture",

@@ -19,6 +19,7 @@ from flexit.convert.exporting import (
     words,
 )
 from flexit.convert.gguf.latent import split
+from flexit.convert.gguf.models import Model, model_of, models_of
 from flexit.convert.gguf.reading import config_of, has_rotation, width_of
 from flexit.convert.gguf.rotation import Said, number, say_rotation
 from flexit.convert.gguf.section import in_gguf, known_keys, section_of
@@ -82,12 +83,13 @@ def as_gguf(spec: Spec, weights: Mapping[str, Any], family: str | None = None) -
     fits: list[_Fit] = []
     data = unrolled(spec)
     for known, section in _sections(family):
-        found = Found(known.varying)
-        try:
-            fits.append(_fit(spec, data, weights, family=known, section=section, found=found))
-        except Mismatch as error:
-            if nearest is None or found.agreed > nearest[0]:
-                nearest = (found.agreed, known.family, error)
+        for model in models_of(known, section):
+            found = Found(known.varying)
+            try:
+                fits.append(_fit(spec, data, weights, family=known, section=section, model=model, found=found))
+            except Mismatch as error:
+                if nearest is None or found.agreed > nearest[0]:
+                    nearest = (found.agreed, known.family, error)
     if fits:
         return min(fits, key=lambda fit: words(fit.family, fit.config)).spoken
     names = sorted(known.family for known, _ in _sections(None))
@@ -117,19 +119,19 @@ def _sections(family: str | None) -> Iterator[tuple[Family, Gguf]]:
 
 
 def _fit(
-    spec: Spec, data: Data, weights: Mapping[str, Any], *, family: Family, section: Gguf, found: Found
+    spec: Spec, data: Data, weights: Mapping[str, Any], *, family: Family, section: Gguf, model: Model, found: Found
 ) -> _Fit:  # fmt: skip
     """The model as one family's files have it.
 
     Raises:
         Mismatch: they cannot.
     """
-    head = family.heads[section.head]
+    head = model.head
     config = config_from(spec, data, family, head=head, found=found)
-    variant = in_gguf(family, section)
+    variant = in_gguf(family, section, model)
     try:
         lazy = {path: _fp32(as_lazy(value, path)) for path, value in weights.items()}
-        tensors = tensors_from(spec, lazy, variant, head=variant.heads[section.head], config=config)
+        tensors = tensors_from(spec, lazy, variant, head=variant.heads[model.name], config=config)
     except SourceError as error:
         place = error.problems[0]
         raise Mismatch("no such parameter", place.message, tuple(str(place.path).split("."))) from error
@@ -138,7 +140,9 @@ def _fit(
     said = say_rotation(config, section.rotation, width=width_of(scope, section)) if has_rotation(family) else Said()
     metadata = {**_metadata(scope, family, section), **said.metadata}
     tensors = {**tensors, **said.tensors}
-    _require_same(spec_of_config(_plain(config, said), family, head), metadata, tensors, family=family, section=section)
+    metadata |= {key: value for key, value in model.metadata.items() if value}
+    plain = spec_of_config(_plain(config, said), family, head)
+    _require_same(plain, metadata, tensors, family=family, section=section)
     copies = {name: tensors[of] for name, of in section.copies.items() if name not in tensors and of in tensors}
     tensors = {**tensors, **copies}
     if section.latent:
@@ -213,11 +217,12 @@ def _require_same(
         Mismatch: it would be read as another one.
     """
     try:
+        head = model_of(family, section, metadata).head
         config = config_of(metadata, tensors, family, section=section)
     except SourceError as error:
         place = error.problems[0]
         raise Mismatch(place.expected, place.found, ("blocks", str(place.path))) from error
-    again = spec_of_config(config, family, family.heads[section.head])
+    again = spec_of_config(config, family, head)
     if not same_program(spec, again):
         different = first_difference(unrolled(again), unrolled(spec))
         raise different or Mismatch("the same computation", "another", ("blocks",))

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import cast
 
+from flexit.convert.gguf.models import Model, models_of
 from flexit.convert.mapping.family import Family, bare, merged
 from flexit.convert.mapping.forms import Data
 from flexit.convert.mapping.gguf_section import Gguf
@@ -25,11 +26,12 @@ def section_of(family: Family) -> Gguf | None:
     return Gguf.model_validate({**own, **both, "tensors": {**first, **both["tensors"]}})
 
 
-def in_gguf(family: Family, section: Gguf) -> Family:
-    """A family whose rules of tensors are those of its GGUF files, with the one model that these hold."""
-    head = family.heads[section.head].model_copy(update={"tensors": {}, "prefix": ""})
+def in_gguf(family: Family, section: Gguf, model: Model | None = None) -> Family:
+    """A family whose rules of tensors are those of its GGUF files, with a model of these, by default the first."""
+    model = model or next(iter(models_of(family, section)))
+    head = model.head.model_copy(update={"tensors": {}, "prefix": ""})
     return family.model_copy(update={
-        "tensors": section.tensors, "prefix": "", "heads": {section.head: head}, "copies": {}, "computed": {},
+        "tensors": section.tensors, "prefix": "", "heads": {model.name: head}, "copies": {}, "computed": {},
         "constants": {}, "ahead": {}, "ignored": section.ignored, "gguf": section,
     })  # fmt: skip
 

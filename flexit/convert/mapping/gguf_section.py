@@ -66,6 +66,7 @@ class Gguf(Part):
     Attributes:
         architecture: ``general.architecture``.
         given: a key, or values of keys, without which a file of the architecture is of another family.
+        without: a tensor with which a file of the architecture is of another family.
         keys: keys of the configuration by what the metadata call them, after the architecture and a dot.
         unheeded: those of them that llama.cpp does nothing with: they are read, and a model that needs them is not
             written.
@@ -77,6 +78,7 @@ class Gguf(Part):
         latent: whether the matrix of keys and values of latent attention is two in the files, of each head.
         write: what the metadata say beside.
         head: the model that these files hold.
+        pooled: whether it is an encoder without a pooler of its own, whose states the metadata may say to pool.
         rotation: what can be said of its rotation.
         copies: tensors that llama.cpp wants though they hold what another one holds, and that one.
         tensors: rules from GGUF's names to our parameters; they go before the common ones.
@@ -85,6 +87,7 @@ class Gguf(Part):
 
     architecture: str
     given: str | dict[str, Any] | None = None
+    without: str | None = None
     keys: dict[str, str] = Field(default_factory=dict)
     unheeded: list[str] = Field(default_factory=list)
     none: dict[str, Any] = Field(default_factory=dict)
@@ -95,6 +98,7 @@ class Gguf(Part):
     latent: bool = False
     write: dict[str, Any] = Field(default_factory=dict)
     head: str = "causal"
+    pooled: bool = False
     rotation: Rotation = Field(default_factory=Rotation)
     copies: dict[str, str] = Field(default_factory=dict)
     tensors: dict[str, str | Rule] = Field(default_factory=dict)

@@ -1,5 +1,14 @@
 """Random models of ``transformers`` that GGUF files can hold: those of the families' tests, as llama.cpp has them."""
 
+import json
+from random import Random
+
+import numpy as np
+import torch
+
+from flexit.convert.mapping.family import family_names_by_type, find_family
+from flexit.runtime.proof.compare import relative_error
+from tests.convert.families.comparing import errors, inputs_for, theirs_on
 from tests.convert.families.models import Drawn, all_drawn, made
 
 
@@ -197,6 +206,24 @@ CHANGES = {
         USUAL,
     ],
     "dbrx": [normalised],
+    "bert": [fixed(hidden_act="gelu")],
+    "distilbert": [fixed(activation="gelu")],
+    "nomic_bert": [fixed(hidden_act="silu", head_dim=lambda config: config.hidden_size // config.num_attention_heads)],
+    "modernbert": [
+        fixed(
+            hidden_activation="gelu", norm_bias=False, attention_bias=False, mlp_bias=False,
+            layer_types=lambda config: [
+                "sliding_attention" if at % 3 else "full_attention" for at in range(config.num_hidden_layers)
+            ],
+        ),
+    ],
+    "eurobert": [
+        fixed(
+            hidden_act="silu", attention_bias=False, mlp_bias=False,
+            head_dim=lambda config: config.hidden_size // config.num_attention_heads,
+        ),
+        USUAL,
+    ],
     "gpt_bigcode": [fixed(activation_function="gelu_pytorch_tanh", scale_attn_weights=True)],
 }  # fmt: skip
 """What is changed in the configuration of a random model of each family."""
@@ -204,7 +231,8 @@ CHANGES = {
 
 def model_for(family, seed):
     """A random model of a family that its GGUF architecture can say."""
-    way = next(each for each in all_drawn() if (each.family, each.head) == (family, "causal"))
+    head = find_family(family).gguf.head
+    way = next(each for each in all_drawn() if (each.family, each.head) == (family, head))
 
     def draw(rng):
         config = way.draw(rng).config
@@ -214,4 +242,48 @@ def model_for(family, seed):
         made_anew = type(way.draw(rng))
         return made_anew._from_config(config, attn_implementation=attention)
 
-    return made(Drawn(family, "causal", draw), seed)
+    return made(Drawn(family, head, draw), seed)
+
+
+def saved(model, folder, seed):
+    """A folder with a model of theirs, for an encoder one of sentence-transformers; and how its states are pooled."""
+    model.save_pretrained(folder)
+    if not find_family(family_of(model)).gguf.pooled:
+        return None
+    rng = Random(seed)
+    way, normalized = rng.choice(["mean_tokens", "cls_token", "lasttoken"]), rng.random() < 0.5
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalized else [])]
+    paths = ["", "1_Pooling", "2_Normalize"]
+    modules = [{"path": path, "type": f"models.{kind}"} for path, kind in zip(paths, kinds, strict=False)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{way}": True}))
+    return way, normalized
+
+
+def family_of(model):
+    """The family of a model of theirs."""
+    return family_names_by_type()[model.config.model_type]
+
+
+def pooled(states, mask, way, normalized):
+    """A vector for each row of states, by definition."""
+    rows = []
+    for state, kept in zip(states.double().numpy(), mask.bool().numpy(), strict=True):
+        here = state[kept]
+        row = {"mean_tokens": here.mean(0), "cls_token": here[0], "lasttoken": here[-1]}[way]
+        rows.append(row / np.linalg.norm(row) if normalized else row)
+    return np.stack(rows)
+
+
+def worst(model, module, padding, pooling):
+    """The largest error of what a module gives, of an encoder on tokens that are no padding and of their vectors."""
+    if pooling is None:
+        return max(errors(model, module, padding).values())
+    inputs = inputs_for(module, model, padding)
+    states, mask = theirs_on(model, inputs)["last_hidden_state"], inputs["attention_mask"]
+    with torch.no_grad():
+        found = module(**inputs)
+    vectors = relative_error(found["sentence_embedding"].numpy(), pooled(states, mask, *pooling), None)
+    every = relative_error(found["last_hidden_state"].numpy(), states.numpy(), mask.bool().numpy())
+    return max(vectors, every)

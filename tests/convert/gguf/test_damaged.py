@@ -11,7 +11,7 @@ from flexit.convert.importing import read_source
 from flexit.convert.pretrained import from_pretrained
 from flexit.convert.sources.source import open_source
 from flexit.errors import FlexitError
-from tests.convert.gguf.models import CHANGES, model_for
+from tests.convert.gguf.models import CHANGES, model_for, saved
 from tests.fuzz.day import today
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ MORE = ["rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_conte
 def test_one_thing_wrong(tmp_path, family):
     rng = Random(f"{family} {today()}")
     model = model_for(family, today())
-    model.save_pretrained(tmp_path / "theirs")
+    saved(model, tmp_path / "theirs", today())
     pretrained = from_pretrained(tmp_path / "theirs")
     to_gguf(pretrained.spec, pretrained.weights, tmp_path / "x.gguf", family=family)
     opened = open_source(tmp_path / "x.gguf")

@@ -20,7 +20,7 @@ from flexit.convert.pretrained import from_pretrained
 from flexit.convert.sources.source import Source
 from flexit.ir.compile import compile_spec
 from tests.convert.families.comparing import TOLERANCE, errors, module_of
-from tests.convert.gguf.models import CHANGES, model_for
+from tests.convert.gguf.models import CHANGES, model_for, pooled, saved, worst
 from tests.fuzz.day import today
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 FAMILIES = sorted(name for names in families_by_architecture().values() for name in names)
 THEIRS = sorted({*FAMILIES} & {
     "llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "gpt2", "qwen2_moe", "qwen3_moe", "starcoder2",
-    "falcon", "stablelm",
+    "falcon", "stablelm", "bloom", "nemotron", "t5", "umt5",
 })  # fmt: skip
 """Families whose GGUF files ``transformers`` reads."""
 UNREAD = {
@@ -47,8 +47,9 @@ def written(request, tmp_path_factory):
     """A model of theirs with the seed of the day, what was imported of it, and a file of it in fp32."""
     model = model_for(request.param, today())
     folder = tmp_path_factory.mktemp("gguf")
-    model.save_pretrained(folder / "theirs")
+    pooling = saved(model, folder / "theirs", today())
     pretrained = from_pretrained(folder / "theirs")
+    model.pooling = pooling
     to_gguf(pretrained.spec, pretrained.weights, folder / "x.gguf", dtype="f32", family=request.param)
     return request.param, model, pretrained, folder
 
@@ -59,7 +60,7 @@ def test_the_same_outputs(written):
     assert again.family == family
     module = module_of(again)
     for padding in ("none", "left", "right"):
-        assert max(errors(model, module, padding).values()) < TOLERANCE
+        assert worst(model, module, padding, model.pooling) < TOLERANCE
 
 
 def test_the_same_file_again(written, tmp_path):
@@ -76,6 +77,10 @@ def test_the_same_file_again(written, tmp_path):
         assert np.allclose(found, tensor.numpy(), rtol=0, atol=2.0**-23)  # of gains that are stored with 1 added
 
 
+WHOLE = ("norm.weight", "router.weight", "gate.weight", "positions.weight", "token_types.weight")
+"""Endings of matrices that are not rounded."""
+
+
 def adds(family):
     """Whether a family's files hold gains with 1 added."""
     return "plus" in str(find_family(family).gguf.tensors)
@@ -87,7 +92,9 @@ def test_half_precision_rounds_matrices_alone(written, tmp_path):
     found = from_pretrained(tmp_path / "x.gguf").weights
     for path, tensor in pretrained.weights.items():
         given, kept = tensor.numpy(), found[path].numpy().astype(np.float32)
-        is_whole = given.ndim == 1 or path.endswith(("norm.weight", "router.weight", "gate.weight", "positions.weight"))
+        is_whole = given.ndim == 1 or path.endswith(
+            ("norm.weight", "router.weight", "gate.weight", "positions.weight", "token_types.weight")
+        )
         if path.endswith("norm.weight") and adds(family):
             assert np.allclose(kept, given, rtol=0, atol=2.0**-22)
         else:
@@ -153,7 +160,7 @@ def test_names_are_those_of_the_package(written):
         prefix = each.prefix if head.prefix is None else head.prefix
         pairs = pairs_of(rules_of(each, head, prefix), shapes, scope_of(config, each, head, tied={}))
         by_path[side] = {path: pair.theirs[0] for pair in pairs for path in pair.ours}
-    names = get_tensor_name_map(arch_of(section.architecture), pretrained.spec.blocks["decoder"].n_layers)
+    names = get_tensor_name_map(arch_of(section.architecture), layers_of(pretrained.spec))
     listed = {TENSOR_NAMES[tensor] for tensor in MODEL_TENSORS[arch_of(section.architecture)]}
     compared = 0
     for path, theirs in by_path["theirs"].items():
@@ -170,6 +177,11 @@ def test_names_are_those_of_the_package(written):
     assert compared == len(shapes)
 
 
+def layers_of(spec):
+    """How many layers there are, of an encoder or a decoder."""
+    return next(spec.blocks[name].n_layers for name in ("decoder", "encoder") if name in spec.blocks)
+
+
 def from_config(folder):
     return hf.AutoConfig.from_pretrained(folder / "theirs").to_dict()
 
@@ -178,8 +190,36 @@ def from_config(folder):
 
 BY_TABLE = (
     "gemma", "gemma2", "gemma3_text", "gpt2", "starcoder2", "falcon", "gpt_neox", "phi", "bloom", "mpt", "gpt_bigcode",
+    "bert", "distilbert", "modernbert",
 )  # fmt: skip
 """Families whose activation llama.cpp looks up in a table of fp16."""
+
+
+def runner_of(llama_cpp, path, **settings):
+    known = inspect.signature(llama_cpp.Llama.__init__).parameters
+    flash = {"flash_attn": False} if "flash_attn" in known else {}
+    return llama_cpp.Llama(str(path), verbose=False, n_ctx=64, n_threads=1, type_k=0, type_v=0, **flash, **settings)
+
+
+def scores_by(llama_cpp, path, ids):
+    """What llama.cpp scores."""
+    runner = runner_of(llama_cpp, path, logits_all=True)
+    runner.eval(ids)
+    return np.array(runner.scores[: len(ids)])
+
+
+def vector_by(llama_cpp, path, ids):
+    """What llama.cpp makes of a text, divided by its length as its programs do."""
+    runner = runner_of(llama_cpp, path, embedding=True)
+    batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
+    batch.n_tokens = len(ids)
+    for at, number in enumerate(ids):
+        batch.token[at], batch.pos[at], batch.n_seq_id[at], batch.logits[at] = number, at, 1, 1
+        batch.seq_id[at][0] = 0
+    assert llama_cpp.llama_decode(runner.ctx, batch) == 0
+    width = llama_cpp.llama_model_n_embd(runner.model)
+    found = np.array(llama_cpp.llama_get_embeddings_seq(runner.ctx, 0)[:width], np.float64)
+    return found / np.linalg.norm(found)
 
 
 def test_llama_cpp_computes_the_same(written, tmp_path):
@@ -190,12 +230,11 @@ def test_llama_cpp_computes_the_same(written, tmp_path):
     to_gguf(pretrained.spec, pretrained.weights, tmp_path / "x.gguf", dtype="f32", family=family, context=64)
     ids = np.random.default_rng(0).integers(4, model.config.vocab_size, 11).tolist()
     with torch.no_grad():
-        expected = model(input_ids=torch.tensor([ids])).logits[0].numpy()
-    runner = llama_cpp.Llama(
-        str(tmp_path / "x.gguf"), logits_all=True, verbose=False, n_ctx=64, n_threads=1, type_k=0, type_v=0,
-        **({"flash_attn": False} if "flash_attn" in inspect.signature(llama_cpp.Llama.__init__).parameters else {}),
-    )  # fmt: skip
-    runner.eval(ids)
-    found = np.array(runner.scores[: len(ids)])
+        theirs = model(input_ids=torch.tensor([ids]))
+    if model.pooling is None:
+        expected, found = theirs.logits[0].numpy(), scores_by(llama_cpp, tmp_path / "x.gguf", ids)
+    else:
+        expected = pooled(theirs.last_hidden_state, torch.ones(1, len(ids)), model.pooling[0], normalized=True)[0]
+        found = vector_by(llama_cpp, tmp_path / "x.gguf", ids)
     error = np.abs(found - expected).max() / np.abs(expected).max()
     assert error < (1e-2 if family in BY_TABLE else TOLERANCE)

@@ -58,7 +58,7 @@ def test_the_block_is_named(tmp_path, preset, sets, family, path):
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        ({"dtype": "q3"}, "FX2004"), ({"path": "x.bin"}, "FX2004"), ({"family": "bloom"}, "FX1872"),
+        ({"dtype": "q3"}, "FX2004"), ({"path": "x.bin"}, "FX2004"), ({"family": "gpt_neo"}, "FX1872"),
         ({"family": "no-such"}, "FX1850"),
     ],
     ids=str,
