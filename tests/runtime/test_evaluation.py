@@ -14,11 +14,13 @@ from flexit.errors import TaskError, UserError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.bundles.bundle import open_bundle
+from flexit.runtime.metrics.accuracy import Accuracy
 from flexit.runtime.saved import read_spec, read_weights
 from flexit.runtime.sessions.torch_session import TorchSession
 from flexit.runtime.tasks.classify import classify
-from flexit.runtime.tasks.labelled import Labelled, accuracy, read_labelled
 from flexit.runtime.tasks.perplexity import perplexity, windows
+from flexit.runtime.tasks.records import Record, read_records
+from flexit.runtime.tasks.scoring import scores
 from flexit.runtime.tasks.text_model import TextModel
 from tests.saved import write_bundle, write_checkpoint
 from tests.texts import MOODS, TEXTS, write_model
@@ -99,17 +101,21 @@ def test_accuracy_and_f1_are_counted(tmp_path, capsys):
     model = in_torch(write_model(tmp_path / "moods", MOODS, labels=NAMES))
     best = [each.best[0] for each in classify(model, TEXTS)]
     wanted = [NAMES[index % 3] for index in range(len(TEXTS))]
-    found = accuracy(model, [Labelled(text, label) for text, label in zip(TEXTS, wanted, strict=True)])
-    assert found.accuracy == np.mean([one == other for one, other in zip(best, wanted, strict=True)])
+    rows = [Record({"text": text, "label": label}, "here") for text, label in zip(TEXTS, wanted, strict=True)]
+    found = scores(model, rows)
+    assert found["accuracy"] == np.mean([one == other for one, other in zip(best, wanted, strict=True)])
+    each = []
     for label in NAMES:
         right = sum(one == other == label for one, other in zip(best, wanted, strict=True))
         precision = right / best.count(label) if label in best else 0.0
         recall = right / wanted.count(label)
-        assert found.f1[label] == pytest.approx(2 * precision * recall / (precision + recall) if right else 0.0)
+        each.append(2 * precision * recall / (precision + recall) if right else 0.0)
+    assert found["macro_f1"] == pytest.approx(np.mean(each))
+    assert scores(model, rows, [Accuracy()]) == {"accuracy": found["accuracy"]}
     file = tmp_path / "data.csv"
     file.write_text("text,label\n" + "".join(f'"{t}",{w}\n' for t, w in zip(TEXTS, best, strict=True)))
     assert run(["eval", str(tmp_path / "moods"), "--data", str(file), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"accuracy": 1.0, "macro_f1": 1.0, "texts": len(TEXTS)}
+    assert json.loads(capsys.readouterr().out) == {"accuracy": 1.0, "macro_f1": 1.0, "records": len(TEXTS)}
 
 
 @pytest.mark.parametrize(
@@ -122,25 +128,27 @@ def test_accuracy_and_f1_are_counted(tmp_path, capsys):
 def test_rows_that_are_none(tmp_path, name, content):
     file = tmp_path / name
     file.write_text(content)
+    model = in_torch(write_model(tmp_path / "moods", MOODS, labels=NAMES))
     with pytest.raises(UserError) as told:
-        read_labelled(file)
+        scores(model, read_records(file))
     assert told.value.problems[0].code == "FX2103"
 
 
 def test_labels_that_the_model_does_not_have(tmp_path):
     model = in_torch(write_model(tmp_path / "moods", MOODS, labels=NAMES))
     with pytest.raises(UserError) as told:
-        accuracy(model, [Labelled(TEXTS[0], "ugly")])
+        scores(model, [Record({"text": TEXTS[0], "label": "ugly"}, "here")])
     assert told.value.problems[0].code == "FX2102"
 
 
 def test_a_field_that_is_too_long_and_lines_of_other_kinds(tmp_path):
     (tmp_path / "long.csv").write_text('text,label\n"' + "a" * 200_000 + '",good\n')
     with pytest.raises(UserError, match="field larger than field limit") as told:
-        read_labelled(tmp_path / "long.csv")
+        read_records(tmp_path / "long.csv")
     assert told.value.problems[0].code == "FX2103"
     (tmp_path / "lines.jsonl").write_text('{"text": "one\u2028line", "label": "good"}\n', encoding="utf-8")
-    assert read_labelled(tmp_path / "lines.jsonl") == [Labelled("one\u2028line", "good")]
+    (row,) = read_records(tmp_path / "lines.jsonl")
+    assert row.values == {"text": "one\u2028line", "label": "good"}
 
 
 def test_a_model_that_reads_another_text_too_is_not_evaluated(folder):

@@ -74,7 +74,7 @@ def classify(
     name = logits_of(model.session.interface, output, head="classes")
     rows: dict[int, Classes] = {}
     for read in model.read(texts, how):
-        labels = _labels(model, read.outputs[name], name)
+        labels = names_of(model, read.outputs[name], name)
         given = texts[read.index]
         parts = (given,) if isinstance(given, str) else given
         rows[read.index] = _classes(
@@ -83,7 +83,7 @@ def classify(
     return [rows[index] for index in range(len(rows))]
 
 
-def _labels(model: TextModel, values: Array, name: str) -> tuple[str, ...]:
+def names_of(model: TextModel, values: Array, name: str) -> tuple[str, ...]:
     """A name for each class of a row's scores."""
     count = values.shape[-1]
     if values.ndim == 2 and model.labels is None and count >= model.tokenizer.vocab_size:

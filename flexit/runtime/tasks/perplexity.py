@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import exp, log
 
 import numpy as np
 
 from flexit.errors import TaskError, UserError
+from flexit.runtime.metric import Likelihood
+from flexit.runtime.metrics.bits_per_byte import BitsPerByte
+from flexit.runtime.metrics.perplexity import Perplexity as PerplexityMetric
 from flexit.runtime.probabilities import log_probabilities
 from flexit.runtime.sessions.arrays import Array
 from flexit.runtime.sessions.session import Session
 from flexit.runtime.tasks.text_model import TextModel
 
+PERPLEXITY, BITS_PER_BYTE = PerplexityMetric(), BitsPerByte()
 LONGEST = 1024
 """Tokens of a window where neither the caller nor the model says fewer."""
 ROWS = 256
@@ -42,12 +45,12 @@ class Perplexity:
     @property
     def perplexity(self) -> float:
         """Exp of the loss; infinite where that is beyond a float."""
-        return exp(self.loss) if self.loss < 700 else float("inf")
+        return PERPLEXITY.of(Likelihood(self.nats, self.tokens))
 
     @property
     def bits_per_byte(self) -> float:
         """Bits for each byte of the text."""
-        return self.nats / log(2) / self.n_bytes
+        return BITS_PER_BYTE.of(Likelihood(self.nats, self.tokens, self.n_bytes))
 
 
 def perplexity(

@@ -132,8 +132,21 @@ class TextModel:
                 that the tokenizer has no template for; FX2001, a token is not one of the model.
         """
         how = how or Reading()
+        ids, _ = _inputs(self.session.interface)
+        yield from self.run(self._encoded(texts, ids.group, how, specials=specials), how)
+
+    @property
+    def longest(self) -> int | None:
+        """Most tokens of a text, where tables of positions bound it."""
+        return self.session.interface.longest(_inputs(self.session.interface)[0].group)
+
+    def run(self, found: Sequence[Any], how: Reading) -> Iterator[Read]:
+        """Run the model on encodings of the ``tokenizers`` library, those of like length together.
+
+        Raises:
+            TaskError: FX0801, the model does not read one text a row; FX2001, a token is not one of the model.
+        """
         ids, types = _inputs(self.session.interface)
-        found = self._encoded(texts, ids.group, how, specials=specials)
         order = sorted(range(len(found)), key=lambda index: -len(found[index].ids))
         for begin in range(0, len(order), how.batch_size):
             rows = order[begin : begin + how.batch_size]

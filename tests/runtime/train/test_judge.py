@@ -20,6 +20,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.preprocessing import normalize
 from torch.nn.functional import cross_entropy
 
+from flexit.cli.app import run
 from flexit.errors import RunConfigError, UserError
 from flexit.ir.io.load import load_spec
 from flexit.ir.shrink import shrink
@@ -41,6 +42,7 @@ from flexit.runtime.train.data.tokenizers.unigram import Unigram
 from flexit.runtime.train.read import read_config
 from flexit.runtime.train.run import train
 from tests.runtime.train.plain import batches, trainer
+from tests.texts import MOODS, write_model
 
 WORDS = ("good", "fine", "bad", "poor", "film", "plot")
 TEXT = "def naïve(a):\n    return 'café' + a  # 数字\n\n"
@@ -86,8 +88,8 @@ def test_a_language_model_by_hand(write_config: Callable[..., Path], tmp_path: P
         data=data, batch="{size: 2}", evaluate="{every: 4, metrics: [perplexity, bits_per_byte, accuracy]}"
     )
     train(path, progress=False)
-    run = tmp_path / "run"
-    newest = run / "checkpoints" / "step-000012"
+    folder = tmp_path / "run"
+    newest = folder / "checkpoints" / "step-000012"
     model = to_torch(read_spec(newest), read_weights(newest)).double().eval()
     tokenizer = Tokenizer.load(newest / "tokenizer.json", separator="<|endoftext|>")
     ids = torch.tensor([*tokenizer.encode(TEXT * 8), tokenizer.separator_id])
@@ -100,9 +102,9 @@ def test_a_language_model_by_hand(write_config: Callable[..., Path], tmp_path: P
             right += int((logits.argmax(-1) == part[1:]).sum())
             count += 16
     n_bytes = len(tokenizer.decode(ids[: count + 1].tolist()).encode()) - len(tokenizer.decode([int(ids[0])]).encode())
-    assert lines(run, "validation_perplexity")[-1] == pytest.approx(math.exp(nats / count), rel=1e-5)
-    assert lines(run, "validation_accuracy")[-1] == pytest.approx(right / count)
-    assert lines(run, "validation_bits_per_byte")[-1] == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-5)
+    assert lines(folder, "validation_perplexity")[-1] == pytest.approx(math.exp(nats / count), rel=1e-5)
+    assert lines(folder, "validation_accuracy")[-1] == pytest.approx(right / count)
+    assert lines(folder, "validation_bits_per_byte")[-1] == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-5)
 
 
 def tiny(folder: Path, task: str, model: str, **lines_: str) -> Path:
@@ -166,13 +168,13 @@ def test_generated_texts_by_hand(tmp_path: Path):
                 row.append(int(scores[0, -1].argmax()))
         found.append([each for each in row[1:] if each != end])
     texts, wanted = [writes.decode(row) for row in found], [target for _, target in pairs[:21]]
-    run = tmp_path / "run"
+    folder = tmp_path / "run"
     match = np.mean([one == other for one, other in zip(texts, wanted, strict=True)])
     assert 0 < match < 1, texts
-    assert lines(run, "validation_exact_match") == [pytest.approx(match)]
-    assert lines(run, "validation_word_error") == [pytest.approx(1 - match)]
-    assert lines(run, "validation_bleu") == [pytest.approx(sacrebleu.corpus_bleu(texts, [wanted], force=True).score)]
-    assert lines(run, "validation_chrf") == [pytest.approx(sacrebleu.corpus_chrf(texts, [wanted]).score)]
+    assert lines(folder, "validation_exact_match") == [pytest.approx(match)]
+    assert lines(folder, "validation_word_error") == [pytest.approx(1 - match)]
+    assert lines(folder, "validation_bleu") == [pytest.approx(sacrebleu.corpus_bleu(texts, [wanted], force=True).score)]
+    assert lines(folder, "validation_chrf") == [pytest.approx(sacrebleu.corpus_chrf(texts, [wanted]).score)]
 
 
 def test_classes_by_hand(tmp_path: Path):
@@ -190,11 +192,11 @@ def test_classes_by_hand(tmp_path: Path):
     rows = [json.loads(line) for line in (tmp_path / "held.jsonl").read_text().splitlines()]
     found = [each.best[0] for each in classify(opened(result.checkpoint), [row["text"] for row in rows])]
     wanted = [row["label"] for row in rows]
-    run = tmp_path / "run"
-    assert lines(run, "validation_accuracy")[-1] == pytest.approx(accuracy_score(wanted, found))
-    assert lines(run, "validation_binary_f1")[-1] == pytest.approx(f1_score(wanted, found, pos_label="no"))
-    assert lines(run, "validation_macro_f1")[-1] == pytest.approx(f1_score(wanted, found, average="macro"))
-    assert score_of(result.checkpoint) == -lines(run, "validation_binary_f1")[-1]
+    folder = tmp_path / "run"
+    assert lines(folder, "validation_accuracy")[-1] == pytest.approx(accuracy_score(wanted, found))
+    assert lines(folder, "validation_binary_f1")[-1] == pytest.approx(f1_score(wanted, found, pos_label="no"))
+    assert lines(folder, "validation_macro_f1")[-1] == pytest.approx(f1_score(wanted, found, average="macro"))
+    assert score_of(result.checkpoint) == -lines(folder, "validation_binary_f1")[-1]
 
 
 def test_tags_by_hand(tmp_path: Path):
@@ -234,9 +236,9 @@ def test_numbers_by_hand(tmp_path: Path):
     rows = [json.loads(line) for line in (tmp_path / "held.jsonl").read_text().splitlines()]
     found = [float(each.scores[0]) for each in classify(model, [row["text"] for row in rows], scores="none")]
     wanted = [row["label"] for row in rows]
-    run = tmp_path / "run"
-    assert lines(run, "validation_spearman") == [pytest.approx(spearmanr(found, wanted).statistic, rel=1e-3)]
-    assert lines(run, "validation_pearson") == [pytest.approx(pearsonr(found, wanted).statistic, rel=1e-3)]
+    folder = tmp_path / "run"
+    assert lines(folder, "validation_spearman") == [pytest.approx(spearmanr(found, wanted).statistic, rel=1e-3)]
+    assert lines(folder, "validation_pearson") == [pytest.approx(pearsonr(found, wanted).statistic, rel=1e-3)]
 
 
 def test_neighbours_by_hand(tmp_path: Path):
@@ -252,6 +254,101 @@ def test_neighbours_by_hand(tmp_path: Path):
     for k in (1, 5):
         hits = [at in np.argsort(-row, kind="stable")[:k] for at, row in enumerate(near)]
         assert lines(tmp_path / "run", f"validation_recall_at_{k}") == [pytest.approx(np.mean(hits))]
+
+
+def evaluated(model: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, float]:
+    assert run(["eval", str(model), "--json", *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.slow
+@pytest.mark.ort
+def test_an_exported_translator_has_the_same_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pairs = [("".join(each), each[-1].upper() * 2) for n in (1, 2, 3) for each in itertools.product("abc", repeat=n)]
+    write(tmp_path, "data.jsonl", [{"source": a, "target": b} for a, b in pairs * 4])
+    write(tmp_path, "held.jsonl", [{"source": a, "target": b} for a, b in pairs[:21]])
+    path = tiny(
+        tmp_path, "{kind: seq2seq, target_tokenizer: characters}", "tiny-t5", tokenizer="characters", steps="100",
+        evaluate="{every: 100, metrics: [exact_match, error_rate, chrf]}", optimizer="{kind: adamw, lr: 1e-2}",
+    )  # fmt: skip
+    train(path, progress=False)
+    told = {
+        name: lines(tmp_path / "run", f"validation_{name}")[-1] for name in ("exact_match", "token_error_rate", "chrf")
+    }
+    assert 0 < told["exact_match"] < 1
+    assert run(["export", str(tmp_path / "run"), str(tmp_path / "bundle")]) == 0
+    capsys.readouterr()
+    options = ["--data", str(tmp_path / "held.jsonl"), "--max-new-tokens", "16", "--batch-size", "8"]
+    options += ["--metric", "exact_match", "--metric", "error_rate:unit=tokens", "--metric", "chrf"]
+    for model in ("run", "bundle"):
+        found = evaluated(tmp_path / model, capsys, *options)
+        assert found == pytest.approx({**told, "records": 21})
+    assert set(evaluated(tmp_path / "run", capsys, *options[:2])) == {"exact_match", "token_error_rate", "records"}
+
+
+@pytest.mark.ort
+def test_an_exported_tagger_has_the_same_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    tags = {"good": "B-A", "fine": "I-A", "bad": "B-B", "poor": "I-B", "film": "O", "plot": "O"}
+    rows = [each.split() for each in sentences(40, 3)]
+    for name in ("data.jsonl", "held.jsonl"):
+        write(tmp_path, name, [{"tokens": row, "labels": [tags[word] for word in row]} for row in rows])
+    spec = load_spec("tiny-bert-classifier", sets=["blocks.embed.vocab_size=80"]).to_yaml()
+    (tmp_path / "spec.yaml").write_text(re.sub("head: .*", "head: {kind: token_classifier, n_labels: 5}", spec))
+    metrics = "[entity_f1, accuracy, {kind: f1, average: micro}]"
+    path = tiny(tmp_path, "token_classification", "spec.yaml", steps="5", evaluate=f"{{every: 5, metrics: {metrics}}}")
+    train(path, progress=False)
+    told = {name: lines(tmp_path / "run", f"validation_{name}")[-1] for name in ("entity_f1", "accuracy", "micro_f1")}
+    assert run(["export", str(tmp_path / "run"), str(tmp_path / "bundle")]) == 0
+    capsys.readouterr()
+    options = ["--metric", "entity_f1", "--metric", "accuracy", "--metric", "f1:average=micro"]
+    for model in ("run", "bundle"):
+        found = evaluated(tmp_path / model, capsys, "--data", str(tmp_path / "held.jsonl"), *options)
+        assert found == pytest.approx({**told, "records": 40})
+
+
+def test_numbers_and_neighbours_in_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write(tmp_path, "data.jsonl", [{"text": each, "label": each.count("good")} for each in sentences(40, 1)])
+    write(tmp_path, "held.jsonl", [{"text": each, "label": each.count("good")} for each in sentences(20, 2)])
+    spec = load_spec("tiny-bert-classifier", sets=["blocks.embed.vocab_size=80"]).to_yaml()
+    spec = spec.replace("kind: sequence_classifier", "kind: regression").replace("n_labels: 3", "n_labels: 1")
+    (tmp_path / "spec.yaml").write_text(spec)
+    train(
+        tiny(tmp_path, "regression", "spec.yaml", steps="4", evaluate="{every: 4, metrics: [pearson]}"), progress=False
+    )
+    found = evaluated(tmp_path / "run", capsys, "--data", str(tmp_path / "held.jsonl"))
+    assert found["pearson"] == pytest.approx(lines(tmp_path / "run", "validation_pearson")[-1], rel=1e-3)
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    for name, seed in (("data.jsonl", 1), ("held.jsonl", 5)):
+        both = zip(sentences(30, seed), sentences(30, seed + 1), strict=True)
+        write(pairs, name, [{"anchor": a, "positive": b} for a, b in both])
+    (pairs / "spec.yaml").write_text(shrink(load_spec("mpnet-base")).to_yaml())
+    metrics = "[recall, {kind: recall, k: 5}]"
+    train(
+        tiny(pairs, "contrastive", "spec.yaml", steps="4", evaluate=f"{{every: 4, metrics: {metrics}}}"), progress=False
+    )
+    options = ["--data", str(pairs / "held.jsonl"), "--metric", "recall", "--metric", "recall:k=5"]
+    found = evaluated(pairs / "run", capsys, *options)
+    for k in (1, 5):
+        assert found[f"recall_at_{k}"] == lines(pairs / "run", f"validation_recall_at_{k}")[-1]
+
+
+@pytest.mark.parametrize(
+    ("metric", "code", "expected"),
+    [
+        ("acuracy", "FX1111", "accuracy"), ("recall:n=3", "FX1111", "recall, which has k"),
+        ("bleu", "FX1530", "accuracy and f1"), ("f1:positive=a", "FX1530", "average: binary, or no positive"),
+    ],
+)  # fmt: skip
+def test_metrics_on_the_command_line_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], metric: str, code: str, expected: str
+):
+    model = write_model(tmp_path / "moods", MOODS, labels=["bad", "so-so", "good"])
+    (tmp_path / "data.csv").write_text("text,label\na good film,good\n")
+    assert run(["eval", str(model), "--data", str(tmp_path / "data.csv"), "--metric", metric]) == 2
+    told = capsys.readouterr().err
+    assert code in told
+    assert expected in told
 
 
 def test_a_trainer_in_python_tells_what_it_can_see():
