@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from flexit.runtime.train.config import TrainingConfig
     from flexit.runtime.train.freezing import freeze
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.transfer.transfer import transfer
 
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "to_onnx",
     "to_pretrained",
     "to_torch",
+    "transfer",
     "verify",
 ]
 
@@ -93,6 +95,7 @@ _HOMES = {
     "export": "flexit.runtime.bundles.export",
     "open_bundle": "flexit.runtime.bundles.bundle",
     "Trainer": "flexit.runtime.train.trainer",
+    "transfer": "flexit.runtime.transfer.transfer",
     "freeze": "flexit.runtime.train.freezing",
     "TrainingConfig": "flexit.runtime.train.config",
     "TorchSession": "flexit.runtime.sessions.torch_session",

@@ -8,35 +8,18 @@ from typing import Any
 
 from flexit.convert.mapping.rotary import LONGEST
 from flexit.convert.pretrained import Pretrained, config_at, from_pretrained
-from flexit.convert.sources.safetensors import read_safetensors
 from flexit.convert.sources.source import is_source
 from flexit.errors import UserError
-from flexit.files.folder import recover
 from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import load_spec, presets
-from flexit.ir.io.places import CARRIED, found_at, instead_of, place_of
-from flexit.ir.spec import Spec
+from flexit.ir.io.places import instead_of, place_of
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, to_torch
 from flexit.runtime.bundles.export import CURE
-from flexit.runtime.saved import WEIGHTS, read_spec, read_weights
+from flexit.runtime.opening import checkpoint_at, no_model, weights_at
+from flexit.runtime.saved import read_spec, read_weights
 
-
-def checkpoint_at(path: str) -> Path | None:
-    """The checkpoint that a folder is, or the newest one of the run that it is; None if it is neither.
-
-    Raises:
-        CheckpointError: a damaged checkpoint, or a run whose checkpoints are all damaged.
-    """
-    from flexit.runtime.train.checkpoint import newest_whole, require_whole
-
-    folder = Path(path)
-    recover(folder)
-    if (folder / WEIGHTS).is_file() and not is_source(path):
-        require_whole(folder)
-        return folder
-    newest = newest_whole(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
-    return None if newest is None else newest[0]
+__all__ = ["checkpoint_at", "evidence_rows", "exportable", "longest_at", "module_at", "weights_at"]
 
 
 def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool) -> FlexitModule | Path | Pretrained:
@@ -55,28 +38,10 @@ def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool)
     if checkpoint is not None:
         return from_pretrained(path) if foreign else checkpoint
     if Path(path).is_dir() or not (Path(path).is_file() or path in presets()):
-        raise _no_model(path, "a run folder, a checkpoint folder, a spec or a preset", instead_of(path, "model"))
+        raise no_model(path, "a run folder, a checkpoint folder, a spec or a preset", instead_of(path, "model"))
     spec = load_spec(path, sets=sets)
     require_memory(cost(spec).export_peak, what="exporting", cure=CURE, allow=allow_memory)
     return to_torch(spec, seed=seed, allow_memory=True)
-
-
-def weights_at(path: str) -> tuple[Spec, Mapping[str, Any], dict[str, bytes]]:
-    """The spec, the weights and the files beside of a checkpoint or run, or of another library's checkpoint; weights
-    are read when they are asked for.
-
-    Raises:
-        UserError: it is none of these.
-    """
-    if is_source(path):
-        model = from_pretrained(path)
-        return model.spec, model.weights, dict(model.files)
-    checkpoint = checkpoint_at(path)
-    if checkpoint is None:
-        cure = instead_of(path, "model")
-        raise _no_model(path, "a run folder, a checkpoint folder, or a folder of another library", cure)
-    files = {name: (checkpoint / name).read_bytes() for name in CARRIED if (checkpoint / name).is_file()}
-    return read_spec(checkpoint), read_safetensors(checkpoint, WEIGHTS), files
 
 
 def longest_at(path: str) -> int | None:
@@ -96,7 +61,7 @@ def module_at(path: str) -> tuple[FlexitModule, Path]:
     checkpoint = checkpoint_at(path)
     if checkpoint is None:
         untrained = instead_of(path, "model") if place_of(path) == "run" else instead_of(path, "bundle")
-        raise _no_model(path, "a bundle, a run folder or a checkpoint folder", untrained)
+        raise no_model(path, "a bundle, a run folder or a checkpoint folder", untrained)
     return to_torch(read_spec(checkpoint), read_weights(checkpoint)), checkpoint
 
 
@@ -109,10 +74,3 @@ def evidence_rows(manifest: Mapping[str, Any]) -> list[list[str]]:
         way = "optimised" if row["optimised"] else "plain"
         rows.append([row["weights"], way, str(row["cases"]), f"{row['error']:.1e}", equal, row["run"]])
     return rows
-
-
-def _no_model(path: str, legal: str, cure: str | None) -> UserError:
-    return UserError.of(
-        "FX1201", f"{path} holds no model", expected=legal, found=found_at(path), path=path,
-        cure=cure or "give the folder that flexit train wrote, such as runs/tiny",
-    )  # fmt: skip

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,15 @@ _UNSAID = {"gain": init.Ones(), "bias": init.Zeros(), "sink": init.Zeros()}
 """What a role is drawn by if no entry says so; every other role is a weight."""
 
 
-def initial_values(spec: Spec, program: Program, *, seed: int) -> Mapping[str, Tensor]:
-    """Every parameter by path, in fp32 on the CPU."""
+def initial_values(
+    spec: Spec, program: Program, *, seed: int, only: Collection[str] | None = None
+) -> Mapping[str, Tensor]:
+    """Parameters by path, all or some of them, in fp32 on the CPU."""
     branches = residual_branches(spec, program)
     values: dict[str, Tensor] = {}
     for param in program.params():
+        if only is not None and param.path not in only:
+            continue
         generator = torch.Generator().manual_seed(_seed_of(seed, param.path))
         own = branches.get(param.path.partition(".")[0], 0)
         values[param.path] = _drawn(spec, param, branches=own, generator=generator)

@@ -17,6 +17,7 @@ from flexit.runtime.train.schedule import Schedule
 from flexit.runtime.train.schedules.constant import Constant
 from flexit.runtime.train.selection import Selection
 from flexit.runtime.train.task import Task
+from flexit.runtime.transfer.options import WeightsFrom
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Compile = Literal["whole", "regional"]
@@ -144,6 +145,8 @@ class RunConfig(Group):
     """A spec file, the name of a preset, or a checkpoint folder."""
     set: list[str] = Field(default_factory=list[str])
     """Overrides of the spec, as on the command line."""
+    weights_from: WeightsFrom | None = None
+    """Another model, with whose weights it begins."""
     task: Task
     """What is learned."""
     data: Data

@@ -8,10 +8,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from flexit.ir.language.kinds import Kind, is_inferred
+from flexit.ir.language.kinds import Group, Kind, is_inferred
 from flexit.ir.language.layers import as_written
 from flexit.ir.spec import Spec
-from flexit.runtime.train.config import RunConfig, TrainingConfig
 
 
 def spec_json(spec: Spec) -> str:
@@ -29,7 +28,7 @@ def to_yaml(data: Any) -> str:
     return stream.getvalue()
 
 
-def config_data(config: RunConfig | TrainingConfig) -> dict[str, Any]:
+def config_data(config: Group) -> dict[str, Any]:
     """A config as complete plain data: defaults written out, what is to be inferred left out."""
     return _plain(config)
 

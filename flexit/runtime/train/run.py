@@ -23,6 +23,7 @@ from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.status import stages
 from flexit.runtime.train import checkpoint
+from flexit.runtime.train.beginning import first_weights, require_origin
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.config import RunConfig, TrainingConfig
 from flexit.runtime.train.data.loader import Loader
@@ -127,6 +128,7 @@ def make_plan(config_path: str | Path, *, sets: Sequence[str] = (), allow_memory
     config, root = read_config(config_path, sets=sets)
     base = Path(config_path).absolute().parent
     model = find_model(config, root, base)
+    require_origin(config, root, base=base, model=model)
     device = pick_device(config.device)
     autocast(device, config.precision)
     make_scaler(device, config.precision)
@@ -223,8 +225,13 @@ def make_trainer(
     training, held_out = material.examples(plan.out)
     batches = Loader(training, batch_size=size, seed=config.seed, bucket=data.bucket, workers=data.workers)
     validation = None if held_out is None else Loader(held_out, batch_size=size, what="validation")
+    files = dict(files_of(material))
+    weights = first_weights(
+        config, plan.model, base=plan.base, files=files,
+        tell=_tell if progress else None,
+    )  # fmt: skip
     module = to_torch(
-        plan.model.spec, plan.model.load_weights(), seed=config.seed, device=plan.device, allow_memory=True
+        plan.model.spec, weights, seed=config.seed, device=plan.device, allow_memory=True
     )  # fmt: skip (the plan has asked for more)
     hold(module, plan.model.program)
     trainer = Trainer(
@@ -241,8 +248,12 @@ def make_trainer(
         ),
     )  # fmt: skip
     trainer.judge = judge
-    trainer.extras = dict(files_of(material))
+    trainer.extras = files
     return trainer
+
+
+def _tell(line: str) -> None:
+    Console(stderr=True).print(Text(line), soft_wrap=True)
 
 
 def _claim(plan: Plan, *, resume: bool) -> None:
@@ -274,7 +285,7 @@ def _with_absolute_paths(plan: Plan) -> dict[str, Any]:
     data = config_data(plan.config)
     if (plan.base / data["model"]).exists():
         data["model"] = str(plan.base / data["model"])
-    for part in ("data", "task"):
+    for part in ("data", "task", "weights_from"):
         data[part] = _absolute(data[part], plan.base)
     return data | {"out": str(plan.out)}
 
