@@ -172,11 +172,16 @@ def lacks_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or NO_MEMORY.search(str(error)) is not None
 
 
+def room_asked(error: Exception) -> str:
+    """For how much there was no room, where a library says it."""
+    asked = BYTES.search(str(error))
+    return f"no room for {int(asked[1] or asked[2]):,} bytes more" if asked else "no room for more"
+
+
 def out_of_memory(error: Exception) -> ResourceError:
     """The error of a run that there is not enough memory for."""
-    asked = BYTES.search(str(error))
     return ResourceError.of(
         "FX1703", "running the model needs more memory than there is", expected="memory for all rows at once",
-        found=f"no room for {int(asked[1] or asked[2]):,} bytes more" if asked else "no room for more",
+        found=room_asked(error),
         cure="give fewer rows at once (batch_size, beams), or shorter ones",
     )  # fmt: skip

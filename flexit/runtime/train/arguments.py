@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from flexit.errors import UserError
 from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train.checkpoint import may_be_run
 from flexit.runtime.train.config import TrainingConfig
+from flexit.runtime.train.policies.rollback import Rollback
+from flexit.runtime.train.saved_steps import checkpoints
 
 
 def refused(code: str, path: str, *, expected: str, found: str, cure: str) -> UserError:
@@ -49,6 +54,78 @@ def settings_of(config: object) -> TrainingConfig:
         "FX1704", "config", expected="a TrainingConfig, or a mapping of its fields", found=article(config),
         cure="write config=TrainingConfig(...)",
     )  # fmt: skip
+
+
+def require_held_out(config: TrainingConfig, loader: object) -> None:
+    """Raise where there is only one of held-out data and evaluation, or early stopping without them.
+
+    Raises:
+        UserError: FX1505, FX1531.
+    """
+    if (config.evaluate is None) != (loader is None):
+        raise refused(
+            "FX1505", "config.evaluate", expected="both config.evaluate and val_dataloader, or neither",
+            found="only val_dataloader" if loader is not None else "only config.evaluate",
+            cure="add evaluate=Evaluate(every=...) to the config, or leave val_dataloader out",
+        )  # fmt: skip
+    if config.early_stopping is not None and loader is None:
+        raise refused(
+            "FX1531", "config.early_stopping", expected="a val_dataloader, and config.evaluate", found="neither",
+            cure="give both, or leave early_stopping out",
+        )  # fmt: skip
+
+
+def require_validation(loader: Iterable[Any] | None) -> Iterable[Any]:
+    """The loader of held-out batches.
+
+    Raises:
+        UserError: FX1505, there is none.
+    """
+    if loader is None:
+        raise refused(
+            "FX1505", "val_dataloader", expected="a loader", found="None",
+            cure="give the trainer a val_dataloader and config.evaluate",
+        )  # fmt: skip
+    return loader
+
+
+def require_new(out: Path) -> None:
+    """Raise where a folder holds a run with checkpoints.
+
+    Raises:
+        UserError: FX1302.
+    """
+    if checkpoints(out / "checkpoints"):
+        raise refused(
+            "FX1302", "config.out", expected="a new folder, or a call of resume()", found=f"a run in {out}",
+            cure="call trainer.resume() before fit(), or choose another folder",
+        )  # fmt: skip
+
+
+def require_own(out: Path) -> None:
+    """Raise where a folder has something in it that is no run: it belongs to somebody else.
+
+    Raises:
+        UserError: FX1302.
+    """
+    if not may_be_run(out):
+        raise refused(
+            "FX1302", "config.out", expected="a new or empty folder, or a run", found=f"{out}, which is neither",
+            cure="choose another folder",
+        )  # fmt: skip
+
+
+def require_way_back(config: TrainingConfig) -> None:
+    """Raise where a run that may go back has no folder with checkpoints.
+
+    Raises:
+        UserError: FX1704.
+    """
+    if isinstance(config.non_finite, Rollback) and config.out is None:
+        raise refused(
+            "FX1704", "config.non_finite", expected="a run folder, whose checkpoints a rollback goes back to",
+            found="out: None", cure="give TrainingConfig(out=...), or write non_finite: skip",
+        )  # fmt: skip
 
 
 def require_parts(*, model: object, optimizer: object, loss_fn: object, loaders: Mapping[str, object]) -> None:
@@ -172,3 +249,20 @@ def require_passes(loader: object, *, accumulate: int) -> int:
             found=f"a loader of {count}", cure="give more data, or accumulate less",
         )  # fmt: skip
     return count
+
+
+def steps_left(loader: object, epochs: int, *, place: tuple[int, int], accumulate: int) -> int:
+    """Updates until the end of a pass; the last one of each pass has the batches that are left.
+
+    Args:
+        loader: of the training data.
+        epochs: passes in all.
+        place: passes completed, and batches taken in the next one.
+        accumulate: batches per update.
+
+    Raises:
+        UserError: FX1704, as :func:`require_passes` says.
+    """
+    count, (passes, batches) = require_passes(loader, accumulate=accumulate), place
+    left = -(-max(0, count - batches) // accumulate) + (epochs - passes - 1) * -(-count // accumulate)
+    return max(0, left)

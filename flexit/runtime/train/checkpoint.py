@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,18 @@ from torch import Tensor, nn
 
 import flexit
 from flexit.errors import CheckpointError
-from flexit.files.folder import locked, recover, remove_tree, sweep, sweep_files, write_file, writing
+from flexit.files.folder import disk_errors, locked, recover, remove_tree, sweep, sweep_files, write_file, writing
 from flexit.files.ours import is_ours, strangers
+from flexit.runtime.train.asked import NOW
 from flexit.runtime.train.identity import MARKER as RUN
-from flexit.runtime.train.saved_steps import LATEST, NAME, checkpoints, latest
+from flexit.runtime.train.saved_steps import LATEST, NAME, checkpoints, latest, regular, step_of
 
 MARKER = "training/state.json"
 AVERAGE = "ema"
 """Folder in a checkpoint with the mean of the weights, a checkpoint of its own but for the state of training."""
-BEGUN = {"checkpoints", "metrics.jsonl", "timing.jsonl"}
+FAILURES, FAILURE = "failures", "failure.json"
+"""Folder in a run folder with updates that were not finite, and the file that marks the folder of each."""
+BEGUN = {"checkpoints", "metrics.jsonl", "timing.jsonl", FAILURES, NOW}
 """What a run in Python has before its first checkpoint."""
 WRITTEN = ("config.yaml", "spec.yaml", "metrics.jsonl", "timing.jsonl", "environment.json", "cost.json")
 """Single files of a run folder."""
@@ -119,6 +122,11 @@ def read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     )
 
 
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 def read_average(folder: Path) -> dict[str, Tensor] | None:
     """The mean of the weights, if a checkpoint has it."""
     file = folder / AVERAGE / "model.safetensors"
@@ -179,25 +187,30 @@ def tidy(folder: Path) -> None:
     """Remove what a killed run left in its folder, and in that of its checkpoints. The run's lock must be held."""
     if folder.parent.is_dir():
         sweep_files(folder.parent, (LATEST, RUN, *WRITTEN))
-    if not folder.is_dir():
-        return
-    for lock in folder.glob("step-*.lock"):
-        if NAME.fullmatch(lock.stem):
-            with locked(lock.with_suffix("")):
-                pass
-    sweep(folder, MARKER)
+    for parent, marker in ((folder, MARKER), (folder.parent / FAILURES, FAILURE)):
+        if not parent.is_dir():
+            continue
+        for lock in parent.glob("step-*.lock"):
+            if NAME.fullmatch(lock.stem):
+                with locked(lock.with_suffix("")):
+                    pass
+        sweep(parent, marker)
 
 
-def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], list[CheckpointError]] | None:
+def newest_whole(folder: Path, *, every: int = 1) -> tuple[Path, dict[str, Any], list[CheckpointError]] | None:
     """The newest checkpoint whose files fit their hashes, its state, and why newer ones were passed over.
 
     The damaged ones are renamed to ``step-NNNNNN.damaged``. A whole one that ``LATEST`` does not name yet counts too.
+
+    Args:
+        folder: of the checkpoints.
+        every: only those of steps that it divides.
 
     Raises:
         CheckpointError: FX1201, there are checkpoints and all are damaged.
     """
     damaged: list[CheckpointError] = []
-    for path in checkpoints(folder)[::-1]:
+    for path in regular(folder, every)[::-1]:
         try:
             return path, read_state(path), damaged
         except CheckpointError as error:
@@ -208,10 +221,14 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], list[CheckpointErr
     return None
 
 
-def retire(folder: Path, *, keep_last: int, keep_best: int, newest: Path) -> list[Path]:
-    """Remove checkpoints beyond the last and the best. Call it when the newest is durable, which stays in any case.
+def retire(
+    folder: Path, *, keep_last: int, keep_best: int, newest: Path, keep_every: int | None = None,
+    keep: Iterable[Path] = (),
+) -> list[Path]:  # fmt: skip
+    """Remove checkpoints beyond the last, the best, those of every so many steps, and some others that stay.
 
-    A folder stays that holds something which its checkpoint does not list.
+    Call it when the newest is durable, which stays in any case. A folder stays that holds something which its
+    checkpoint does not list.
 
     Returns:
         Those removed.
@@ -219,10 +236,24 @@ def retire(folder: Path, *, keep_last: int, keep_best: int, newest: Path) -> lis
     found = checkpoints(folder)
     scores = {path: score_of(path) for path in found} if keep_best else {}
     scored = sorted((score, path) for path, score in scores.items() if score is not None and math.isfinite(score))
-    kept = {newest, *found[-keep_last:], *(path for _, path in scored[:keep_best])}
-    gone = [path for path in found if path not in kept and is_ours(path, MARKER) and not strangers(path, MARKER)]
+    kept = {newest, *keep, *found[-keep_last:], *(path for _, path in scored[:keep_best])}
+    if keep_every is not None:
+        kept |= {path for path in found if step_of(path) and step_of(path) % keep_every == 0}
+    return _removed(path for path in found if path not in kept)
+
+
+def leave(folder: Path, *, after: Path) -> None:
+    """Remove the checkpoints of later steps than one, which ``LATEST`` then names: a run goes back to it."""
+    write_file(folder.parent / LATEST, f"{after.name}\n")
+    _removed(path for path in checkpoints(folder) if step_of(path) > step_of(after))
+
+
+def _removed(paths: Iterable[Path]) -> list[Path]:
+    """Checkpoints that were removed: whose folders are ours, with nothing else in them."""
+    gone = [path for path in paths if is_ours(path, MARKER) and not strangers(path, MARKER)]
     for path in gone:
-        remove_tree(path)
+        with disk_errors(path):
+            remove_tree(path)
     return gone
 
 

@@ -11,8 +11,10 @@ from flexit.runtime.metric import LOSS, Metric
 from flexit.runtime.train.data.source import Source
 from flexit.runtime.train.data.vocabulary import Tokenizer
 from flexit.runtime.train.fields import NotNegativeFloat, NotNegativeInt, Share
+from flexit.runtime.train.non_finite import NonFinite
 from flexit.runtime.train.optimizer import Optimizer
 from flexit.runtime.train.optimizers.adamw import AdamW
+from flexit.runtime.train.policies.stop import Stop
 from flexit.runtime.train.schedule import Schedule
 from flexit.runtime.train.schedules.constant import Constant
 from flexit.runtime.train.selection import Selection
@@ -108,6 +110,8 @@ class Checkpoint(Group):
     """Ones with the best held-out score kept besides."""
     best: str = LOSS
     """What the best has the best of: ``loss``, or the name of a metric."""
+    keep_every: PositiveInt | None = None
+    """Steps whose multiples keep their checkpoints for good."""
 
 
 class EarlyStopping(Group):
@@ -165,6 +169,8 @@ class RunConfig(Group):
     """Largest magnitude of each number of the gradients."""
     ema: Ema | None = None
     """A moving mean of the weights."""
+    non_finite: NonFinite = Field(default_factory=Stop)
+    """What happens at a loss or gradient that is not finite."""
     losses: Losses = Field(default_factory=Losses)
     """Weights of the terms beside the cross-entropy."""
     steps: PositiveInt
@@ -208,6 +214,8 @@ class TrainingConfig(Group):
     """Largest magnitude of each number of the gradients."""
     ema: Ema | None = None
     """A moving mean of the weights."""
+    non_finite: NonFinite = Field(default_factory=Stop)
+    """What happens at a loss or gradient that is not finite."""
     precision: Precision = "fp32"
     """Of the arithmetic in forward and backward."""
     compile: Compile | None = None

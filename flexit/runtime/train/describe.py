@@ -18,6 +18,12 @@ def spec_json(spec: Spec) -> str:
     return json.dumps(as_written(spec), indent=1)
 
 
+def spec_of(model: object) -> Spec | None:
+    """The spec that a module was made from, if it was made from one."""
+    spec = getattr(model, "spec", None)
+    return spec if isinstance(spec, Spec) else None
+
+
 def to_yaml(data: Any) -> str:
     """Plain data as YAML."""
     stream = io.StringIO()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -159,6 +159,27 @@ def require_same(
     ]  # fmt: skip
     if problems:
         raise CheckpointError(problems)
+
+
+def require_same_run(
+    path: Path, state: Mapping[str, Any], now: Mapping[str, Any], *, spec: Spec | None, callbacks: Collection[str]
+) -> None:
+    """The same of a trainer that was put together in Python.
+
+    Args:
+        path: a checkpoint.
+        state: its state.
+        now: the identity that the run would go on with.
+        spec: of its model.
+        callbacks: names of the states that it would go on with.
+
+    Raises:
+        CheckpointError: FX1202, with every difference.
+    """
+    old, new = with_specs(state["identity"], now, spec=spec, file=path / "spec.json")
+    left = [key for key, value in state["callbacks"].items() if value and key not in callbacks]
+    old["callbacks"], new["callbacks"] = dict.fromkeys(left, "a callback with a state"), {}
+    require_same(path.parent.parent, old, new, how="resume(allow_changed=True)")
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

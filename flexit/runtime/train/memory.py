@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
 from flexit.ir.analysis.cost import cost
 from flexit.ir.program import Program
 from flexit.runtime.train.config import RunConfig
+
+CHUNK = 1024
+"""Tokens of a piece of the loss that is proposed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What of a run its memory depends on, beside the model.
+
+    Attributes:
+        rows: per forward.
+        seq: tokens per row, or by length symbol.
+        moments: numbers that the optimizer keeps for each parameter.
+        ema: whether there is a mean of the weights.
+        recompute: whether layers are computed again in backward.
+        chunk: tokens of which the loss is computed at once.
+    """
+
+    rows: int
+    seq: int | Mapping[str, int]
+    moments: int
+    ema: bool
+    recompute: bool
+    chunk: int | None
 
 
 def training_memory(program: Program, config: RunConfig) -> int:
@@ -12,8 +39,41 @@ def training_memory(program: Program, config: RunConfig) -> int:
 
     Not taken off are the narrower results of ``bf16`` and ``fp16``, and what ``compile`` fuses.
     """
-    needs = cost(program, batch=config.batch.size, seq=config.data.seq_len, recompute=config.recompute)
-    moments = (config.optimizer.moments - 2) * (needs.parameters - needs.frozen)
-    mean = 0 if config.ema is None else needs.parameters
-    pieces = 0 if config.losses.chunk is None else 4 * needs.scores
+    return predicted(program, Load(
+        config.batch.size, config.data.seq_len, config.optimizer.moments, config.ema is not None, config.recompute,
+        config.losses.chunk,
+    ))  # fmt: skip
+
+
+def predicted(program: Program, load: Load) -> int:
+    """The same of a load."""
+    needs = cost(program, batch=load.rows, seq=load.seq, recompute=load.recompute)
+    moments = (load.moments - 2) * (needs.parameters - needs.frozen)
+    mean = needs.parameters if load.ema else 0
+    pieces = 0 if load.chunk is None else 4 * needs.scores
     return needs.training_peak + 4 * (moments + mean) - pieces
+
+
+def lighter(program: Program, load: Load, *, accumulate: int, pieces: bool) -> Iterator[tuple[str, int]]:
+    """What may be lowered, each by itself, and the memory that is then predicted.
+
+    Args:
+        program: of the model.
+        load: as it is.
+        accumulate: forwards per update, as it is.
+        pieces: whether the loss can be computed in pieces.
+    """
+    if load.rows > 1:
+        rows = load.rows // 2
+        yield f"batch.size {rows} with accumulate {2 * accumulate}", predicted(program, replace(load, rows=rows))
+    seq = {"": load.seq} if isinstance(load.seq, int) else load.seq
+    half = {name: max(1, length // 2) for name, length in seq.items()}
+    if max(seq.values(), default=1) > 1:
+        shorter = replace(load, seq=half[""] if isinstance(load.seq, int) else half)
+        yield f"data.seq_len {max(half.values())}", predicted(program, shorter)
+    if not load.recompute:
+        yield "recompute: true", predicted(program, replace(load, recompute=True))
+    if pieces and load.chunk is None:
+        yield f"losses.chunk {CHUNK}", predicted(program, replace(load, chunk=CHUNK))
+    if load.moments:
+        yield "an optimizer without moments, such as adafactor", predicted(program, replace(load, moments=0))

@@ -4,31 +4,71 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def capture() -> dict[str, Tensor]:
-    """The states by name."""
-    _, words, gauss = random.getstate()
+class Raw(NamedTuple):
+    """States as each library gives them, which takes no time.
+
+    Attributes:
+        python: of Python.
+        numpy: of numpy.
+        torch: of torch on the CPU.
+        devices: of torch on others, by name.
+    """
+
+    python: tuple[Any, ...]
+    numpy: tuple[Any, ...]
+    torch: Tensor
+    devices: Mapping[str, Tensor]
+
+
+def raw() -> Raw:
+    """The states as they are now."""
+    devices: dict[str, Tensor] = {}
+    if torch.cuda.is_available():
+        devices |= {f"cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    if torch.backends.mps.is_available():
+        devices["mps"] = torch.mps.get_rng_state()
     state = np.random.get_state(legacy=True)
     assert isinstance(state, tuple)
-    _, keys, place, has_gauss, cached = state
-    states = {
+    return Raw(random.getstate(), state, torch.get_rng_state(), devices)
+
+
+def capture() -> dict[str, Tensor]:
+    """The states by name."""
+    return tensors(raw())
+
+
+def tensors(states: Raw) -> dict[str, Tensor]:
+    """States by name."""
+    _, words, gauss = states.python
+    _, keys, place, has_gauss, cached = states.numpy
+    return {
         "python.words": torch.tensor(words, dtype=torch.int64),
         "python.gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
         "numpy.words": torch.tensor(keys.astype(np.int64)),
         "numpy.place": torch.tensor([place, has_gauss], dtype=torch.int64),
         "numpy.gauss": torch.tensor([cached], dtype=torch.float64),
-        "torch": torch.get_rng_state(),
+        "torch": states.torch,
+        **states.devices,
     }
-    if torch.cuda.is_available():
-        states |= {f"cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
-    if torch.backends.mps.is_available():
-        states["mps"] = torch.mps.get_rng_state()
-    return states
+
+
+def put_back(states: Raw) -> None:
+    """Put states back that were taken in this process."""
+    random.setstate(states.python)
+    np.random.set_state(states.numpy)  # pyright: ignore[reportArgumentType]
+    torch.set_rng_state(states.torch)
+    for name, state in states.devices.items():
+        if name == "mps":
+            torch.mps.set_rng_state(state)
+        else:
+            torch.cuda.set_rng_state(state, int(name.partition(".")[2]))
 
 
 def restore(states: Mapping[str, Tensor]) -> None:

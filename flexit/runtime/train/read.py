@@ -114,6 +114,7 @@ def faults(config: RunConfig, root: Node) -> Iterator[Problem]:
         )  # fmt: skip
     yield from _best(config, root)
     yield from (placed_fault(root, path, each) for path, each in evaluation_faults(config))
+    yield from _kept(config, root)
     yield from _data(config, root)
 
 
@@ -183,6 +184,16 @@ def _best(config: RunConfig, root: Node) -> Iterator[Problem]:
             root, "FX1509", "checkpoint.keep_best", message="checkpoints fall between evaluations",
             expected=f"checkpoint.every a multiple of evaluate.every, {evaluate.every}", found=str(keep.every),
             cure=f"set checkpoint.every to {max(1, keep.every // evaluate.every) * evaluate.every}",
+        )  # fmt: skip
+
+
+def _kept(config: RunConfig, root: Node) -> Iterator[Problem]:
+    keep = config.checkpoint
+    if keep.keep_every is not None and keep.keep_every % keep.every:
+        yield fault(
+            root, "FX1509", "checkpoint.keep_every", message="no checkpoint falls on these steps",
+            expected=f"a multiple of checkpoint.every, {keep.every}", found=str(keep.keep_every),
+            cure=f"set checkpoint.keep_every to {max(1, keep.keep_every // keep.every) * keep.every}",
         )  # fmt: skip
 
 

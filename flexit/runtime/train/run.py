@@ -239,7 +239,7 @@ def make_trainer(
         config.task.loss(config.losses), batches, validation, callbacks,
         TrainingConfig(
             accumulate=config.batch.accumulate, schedule=config.schedule, clip_norm=config.clip_norm,
-            clip_value=config.clip_value, ema=config.ema,
+            clip_value=config.clip_value, ema=config.ema, non_finite=config.non_finite,
             precision=config.precision, compile=config.compile, recompute=config.recompute,
             device=config.device, checkpoint=config.checkpoint,
             evaluate=None if config.evaluate is None else config.evaluate.model_copy(update={"metrics": None}),

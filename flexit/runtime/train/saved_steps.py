@@ -17,6 +17,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found) if path.is_dir()]
 
 
+def regular(folder: Path, every: int) -> list[Path]:
+    """The checkpoints in a folder that a run makes in any case, oldest first: nobody asked for them."""
+    return [path for path in checkpoints(folder) if step_of(path) % every == 0]
+
+
 def step_of(path: Path) -> int:
     """The step that a checkpoint's name says."""
     return int(path.name.partition("-")[2])

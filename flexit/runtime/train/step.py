@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ class Step:
         grad_norm: Euclidean norm of all gradients, before clipping; None where fp16 overflowed and nothing moved.
         tokens: labels that counted.
         lr: learning rate of the first parameter group.
+        skipped: whether the update was left out, since its loss or gradient was not finite; ``tokens`` is 0 then.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Step:
     grad_norm: float | None
     tokens: int
     lr: float
+    skipped: bool = False
 
     @property
     def loss(self) -> float:
@@ -100,6 +103,20 @@ def _terms(given: object, place: str) -> dict[str, Tensor]:
             cure="return the tensor itself, not .item(), as a mean over the labels: .mean()",
         )  # fmt: skip
     return {str(name): term.reshape(()) for name, term in terms.items()}
+
+
+class NotFinite(UserError):
+    """FX1701: a loss or gradient is not finite; no weight was touched.
+
+    Attributes:
+        losses: means of the terms.
+        first: the first parameter with a bad value or gradient.
+        scale: what the loss was multiplied by.
+    """
+
+    losses: Mapping[str, float] = MappingProxyType({})
+    first: str = ""
+    scale: float = 1.0
 
 
 class Stopped(Exception):
@@ -203,17 +220,18 @@ def update(
         The norm of the gradients before clipping; None where they overflowed in fp16 and nothing moved.
 
     Raises:
-        UserError: FX1701, before any weight is touched; gradients are left for inspection.
+        NotFinite: FX1701, before any weight is touched; gradients are left for inspection.
     """
+    scale = 1.0 if scaler is None else scaler.get_scale()
     if scaler is not None:
         _unscale(model, optimizer, scaler)
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     norm = _norm(parameters)
     grad_norm, sound = float(norm), all(map(math.isfinite, losses.values()))
-    if sound and not math.isfinite(grad_norm) and scaler is not None and _lowered(scaler):
-        return None
     if not sound or not math.isfinite(grad_norm):
-        raise _not_finite(model, losses, number)
+        if scaler is not None and _lowered(scaler) and sound:
+            return None
+        raise _not_finite(model, losses, number, scale=scale)
     if clip.value is not None:
         torch.nn.utils.clip_grad_value_(parameters, clip.value)
         norm = _norm(parameters)
@@ -245,14 +263,17 @@ def _unscale(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: GradSca
             parameter.grad.div_(scaler.get_scale())
 
 
-def _not_finite(model: nn.Module, losses: Mapping[str, float], number: int) -> UserError:
+def _not_finite(model: nn.Module, losses: Mapping[str, float], number: int, *, scale: float) -> NotFinite:
     bad = {name: value for name, value in losses.items() if not math.isfinite(value)}
     what = f"{', '.join(f'{name} = {value}' for name, value in bad.items())}" if bad else "a finite loss"
-    return UserError.of(
+    first = first_bad(model)
+    error = NotFinite.of(
         "FX1701", f"step {number} has a loss or gradient that is not finite; the weights are those before it",
-        expected="finite numbers", found=f"{what}; first bad: {first_bad(model)}",
+        expected="finite numbers", found=f"{what}; first bad: {first}",
         cure="lower optimizer.lr, add schedule.warmup, or set a smaller clip_norm; the newest checkpoint is untouched",
     )  # fmt: skip
+    error.losses, error.first, error.scale = losses, first, scale
+    return error
 
 
 def first_bad(model: nn.Module) -> str:

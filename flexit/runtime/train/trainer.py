@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,32 +13,40 @@ from torch import Tensor, nn
 
 from flexit.errors import CheckpointError
 from flexit.files.folder import locked
-from flexit.ir.spec import Spec
 from flexit.runtime.train import checkpoint, held_out, optimizer_state, random_state
 from flexit.runtime.train.arguments import (
     batches_per_pass,
     refused,
     require_callbacks,
+    require_held_out,
+    require_new,
+    require_own,
     require_parts,
-    require_passes,
     require_steps,
+    require_validation,
+    require_way_back,
     settings_of,
+    steps_left,
 )
 from flexit.runtime.train.batch import prepared
 from flexit.runtime.train.callbacks.callback import Callback, keyed, state_of
 from flexit.runtime.train.callbacks.standard import standard
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.data.feed import Feed
-from flexit.runtime.train.describe import spec_json
+from flexit.runtime.train.describe import spec_json, spec_of
 from flexit.runtime.train.device import pick_device
-from flexit.runtime.train.identity import require_same, trainer_identity, with_specs
+from flexit.runtime.train.failures.before import Before
+from flexit.runtime.train.failures.mishaps import Failure, Mishaps
+from flexit.runtime.train.identity import require_same_run, trainer_identity
 from flexit.runtime.train.judge import Judge
 from flexit.runtime.train.mark import Mark
+from flexit.runtime.train.policies.rollback import Rollback
 from flexit.runtime.train.preparing import make_ready
 from flexit.runtime.train.result import HeldOut, Result
+from flexit.runtime.train.room import telling_what_to_lower
 from flexit.runtime.train.schedule import require_room
 from flexit.runtime.train.signals import Signals
-from flexit.runtime.train.step import LossFn, Step, Stopped
+from flexit.runtime.train.step import LossFn, NotFinite, Step, Stopped
 from flexit.runtime.train.updater import Updater
 
 Loader = Iterable[Any]
@@ -86,17 +94,7 @@ class Trainer:
             model=model, optimizer=optimizer, loss_fn=loss_fn,
             loaders={"train_dataloader": train_dataloader, **held_out_loader},
         )  # fmt: skip
-        if (self.config.evaluate is None) != (val_dataloader is None):
-            raise refused(
-                "FX1505", "config.evaluate", expected="both config.evaluate and val_dataloader, or neither",
-                found="only val_dataloader" if val_dataloader is not None else "only config.evaluate",
-                cure="add evaluate=Evaluate(every=...) to the config, or leave val_dataloader out",
-            )  # fmt: skip
-        if self.config.early_stopping is not None and val_dataloader is None:
-            raise refused(
-                "FX1531", "config.early_stopping", expected="a val_dataloader, and config.evaluate", found="neither",
-                cure="give both, or leave early_stopping out",
-            )  # fmt: skip
+        require_held_out(self.config, val_dataloader)
         self.judge = Judge((self.config.evaluate.metrics or ()) if self.config.evaluate is not None else ())
         self.device = pick_device(self.config.device)
         self.model = model.to(self.device)
@@ -110,6 +108,10 @@ class Trainer:
         self._validation = val_dataloader
         self._held_out: HeldOut | None = None
         self._updater = Updater(self.model, optimizer, loss_fn, config=self.config, device=self.device)
+        require_way_back(self.config)
+        self._mishaps = Mishaps(
+            self.model, loss_fn, config=self.config, autocast=self._updater.autocast, files=self._files
+        )  # fmt: skip
         make_ready(self.model, self.config, self.device)
         self._resumed = self._by_pass = self._done = False
         self._stopped_by: str | None = None
@@ -144,8 +146,11 @@ class Trainer:
             UserError: FX1704 (not exactly one of the two, or a batch or loss that cannot be used), FX1605 (an update
                 or evaluation without labels), FX1701 (a number is not finite), FX1303 (someone else writes the
                 folder), FX1302 (the folder holds another run; :meth:`resume` was not called).
+            ResourceError: FX1703, a step finds no memory; FX1304, the disk refused.
         """
-        self.steps = self._last_step(steps, epochs)
+        require_steps(steps, epochs)
+        self._by_pass = epochs is not None
+        self.steps = self._last_step(epochs) if epochs is not None else steps or 0
         require_room(self.config.schedule, self.steps)
         loss, self._done, self._stopped_by = None, False, None
         with ExitStack() as stack:
@@ -153,10 +158,12 @@ class Trainer:
             self._begin(stack)
             self.model.train()
             self._tell("start")
+            if isinstance(self.config.non_finite, Rollback) and self.newest is None:
+                self.save()  # something to go back to
             while self.step < self.steps and not (signals.received or self._stopped_by or self._done):
                 done = self._update(signals)
                 if done is not None:
-                    loss = done.loss
+                    loss = loss if done.skipped else done.loss
                     self._tell("after_step", done)
             self._tell("end")
         last = self.validation_loss
@@ -177,7 +184,8 @@ class Trainer:
         """One update: gradients of the mean loss over all tokens of the micro-batches, the clip, the optimizer.
 
         Returns:
-            What it did; None where a signal came before its last batch, and all is as it was before it.
+            What it did; None where a signal came before its last batch, and all is as it was before it, or where the
+            run went back to a checkpoint.
         """
         number, count = self.step + 1, self.config.accumulate
         mark = Mark.of(self._feed, self.model) if count > 1 else None
@@ -190,15 +198,41 @@ class Trainer:
             for given in self._feed.group(count, one_pass=self._by_pass, stop=stop)
         ]
         place = f"step {number}, up to {self._feed.where},"
+        before = Before.of(self.model)
         try:
-            done = self._updater.make(batches, number=number, steps=self.steps, stop=stop, place=place)
+            with self._room(batches, f"step {number}"):
+                done = self._updater.make(batches, number=number, steps=self.steps, stop=stop, place=place)
         except Stopped:
             assert mark is not None
             mark.put_back(self.model)
             self._dropped = mark
             return None
+        except NotFinite as error:
+            failure = self._mishaps.answer(error, batches, before, number=number)
+            if failure.answer == "rollback":
+                self._go_back(failure)
+                return None
+            done = self._updater.skipped(error, number=number)
+            self._tell("after_failure", failure)
+        else:
+            self._mishaps.in_a_row = 0
         self.step, self.tokens = number, self.tokens + done.tokens
         return done
+
+    def _room(self, batches: Sequence[Mapping[str, Tensor]], what: str) -> AbstractContextManager[None]:
+        return telling_what_to_lower(
+            self.model, self.optimizer, self.loss_fn, config=self.config, batches=batches, what=what
+        )
+
+    def _go_back(self, failure: Failure) -> None:
+        """Take all but the data and the random states back to the newest regular checkpoint."""
+        found = checkpoint.newest_whole(self._folder(), every=self.config.checkpoint.every)
+        assert found is not None, "a run that may go back begins with a checkpoint"
+        path, state, _ = found
+        weights, (tensors, _) = checkpoint.read_weights(self.model, path), checkpoint.read_tensors(path)
+        self._put_back(path, state, weights=weights, tensors=tensors)
+        checkpoint.leave(path.parent, after=path)
+        self._tell("after_failure", failure)
 
     def evaluate(self, *, max_batches: int | None = None) -> dict[str, float]:
         """The mean of each loss term over the held-out labels, and the metrics, as ``validation_<name>``.
@@ -209,17 +243,14 @@ class Trainer:
         Raises:
             UserError: FX1505, there is no ``val_dataloader``; FX1605, it has no label.
         """
-        if self._validation is None:
-            raise refused(
-                "FX1505", "val_dataloader", expected="a loader", found="None",
-                cure="give the trainer a val_dataloader and config.evaluate",
-            )  # fmt: skip
+        loader = require_validation(self._validation)
         averaged = self.average if self.config.ema is not None and self.config.ema.evaluate else None
         model = averaged or self.model
-        terms = held_out.means(
-            model, self.judge.watch(model, self.loss_fn), islice(self._validation, max_batches), device=self.device,
-            autocast=self._updater.autocast, after=self.step,
-        )  # fmt: skip
+        with self._room((), f"the evaluation after step {self.step}"):
+            terms = held_out.means(
+                model, self.judge.watch(model, self.loss_fn), islice(loader, max_batches), device=self.device,
+                autocast=self._updater.autocast, after=self.step,
+            )  # fmt: skip
         loss, told = sum(terms.values()), self.judge.values()
         self._held_out = HeldOut(self.step, loss, self.judge.score(self.config.checkpoint.best, loss, told))
         metrics = {f"validation_{name}": value for name, value in {**terms, **told}.items()}
@@ -244,6 +275,7 @@ class Trainer:
             "validation_loss": None if held_out is None else held_out.loss,
             "score": None if held_out is None else held_out.score,
             "callbacks": {key: state_of(each, key) for key, each in self._keyed().items()},
+            "mishaps": self._mishaps.state(),
         }  # fmt: skip
         random = {f"now/{k}": v for k, v in place.random.items()} | {f"pass/{k}": v for k, v in place.start.items()}
         self.newest = checkpoint.save(
@@ -279,38 +311,38 @@ class Trainer:
         tensors, random = checkpoint.read_tensors(path)
         self._updater.require_fitting(tensors, state)
         callbacks = self._keyed()
-        known = sorted(state["callbacks"].keys() & callbacks.keys())
-        for key in known:
+        for key in sorted(state["callbacks"].keys() & callbacks.keys()):
             callbacks[key].check_state_dict(state["callbacks"][key])
         if not allow_changed:
-            self._require_same(path, state, callbacks)
-        self._feed.load(state["position"], _under(random, "pass/"))
+            require_same_run(path, state, self._identity(), spec=spec_of(self.model), callbacks=callbacks)
+        self._feed.load(state["position"], checkpoint.under(random, "pass/"))
+        checkpoint.name_latest(path)
+        self._put_back(path, state, weights=weights, tensors=tensors)
+        self._mishaps.load(state.get("mishaps", {}))
+        self._dropped = None
+        random_state.restore(checkpoint.under(random, "now/"))
+        return damaged
+
+    def _put_back(
+        self, path: Path, state: Mapping[str, Any], *, weights: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+    ) -> None:
+        """Weights, optimizer, counts and the states of callbacks as a checkpoint has them."""
         checkpoint.copy_weights(weights, self.model)
         self._updater.unpack(tensors, state, checkpoint.read_average(path))
-        checkpoint.name_latest(path)
         self.step, self.tokens, self.newest = state["step"], state["tokens"], path
-        if state["validation_loss"] is not None:
-            self._held_out = HeldOut(self.step, state["validation_loss"], state.get("score", state["validation_loss"]))
-        for key in known:
+        loss, callbacks = state["validation_loss"], self._keyed()
+        self._held_out = None if loss is None else HeldOut(self.step, loss, state.get("score", loss))
+        for key in sorted(state["callbacks"].keys() & callbacks.keys()):
             callbacks[key].load_state_dict(state["callbacks"][key])
-        self._dropped = None
-        random_state.restore(_under(random, "now/"))
-        return damaged
 
     def _identity(self) -> dict[str, Any]:
         """What this run depends on, as far as the trainer knows."""
         groups = {str(number): optimizer_state.plain(group) for number, group in enumerate(self._updater.settings)}
         return trainer_identity(
-            self._spec, self.config, device=self.device, batches=batches_per_pass(self._feed.loader),
+            spec_of(self.model), self.config, device=self.device, batches=batches_per_pass(self._feed.loader),
             optimizer={"class": type(self.optimizer).__name__, "groups": groups},
             frozen=[name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
         )  # fmt: skip
-
-    def _require_same(self, path: Path, state: Mapping[str, Any], callbacks: Mapping[str, Callback]) -> None:
-        before, now = with_specs(state["identity"], self._identity(), spec=self._spec, file=path / "spec.json")
-        left = [key for key, value in state["callbacks"].items() if value and key not in callbacks]
-        before["callbacks"], now["callbacks"] = dict.fromkeys(left, "a callback with a state"), {}
-        require_same(path.parent.parent, before, now, how="resume(allow_changed=True)")
 
     def _keyed(self) -> dict[str, Callback]:
         """The callbacks by the names of their states."""
@@ -319,29 +351,17 @@ class Trainer:
     def _begin(self, stack: ExitStack) -> None:
         """Take the folder, and start the random numbers of a new run."""
         if self.out is not None:
-            folder = self._folder()
-            self._require_own(self.out)
+            require_own(self.out)
             stack.enter_context(locked(self.out))
-            if self.step == 0 and not self._resumed and checkpoint.checkpoints(folder):
-                raise refused(
-                    "FX1302", "config.out", expected="a new folder, or a call of resume()",
-                    found=f"a run in {self.out}", cure="call trainer.resume() before fit(), or choose another folder",
-                )  # fmt: skip
-            folder.mkdir(parents=True, exist_ok=True)
+            if self.step == 0 and not self._resumed:
+                require_new(self.out)
+            self._folder().mkdir(parents=True, exist_ok=True)
         stack.callback(self._tell, "close")
         if self.step == 0:
             random_state.seed_all(self.config.seed)
         if self._dropped is not None:
             self._dropped.go_back(self._feed)
             self._dropped = None
-
-    def _require_own(self, out: Path) -> None:
-        """A folder with something in it that is no run belongs to somebody else."""
-        if not checkpoint.may_be_run(out):
-            raise refused(
-                "FX1302", "config.out", expected="a new or empty folder, or a run", found=f"{out}, which is neither",
-                cure="choose another folder",
-            )  # fmt: skip
 
     def _tell(self, occasion: str, *details: Any) -> None:
         for each in self.callbacks:
@@ -354,26 +374,10 @@ class Trainer:
             )
         return self.out / "checkpoints"
 
-    @property
-    def _spec(self) -> Spec | None:
-        spec = getattr(self.model, "spec", None)
-        return spec if isinstance(spec, Spec) else None
-
     def _files(self) -> dict[str, str]:
-        return dict(self.extras) if self._spec is None else {"spec.json": spec_json(self._spec), **self.extras}
+        spec = spec_of(self.model)
+        return self.extras | ({} if spec is None else {"spec.json": spec_json(spec)})
 
-    def _last_step(self, steps: int | None, epochs: int | None) -> int:
-        require_steps(steps, epochs)
-        self._by_pass = epochs is not None
-        if epochs is None:
-            assert steps is not None
-            return steps
-        size = self.config.accumulate
-        count = require_passes(self._feed.loader, accumulate=size)
-        passes, batches = (self._feed.passes, self._feed.batches) if self._dropped is None else self._dropped.place
-        left = -(-max(0, count - batches) // size) + (epochs - passes - 1) * -(-count // size)
-        return self.step + max(0, left)
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    def _last_step(self, epochs: int) -> int:
+        place = (self._feed.passes, self._feed.batches) if self._dropped is None else self._dropped.place
+        return self.step + steps_left(self._feed.loader, epochs, place=place, accumulate=self.config.accumulate)

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from flexit.runtime.train import checkpoint, optimizer_state
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.device import autocast, make_scaler
-from flexit.runtime.train.step import Batch, Clip, LossFn, Step, accumulate, update
+from flexit.runtime.train.step import Batch, Clip, LossFn, NotFinite, Step, accumulate, update
 
 
 class Updater:
@@ -82,6 +82,10 @@ class Updater:
         if self._averaged is not None and norm is not None:
             self._averaged.update_parameters(self._model)
         return Step(number, losses, norm, tokens, groups[0]["lr"])
+
+    def skipped(self, error: NotFinite, *, number: int) -> Step:
+        """The step of an update that was left out."""
+        return Step(number, error.losses, None, 0, self._optimizer.param_groups[0]["lr"], skipped=True)
 
     def pack(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors of the optimizer, and JSON data of all else but the mean of the weights."""

@@ -193,6 +193,13 @@ run.yaml:15:51: FX1509 checkpoint.keep_best: checkpoints fall between evaluation
   expected checkpoint.every a multiple of evaluate.every, 200; found 500
   do: set checkpoint.every to 400""",
     ),
+    (
+        ("keep_best: 1}", "keep_every: 500}"),
+        """\
+run.yaml:15:52: FX1509 checkpoint.keep_every: no checkpoint falls on these steps
+  expected a multiple of checkpoint.every, 200; found 500
+  do: set checkpoint.keep_every to 400""",
+    ),
 ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flexit.errors import UserError
 
 if TYPE_CHECKING:
+    from flexit.runtime.train.failures.mishaps import Failure
     from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
 
@@ -35,6 +36,9 @@ class Callback:
 
     def after_step(self, trainer: Trainer, step: Step) -> None:
         """An update has been made."""
+
+    def after_failure(self, trainer: Trainer, failure: Failure) -> None:
+        """An update was not finite, and the run goes on: without it, or from the checkpoint that it went back to."""
 
     def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
         """The held-out text has been looked at."""

@@ -5,37 +5,57 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flexit.runtime.metric import LOSS
 from flexit.runtime.train import checkpoint
+from flexit.runtime.train.asked import Asked
 from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train.policies.rollback import Rollback
+from flexit.runtime.train.saved_steps import regular
 
 if TYPE_CHECKING:
+    from flexit.runtime.train.config import Checkpoint
     from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
 
 
 class Checkpoints(Callback):
-    """Saves every ``every`` steps and at the end, also at one that a signal asked for."""
+    """Saves every ``every`` steps, where it is asked to (:mod:`flexit.runtime.train.asked`), and at the end, also at
+    one that a signal asked for.
+    """
 
-    def __init__(self, *, every: int, keep_last: int, keep_best: int, best: str = LOSS) -> None:
-        self.every = every
-        self.keep_last = keep_last
-        self.keep_best = keep_best
-        self.best = best
+    def __init__(self, config: Checkpoint) -> None:
+        self.config = config
         self._saved = -1
+        self._asked = Asked(None)
 
     def start(self, trainer: Trainer) -> None:
-        trainer.judge.require_known("checkpoint.best", self.best)
+        trainer.judge.require_known("checkpoint.best", self.config.best)
         self._saved = trainer.step
+        self._asked = Asked(trainer.out)
+        self._asked.watch()
 
     def after_step(self, trainer: Trainer, step: Step) -> None:
-        if step.number % self.every == 0:
+        if self._asked() or step.number % self.config.every == 0:
             trainer.save()
+
+    def before_checkpoint(self, trainer: Trainer) -> None:
+        del trainer
+        self._asked.taken()
 
     def after_checkpoint(self, trainer: Trainer, folder: Path) -> None:
         self._saved = trainer.step
-        checkpoint.retire(folder.parent, keep_last=self.keep_last, keep_best=self.keep_best, newest=folder)
+        self._asked.met()
+        keep = self.config
+        back = isinstance(trainer.config.non_finite, Rollback)
+        stays = regular(folder.parent, keep.every)[-1:] if back else []
+        checkpoint.retire(
+            folder.parent, keep_last=keep.keep_last, keep_best=keep.keep_best, keep_every=keep.keep_every,
+            newest=folder, keep=stays,
+        )  # fmt: skip
 
     def end(self, trainer: Trainer) -> None:
         if self._saved != trainer.step:
             trainer.save()
+
+    def close(self, trainer: Trainer) -> None:
+        del trainer
+        self._asked.leave()

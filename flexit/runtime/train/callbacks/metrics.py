@@ -14,6 +14,7 @@ from flexit.files.folder import write_file
 from flexit.runtime.train.callbacks.callback import Callback
 
 if TYPE_CHECKING:
+    from flexit.runtime.train.failures.mishaps import Failure
     from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
 
@@ -30,7 +31,7 @@ class Metrics(Callback):
         self.metrics = folder / "metrics.jsonl"
         self.timing = folder / "timing.jsonl"
         self._sums: dict[str, float] = {}
-        self._tokens = 0
+        self._tokens = self._skipped = self._rollbacks = 0
         self._timed_tokens = 0
         self._since = 0.0
         self._files: dict[Path, TextIO] = {}
@@ -41,8 +42,16 @@ class Metrics(Callback):
             self._files[path] = path.open("a", encoding="utf-8")
         self._since = time.perf_counter()
 
+    def after_failure(self, trainer: Trainer, failure: Failure) -> None:
+        if failure.answer == "skip":
+            self._skipped += 1
+            return
+        self._rollbacks, self._timed_tokens = failure.count, 0
+        self.close(trainer)
+        self.start(trainer)  # lines of steps that are made anew are cut off
+
     def after_step(self, trainer: Trainer, step: Step) -> None:
-        for name, value in step.losses.items():
+        for name, value in () if step.skipped else step.losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + value * step.tokens
         self._tokens += step.tokens
         self._timed_tokens += step.tokens
@@ -50,6 +59,8 @@ class Metrics(Callback):
             return
         means = {name: total / max(1, self._tokens) for name, total in self._sums.items()}
         line = {"step": step.number, **means, "lr": step.lr, "grad_norm": step.grad_norm, "tokens": trainer.tokens}
+        line |= {"skipped": self._skipped} if self._skipped else {}
+        line |= {"rollbacks": self._rollbacks} if self._rollbacks else {}
         self._write(self.metrics, line)
         now = time.perf_counter()
         seconds = now - self._since
@@ -58,6 +69,7 @@ class Metrics(Callback):
             self.timing, {"step": step.number, "seconds": round(seconds, 3), "tokens_per_second": round(rate, 1)}
         )
         self._sums, self._tokens, self._timed_tokens, self._since = {}, 0, 0, now
+        self._skipped = self._rollbacks = 0
 
     def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
         if not self._files:  # between two runs, whose lines are of their own evaluations
@@ -78,10 +90,13 @@ class Metrics(Callback):
         self._files = {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": self._sums, "tokens": self._tokens}
+        more = {"skipped": self._skipped} if self._skipped else {}
+        more |= {"rollbacks": self._rollbacks} if self._rollbacks else {}
+        return {"sums": self._sums, "tokens": self._tokens, **more}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._sums, self._tokens = dict(state["sums"]), state["tokens"]
+        self._skipped, self._rollbacks = state.get("skipped", 0), state.get("rollbacks", 0)
 
     def _write(self, path: Path, line: Mapping[str, Any]) -> None:
         file = self._files[path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.text import Text
 from flexit.runtime.train.callbacks.callback import Callback
 
 if TYPE_CHECKING:
+    from flexit.runtime.train.failures.mishaps import Failure
     from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
 
@@ -56,18 +58,23 @@ class ProgressBar(Callback):
     def after_step(self, trainer: Trainer, step: Step) -> None:
         now = time.monotonic()
         seconds, self._then = max(now - self._then, 1e-9), now
-        self._loss = _smooth(self._loss, step.loss)
+        self._loss = self._loss if step.skipped else _smooth(self._loss, step.loss)
         self._made += 1
         warm = self._made > 2  # the first step starts worker processes and compiles, which says nothing of the others
         self._rate = _smooth(self._rate if warm else None, step.tokens / seconds)
         self._seconds = _smooth(self._seconds if warm else None, seconds)
         left = f"{clock((trainer.steps - step.number) * self._seconds)} left"
-        figures = f"smoothed loss {self._loss:.3f}  {self._rate:,.0f} tokens/s"
+        figures = f"smoothed loss {self._loss or math.nan:.3f}  {self._rate:,.0f} tokens/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step.number, figures=figures, left=left)
         elif now - self._last_line >= self.line_every or step.number == trainer.steps:
             self._last_line = now
             self._say(f"step {step.number}/{trainer.steps}  {figures}  {left}")
+
+    def after_failure(self, trainer: Trainer, failure: Failure) -> None:
+        done = "left out" if failure.answer == "skip" else f"back at step {trainer.step}, on with other data"
+        self._say(f"step {failure.step} is not finite, {done}: {failure.reason}")
+        self._then = time.monotonic()
 
     def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
         told = "".join(f"  {each.name} {metrics[f'validation_{each.name}']:.4g}" for each in trainer.judge.metrics)

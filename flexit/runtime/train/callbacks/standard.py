@@ -39,7 +39,6 @@ def _before(config: TrainingConfig, out: Path | None) -> Iterator[Callback]:
 
 def _after(config: TrainingConfig, out: Path | None) -> Iterator[Callback]:
     if out is not None:
-        keep = config.checkpoint
-        yield Checkpoints(every=keep.every, keep_last=keep.keep_last, keep_best=keep.keep_best, best=keep.best)
+        yield Checkpoints(config.checkpoint)
     if config.limit is not None:
         yield TimeLimit(config.limit.minutes)

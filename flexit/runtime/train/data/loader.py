@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from flexit.errors import UserError
+from flexit.runtime.train.asked import NUMBER
 from flexit.runtime.train.data.examples import Examples, Indices
 
 LOST = (RuntimeError, OSError, EOFError)
@@ -187,6 +188,10 @@ def _ahead(schedule: Schedule, start: Key, workers: int) -> DataLoader[Any]:
 
 
 def _undisturbed(number: int) -> None:
-    """Leave it to the parent what Ctrl-C means, which reaches all processes of a terminal: it ends the step at hand."""
+    """Leave it to the parent what signals mean that reach all processes of a terminal or a job: Ctrl-C ends the step at
+    hand, another asks for a checkpoint.
+    """
     del number
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if NUMBER is not None:
+        signal.signal(NUMBER, signal.SIG_IGN)
