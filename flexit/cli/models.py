@@ -40,6 +40,9 @@ def train(
     new: Annotated[bool, typer.Option("--new", help="Refuse to go on with a run that is there.")] = False,
     allow_changed: Annotated[bool, typer.Option("--allow-changed", help="Go on although the run has changed.")] = False,
     allow_memory: AllowMemory = False,
+    allow_disk: Annotated[
+        bool, typer.Option("--allow-disk", help="Start although the disk has no room for what is predicted.")
+    ] = False,
     plugins: Plugins = None,
 ) -> None:
     """Train as a run config says; started again, it goes on where it stopped.
@@ -53,7 +56,10 @@ def train(
         from flexit.runtime.train.run import train as carry_out
 
         load_plugins(plugins)
-    result = carry_out(config, resume=not new, allow_changed=allow_changed, allow_memory=allow_memory, sets=sets or ())
+    result = carry_out(
+        config, resume=not new, allow_changed=allow_changed, allow_memory=allow_memory, allow_disk=allow_disk,
+        sets=sets or (),
+    )  # fmt: skip
     held_out = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.3f}"
     loss = "" if result.loss is None else f", loss of the last update {result.loss:.3f}"
     say(f"step {result.step}, {result.tokens:,} tokens{loss}{held_out}")

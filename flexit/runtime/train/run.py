@@ -31,6 +31,7 @@ from flexit.runtime.train.data.material import Material, files_of, find_material
 from flexit.runtime.train.data.store import OnProgress
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.device import autocast, make_scaler, pick_device
+from flexit.runtime.train.disk import checkpoint_bytes, require_disk
 from flexit.runtime.train.freezing import hold
 from flexit.runtime.train.identity import (
     MARKER,
@@ -79,7 +80,7 @@ class Plan:
 
 def train(
     config_path: str | Path, *, resume: bool = True, allow_changed: bool = False, allow_memory: bool = False,
-    sets: Sequence[str] = (), callbacks: Sequence[Callback] = (), progress: bool = True,
+    allow_disk: bool = False, sets: Sequence[str] = (), callbacks: Sequence[Callback] = (), progress: bool = True,
 ) -> Result:  # fmt: skip
     """Carry out a run config. A run that is in the folder already goes on; of one that is finished nothing is touched.
 
@@ -88,6 +89,7 @@ def train(
         resume: go on with a run in the folder; otherwise one there is an error.
         allow_changed: go on although spec, run config, tokenizer, data, threads or device have changed.
         allow_memory: start although the predicted memory is not there.
+        allow_disk: start although the disk has no room for what is predicted.
         sets: overrides of the run config, such as ``steps=200``.
         callbacks: the user's own.
         progress: show what is done.
@@ -106,7 +108,7 @@ def train(
                 if not allow_changed:
                     _examined(plan, on_progress=on_progress)
                 return _said(finished, plan, progress=progress)
-            material = prepare(plan, allow_changed=allow_changed, on_progress=on_progress)
+            material = prepare(plan, allow_changed=allow_changed, allow_disk=allow_disk, on_progress=on_progress)
             write_cost(plan.out, plan.model.program, plan.config)
         with entry(plan.out, seed=plan.config.seed, device=plan.device) as start:
             with interruptible(), stages("building the model", shown=progress):
@@ -142,13 +144,20 @@ def make_plan(config_path: str | Path, *, sets: Sequence[str] = (), allow_memory
     return Plan(config, root, base, model, device)
 
 
-def prepare(plan: Plan, *, allow_changed: bool = False, on_progress: OnProgress | None = None) -> Material:
+def prepare(
+    plan: Plan, *, allow_changed: bool = False, allow_disk: bool = False, on_progress: OnProgress | None = None
+) -> Material:
     """Tokenizers and encoded data in the run folder, made or found there; and the folder's notes on what the run is.
 
     Raises:
         UserError: the data, the tokenizer, or FX1202: the run in the folder began with something else.
+        ResourceError: FX1710, the disk has no room for the data and the checkpoints.
     """
     material, now = _examined(plan, allow_changed=allow_changed, on_progress=on_progress)
+    require_disk(
+        plan.out, each=checkpoint_bytes(plan.model.program, plan.config), keep=plan.config.checkpoint,
+        steps=plan.config.steps, data=material.to_encode(plan.out), allow=allow_disk,
+    )  # fmt: skip
     material.examples(plan.out, on_progress)
     write_file(plan.out / "config.yaml", to_yaml(_with_absolute_paths(plan)))
     write_file(plan.out / "spec.yaml", to_yaml(as_written(plan.model.spec)))
@@ -248,6 +257,7 @@ def make_trainer(
         ),
     )  # fmt: skip
     trainer.judge = judge
+    trainer.allow_disk = True  # what is predicted was asked for, or allowed not to be there
     trainer.extras = files
     return trainer
 

@@ -35,6 +35,7 @@ from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.data.feed import Feed
 from flexit.runtime.train.describe import spec_json, spec_of
 from flexit.runtime.train.device import pick_device
+from flexit.runtime.train.disk import bytes_at_hand, require_disk
 from flexit.runtime.train.failures.before import Before
 from flexit.runtime.train.failures.mishaps import Failure, Mishaps
 from flexit.runtime.train.identity import require_same_run, trainer_identity
@@ -61,6 +62,7 @@ class Trainer:
         step: updates made.
         tokens: labels learned from.
         extras: text files that go into each checkpoint, by name (``tokenizer.json``, ...).
+        allow_disk: whether :meth:`fit` starts although the disk has no room for the checkpoints.
         newest: the newest checkpoint, if one was written or resumed from.
         judge: tells the metrics of evaluations.
     """
@@ -102,6 +104,7 @@ class Trainer:
         self.loss_fn = loss_fn
         self.out = None if self.config.out is None else Path(self.config.out)
         self.extras: dict[str, str] = {}
+        self.allow_disk = False
         self.step = self.steps = self.tokens = 0
         self.newest: Path | None = None
         self._feed = Feed(train_dataloader)
@@ -146,7 +149,7 @@ class Trainer:
             UserError: FX1704 (not exactly one of the two, or a batch or loss that cannot be used), FX1605 (an update
                 or evaluation without labels), FX1701 (a number is not finite), FX1303 (someone else writes the
                 folder), FX1302 (the folder holds another run; :meth:`resume` was not called).
-            ResourceError: FX1703, a step finds no memory; FX1304, the disk refused.
+            ResourceError: FX1703, a step finds no memory; FX1710, the disk has no room; FX1304, it refused.
         """
         require_steps(steps, epochs)
         self._by_pass = epochs is not None
@@ -355,6 +358,8 @@ class Trainer:
             stack.enter_context(locked(self.out))
             if self.step == 0 and not self._resumed:
                 require_new(self.out)
+            each = bytes_at_hand(self.model, self.optimizer, ema=self.average is not None)
+            require_disk(self.out, each=each, keep=self.config.checkpoint, steps=self.steps, allow=self.allow_disk)
             self._folder().mkdir(parents=True, exist_ok=True)
         stack.callback(self._tell, "close")
         if self.step == 0:

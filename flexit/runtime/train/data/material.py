@@ -17,7 +17,7 @@ from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.config import RunConfig
 from flexit.runtime.train.data.examples import Examples
 from flexit.runtime.train.data.source import Records
-from flexit.runtime.train.data.store import OnProgress, Row, Store, make_store, open_store
+from flexit.runtime.train.data.store import OnProgress, Row, Store, make_store, open_store, predicted_size
 from flexit.runtime.train.describe import config_data
 from flexit.runtime.train.identity import at, read_identity
 from flexit.runtime.train.read import fault, placed_fault
@@ -74,12 +74,33 @@ class Material:
             )
         return training, None if validation is None else held_out
 
+    def to_encode(self, out: Path) -> int:
+        """Predicted bytes of what is not encoded in a run folder yet.
+
+        Raises:
+            UserError: the source's own, or FX1610 of the first records.
+        """
+
+        def encode(values: Mapping[str, Any], place: str) -> Row:
+            return self.config.task.encode(values, self.setting, place)
+
+        both = ((DATA, self.training), (HELD_OUT, self.held_out))
+        return sum(
+            predicted_size(records, encode, size=records.size)
+            for name, records in both
+            if records is not None and ((store := open_store(out / name)) is None or not self._has(store, records))
+        )
+
+    def _has(self, store: Store, records: Records) -> bool:
+        """Whether a store holds records, encoded as they are to be."""
+        return (store.source, store.way) == (records.fingerprint, self._way())
+
     def _encoded(self, folder: Path, records: Records, *, on_progress: OnProgress | None) -> Store:
-        store, way = open_store(folder), self._way()
-        if store is None or (store.source, store.way) != (records.fingerprint, way):
+        store = open_store(folder)
+        if store is None or not self._has(store, records):
             store = make_store(
                 folder, self._rows(records), size=records.size, tokenizers=self.setting.tokenizers,
-                source=records.fingerprint, way=way, labels=self.setting.labels, on_progress=on_progress,
+                source=records.fingerprint, way=self._way(), labels=self.setting.labels, on_progress=on_progress,
             )  # fmt: skip
         if len(store) == 0:
             place = "data.validation.source" if records is self.held_out else "data.train"

@@ -19,6 +19,8 @@ from flexit.files.folder import recover, writing
 from flexit.runtime.tokenizer import Tokenizer
 
 MARKER = "data.json"
+SAMPLE, SAMPLES = 65_536, 200
+"""Characters of a text, and records, by which the size of the encoded data is predicted."""
 Array = npt.NDArray[Any]
 Row = Mapping[str, Array]
 OnProgress = Callable[[str, int, int], None]
@@ -167,6 +169,28 @@ def make_store(
     store = open_store(folder)
     assert store is not None
     return store
+
+
+def predicted_size(
+    records: Iterable[tuple[Mapping[str, Any], str, int]], encode: Callable[[Mapping[str, Any], str], Row], *, size: int
+) -> int:
+    """Bytes that records will take once they are encoded, as the first of them say.
+
+    Args:
+        records: values, place, and how much has been read with them.
+        encode: gives the columns of one; long texts are cut before, and counted by their length.
+        size: how much there is to read.
+    """
+    taken, read = 0.0, 1
+    for number, (values, place, done) in enumerate(records):
+        longest = max((len(value) for value in values.values() if isinstance(value, str)), default=0)
+        short = {name: value[:SAMPLE] if isinstance(value, str) else value for name, value in values.items()}
+        row = encode(short, place)
+        taken += sum(column.nbytes for column in row.values()) * max(1.0, longest / SAMPLE) + 8 * (len(row) + 1)
+        read = max(1, done)
+        if number >= SAMPLES or taken >= 16 * SAMPLE:
+            break
+    return int(taken * size / read)
 
 
 class _Writer:
