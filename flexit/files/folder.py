@@ -158,8 +158,19 @@ def remove_tree(folder: Path) -> None:
     """Delete a folder so that a kill half-way leaves something that no reader takes for whole."""
     doomed = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     folder.rename(doomed)
+    _dispose(doomed)
+
+
+def _dispose(doomed: Path) -> None:
+    """Delete a folder whose mark goes last, so that what is left of it after a kill is known for ours."""
     (doomed / PARTIAL).touch()
-    shutil.rmtree(doomed)
+    for path in list(doomed.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != PARTIAL:
+            path.unlink()
+    (doomed / PARTIAL).unlink()
+    doomed.rmdir()
 
 
 def sweep(parent: Path, marker: str, *, name: str | None = None) -> None:
@@ -173,7 +184,7 @@ def sweep(parent: Path, marker: str, *, name: str | None = None) -> None:
             continue
         whole = is_ours(path, marker) and not strangers(path, marker)
         if (path / PARTIAL).exists() or whole or not any(path.iterdir()):
-            shutil.rmtree(path)
+            _dispose(path)
 
 
 def sync_file(path: Path) -> None:

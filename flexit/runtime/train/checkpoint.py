@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import flexit
-from flexit.errors import CheckpointError
+from flexit.errors import CheckpointError, ResourceError, UserError
 from flexit.files.folder import disk_errors, locked, recover, remove_tree, sweep, sweep_files, write_file, writing
 from flexit.files.ours import is_ours, strangers
 from flexit.runtime.train.asked import NOW
@@ -61,6 +62,13 @@ def save(folder: Path, model: nn.Module, contents: Contents) -> Path:
     """
     name = f"step-{contents.state['step']:06d}"
     target = folder / name
+    with telling_what_is_left(folder, target):
+        _write(target, model, contents)
+        write_file(folder.parent / LATEST, name + "\n")
+    return target
+
+
+def _write(target: Path, model: nn.Module, contents: Contents) -> None:
     with writing(target, marker=MARKER, force=True) as temporary:
         (temporary / "training").mkdir()
         _save(weights_of(model), temporary / "model.safetensors")
@@ -78,8 +86,6 @@ def save(folder: Path, model: nn.Module, contents: Contents) -> Path:
         hashes = {path.relative_to(temporary).as_posix(): _sha256(path) for path in written}
         state = {"flexit": flexit.__version__, **contents.state, "files": hashes}
         (temporary / MARKER).write_text(json.dumps(state, indent=1), encoding="utf-8")
-    write_file(folder.parent / LATEST, name + "\n")
-    return target
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -103,6 +109,34 @@ def read_state(folder: Path) -> dict[str, Any]:
             cure="use another checkpoint",
         ) from error  # fmt: skip
     return state
+
+
+@contextmanager
+def telling_what_is_left(folder: Path, target: Path) -> Iterator[None]:
+    """Let a refusal of the disk to write something say which checkpoint is whole, from which the run goes on.
+
+    Args:
+        folder: of the checkpoints.
+        target: what is written.
+
+    Raises:
+        ResourceError: FX1304.
+    """
+    try:
+        with disk_errors(target):
+            yield
+    except ResourceError as error:
+        whole = next(filter(_is_whole, checkpoints(folder)[::-1]), None)
+        left = "the run has no checkpoint yet" if whole is None else f"{whole} is whole, and the run goes on from it"
+        raise ResourceError(replace(each, cure=f"{each.cure}; {left}") for each in error.problems) from error
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        read_state(folder)
+    except UserError:
+        return False
+    return True
 
 
 def require_whole(folder: Path) -> None:

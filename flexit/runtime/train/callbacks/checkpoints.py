@@ -43,14 +43,14 @@ class Checkpoints(Callback):
 
     def after_checkpoint(self, trainer: Trainer, folder: Path) -> None:
         self._saved = trainer.step
-        self._asked.met()
         keep = self.config
         back = isinstance(trainer.config.non_finite, Rollback)
-        stays = regular(folder.parent, keep.every)[-1:] if back else []
-        checkpoint.retire(
-            folder.parent, keep_last=keep.keep_last, keep_best=keep.keep_best, keep_every=keep.keep_every,
-            newest=folder, keep=stays,
-        )  # fmt: skip
+        with checkpoint.telling_what_is_left(folder.parent, folder):
+            self._asked.met()
+            checkpoint.retire(
+                folder.parent, keep_last=keep.keep_last, keep_best=keep.keep_best, keep_every=keep.keep_every,
+                newest=folder, keep=regular(folder.parent, keep.every)[-1:] if back else [],
+            )  # fmt: skip
 
     def end(self, trainer: Trainer) -> None:
         if self._saved != trainer.step:

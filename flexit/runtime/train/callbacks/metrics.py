@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -80,14 +81,16 @@ class Metrics(Callback):
 
     def before_checkpoint(self, trainer: Trainer) -> None:
         del trainer
-        for file in self._files.values():
-            os.fsync(file.fileno())
+        for path, file in self._files.items():
+            with self._told(path):
+                os.fsync(file.fileno())
 
     def close(self, trainer: Trainer) -> None:
         del trainer
-        for file in self._files.values():
-            file.close()
-        self._files = {}
+        files, self._files = self._files, {}
+        for path, file in files.items():
+            with self._told(path):
+                file.close()
 
     def state_dict(self) -> dict[str, Any]:
         more = {"skipped": self._skipped} if self._skipped else {}
@@ -100,8 +103,15 @@ class Metrics(Callback):
 
     def _write(self, path: Path, line: Mapping[str, Any]) -> None:
         file = self._files[path]
-        file.write(json.dumps({name: finite(value) for name, value in line.items()}) + "\n")
-        file.flush()
+        with self._told(path):
+            file.write(json.dumps({name: finite(value) for name, value in line.items()}) + "\n")
+            file.flush()
+
+    def _told(self, path: Path) -> AbstractContextManager[None]:
+        """What tells of a refusal to write."""
+        from flexit.runtime.train.checkpoint import telling_what_is_left
+
+        return telling_what_is_left(self.metrics.parent / "checkpoints", path)
 
 
 def finite(value: Any) -> Any:
