@@ -172,11 +172,13 @@ def schema_text(which: str) -> str:
     """
     from flexit.ir.io.schema_export import schema_text as text_of
     from flexit.ir.spec import Spec
+    from flexit.runtime.compare.config import CompareConfig
     from flexit.runtime.train.config import RunConfig
 
     languages: dict[str, tuple[type[Group], str]] = {
         "spec": (Spec, "flexit spec"),
         "run": (RunConfig, "flexit run config"),
+        "compare": (CompareConfig, "flexit compare file"),
     }
     if which not in languages:
         near = nearest(which, list(languages))

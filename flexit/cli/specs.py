@@ -273,10 +273,10 @@ def kinds(
 
 
 def schema(
-    which: Annotated[str, typer.Argument(metavar="spec|run", help="Which language.")] = "spec",
+    which: Annotated[str, typer.Argument(metavar="spec|run|compare", help="Which language.")] = "spec",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to this file.")] = None,
 ) -> None:
-    """Print the JSON Schema of specs or run configs, for editors.
+    """Print the JSON Schema of specs, run configs or compare files, for editors.
 
     Example: flexit schema spec --out flexit-spec.schema.json
     """

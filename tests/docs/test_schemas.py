@@ -15,7 +15,7 @@ from flexit.ir.io.yaml import read
 from flexit.runtime.train.read import parse_config
 
 ROOT = Path(__file__).parents[2]
-WHICH = ("spec", "run")
+WHICH = ("spec", "run", "compare")
 LAYER = (
     "{kind: transformer_layer, norm: null, attention: {kind: multi_head, n_heads: 2, mask: causal}, feed_forward: null}"
 )

@@ -1,4 +1,6 @@
-"""The two languages that are written alike, specs and run configs, and what is said where one stands for the other."""
+"""The languages that are written alike, specs, run configs and compare files, and what is said where one stands for
+another.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,12 @@ RUN_CONFIG = Language(
     smallest="flexit: 1, model: tiny.yaml, task: causal_lm, data: with train, seq_len and tokenizer, steps: 100"
     " and out: runs/first",
 )  # fmt: skip
+COMPARE = Language(
+    name="a compare file", keys=("run", "out"),
+    smallest="flexit: 1, run: run.yaml, variants: with at least one, and out: runs/compared",
+)  # fmt: skip
+OF_COMPARE = ("variants", "grid", "seeds", "match", "extrapolate")
+"""Keys of which a compare file has one or the other."""
 SMALLEST_RUN = {
     "task": "causal_lm", "data": {"train": {"kind": "text", "files": ["*.txt"]}, "seq_len": 64, "tokenizer": "bpe"},
     "steps": 100, "out": "runs/first",
@@ -49,6 +57,8 @@ def written_in(root: Node) -> Language | None:
     """Which language a document is in, as its keys tell; None where they do not."""
     if "blocks" in root.entries:
         return SPEC
+    if "run" in root.entries and any(key in root.entries for key in OF_COMPARE):
+        return COMPARE
     return RUN_CONFIG if sum(key in root.entries for key in RUN_CONFIG.keys) >= FEWEST else None
 
 
@@ -58,7 +68,13 @@ def mistaken(root: Node, wanted: Language) -> Problem | None:
     if is_ is None or is_ is wanted:
         return None
     file = root.mark.file if root.mark is not None else ""
-    cure = cure_for_spec(Path(file).name, place=" beside it") if is_ is SPEC else _cure_for_run_config(root, file)
+    if is_ is COMPARE:
+        cure = f"carry it out with flexit compare {shlex.quote(file)}, or give its run config"
+    elif wanted is COMPARE and is_ is RUN_CONFIG:
+        comparing = {"flexit": 1, "run": Path(file).name, "seeds": [0, 1], "out": "runs/compared"}
+        cure = f"write a compare file that names it, such as {flow(comparing)}, and give that"
+    else:
+        cure = cure_for_spec(Path(file).name, place=" beside it") if is_ is SPEC else _cure_for_run_config(root, file)
     return placed(
         problem(
             "FX0110", path="", message=f"this is {is_.name}, not {wanted.name}",

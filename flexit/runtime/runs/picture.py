@@ -95,13 +95,16 @@ def pictured(curves: Sequence[Curve], file: Path, look: Look | None = None) -> P
 
 
 @contextmanager
-def canvas(panels: int, *, width: float = 7.6, height: float = 4.2) -> Iterator[tuple[Any, list[Any]]]:
-    """A figure with panels below each other, which is closed at the end; no display is needed.
+def canvas(
+    panels: int, *, width: float = 7.6, height: float = 4.2, side_by_side: bool = False
+) -> Iterator[tuple[Any, list[Any]]]:
+    """A figure with panels, which is closed at the end; no display is needed.
 
     Args:
         panels: how many.
         width: of the figure in inches.
-        height: of a figure with one panel.
+        height: of a figure with one panel, or with panels side by side.
+        side_by_side: whether they are, and have axes of their own; otherwise they stand below each other on one axis.
     """
     import matplotlib as mpl
 
@@ -109,9 +112,12 @@ def canvas(panels: int, *, width: float = 7.6, height: float = 4.2) -> Iterator[
     mpl.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
 
-    size = (width, height if panels == 1 else 1.0 + 2.6 * panels)
-    figure, axes = pyplot.subplots(panels, 1, sharex=True, squeeze=False, figsize=size, layout="constrained")
-    places = [row[0] for row in axes]
+    size = (width, height if panels == 1 or side_by_side else 1.0 + 2.6 * panels)
+    rows, columns = (1, panels) if side_by_side else (panels, 1)
+    figure, axes = pyplot.subplots(
+        rows, columns, sharex=not side_by_side, squeeze=False, figsize=size, layout="constrained"
+    )
+    places = list(axes.flat)
     for place in places:
         place.spines[["top", "right"]].set_visible(False)
         place.grid(alpha=0.25, linewidth=0.6)

@@ -72,14 +72,18 @@ def trainer_identity(
     }  # fmt: skip
 
 
-def read_identity(out: Path) -> Mapping[str, Any] | None:
+def read_identity(out: Path, marker: str = MARKER) -> Mapping[str, Any] | None:
     """What the run in a folder was started with, or None where it has not come so far.
+
+    Args:
+        out: the folder.
+        marker: the file in it that says so.
 
     Raises:
         CheckpointError: FX1201, the note is damaged.
     """
     try:
-        data: object = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        data: object = json.loads((out / marker).read_text(encoding="utf-8"))
         found: object = cast("dict[str, object]", data).get("identity", {}) if isinstance(data, dict) else None
         if not isinstance(found, dict):
             raise ValueError("no JSON object with the identity of a run")
@@ -87,7 +91,7 @@ def read_identity(out: Path) -> Mapping[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError.of(
-            "FX1201", f"{out / MARKER} cannot be read", expected="what the run was started with",
+            "FX1201", f"{out / marker} cannot be read", expected="what the run was started with",
             found=getattr(error, "strerror", None) or str(error), cure="choose another out; what is there stays",
         ) from error  # fmt: skip
     return cast("dict[str, Any]", found) or None
@@ -101,9 +105,9 @@ def at(found: Mapping[str, Any], *keys: str) -> object:
     return value
 
 
-def write_identity(out: Path, current: Mapping[str, Any]) -> None:
+def write_identity(out: Path, current: Mapping[str, Any], marker: str = MARKER) -> None:
     """Note in a run folder what the run is started with."""
-    write_file(out / MARKER, json.dumps({"flexit": flexit.__version__, "identity": current}, indent=1))
+    write_file(out / marker, json.dumps({"flexit": flexit.__version__, "identity": current}, indent=1))
 
 
 def with_specs(

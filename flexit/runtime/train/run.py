@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from flexit.runtime.train.beginning import first_weights, require_origin
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.config import RunConfig, TrainingConfig
 from flexit.runtime.train.data.loader import Loader
-from flexit.runtime.train.data.material import Material, files_of, find_material
+from flexit.runtime.train.data.material import SHARED, Material, files_of, find_material
 from flexit.runtime.train.data.store import OnProgress
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.device import autocast, make_scaler, pick_device
@@ -64,6 +64,7 @@ class Plan:
         base: folder that its paths are relative to.
         model: what is trained.
         device: where.
+        shared: folder with the encoded data, where the run shares it with others (see :func:`share`).
     """
 
     config: RunConfig
@@ -71,16 +72,23 @@ class Plan:
     base: Path
     model: Model
     device: torch.device
+    shared: Path | None = None
 
     @property
     def out(self) -> Path:
         """The run folder."""
         return self.base / self.config.out
 
+    @property
+    def store(self) -> Path:
+        """The folder that the encoded data lies in."""
+        return self.out if self.shared is None else self.shared
+
 
 def train(
     config_path: str | Path, *, resume: bool = True, allow_changed: bool = False, allow_memory: bool = False,
     allow_disk: bool = False, sets: Sequence[str] = (), callbacks: Sequence[Callback] = (), progress: bool = True,
+    shared: Path | None = None,
 ) -> Result:  # fmt: skip
     """Carry out a run config. A run that is in the folder already goes on; of one that is finished nothing is touched.
 
@@ -93,13 +101,14 @@ def train(
         sets: overrides of the run config, such as ``steps=200``.
         callbacks: the user's own.
         progress: show what is done.
+        shared: folder with the encoded data, made by :func:`share`.
 
     Raises:
         UserError: anything in the table of ``docs/run-config.md``.
         KeyboardInterrupt: SIGINT came before the first step; later it ends the run as :meth:`Trainer.fit` says.
     """
     with interruptible(), stages(f"reading {config_path}", shown=progress):
-        plan = make_plan(config_path, sets=sets, allow_memory=allow_memory)
+        plan = replace(make_plan(config_path, sets=sets, allow_memory=allow_memory), shared=shared)
     with _threads(plan.config.threads):
         with interruptible(), locked(plan.out), _shown(progress) as on_progress:
             _claim(plan, resume=resume)
@@ -156,12 +165,30 @@ def prepare(
     material, now = _examined(plan, allow_changed=allow_changed, on_progress=on_progress)
     require_disk(
         plan.out, each=checkpoint_bytes(plan.model.program, plan.config), keep=plan.config.checkpoint,
-        steps=plan.config.steps, data=material.to_encode(plan.out), allow=allow_disk,
+        steps=plan.config.steps, data=material.to_encode(plan.store), allow=allow_disk,
     )  # fmt: skip
-    material.examples(plan.out, on_progress)
-    write_file(plan.out / "config.yaml", to_yaml(_with_absolute_paths(plan)))
+    material.examples(plan.store, on_progress)
+    write_file(plan.out / "config.yaml", to_yaml(absolute(plan.config, plan.base)))
     write_file(plan.out / "spec.yaml", to_yaml(as_written(plan.model.spec)))
     write_identity(plan.out, now)
+    return material
+
+
+def share(plan: Plan, *, on_progress: OnProgress | None = None) -> Material:
+    """Tokenizers and encoded data in the folder that a plan shares, made or found there, for runs to come.
+
+    Raises:
+        UserError: the data or the tokenizer.
+    """
+    folder = plan.store
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        material = find_material(
+            plan.config, plan.root, base=plan.base, out=folder, program=plan.model.program, began=False,
+            on_progress=on_progress,
+        )  # fmt: skip
+        material.examples(folder, on_progress)
+        write_identity(folder, {"config": config_data(plan.config)}, SHARED)
     return material
 
 
@@ -176,8 +203,8 @@ def _examined(
     found = checkpoint.checkpoints(plan.out / "checkpoints")
     before = read_identity(plan.out) if found else None
     material = find_material(
-        plan.config, plan.root, base=plan.base, out=plan.out, program=plan.model.program, began=before is not None,
-        on_progress=on_progress,
+        plan.config, plan.root, base=plan.base, out=plan.store, program=plan.model.program,
+        began=before is not None or plan.shared is not None, on_progress=on_progress,
     )  # fmt: skip
     now = identity(
         plan.model.spec, plan.config, tokenizer=material.tokenizers, data=material.fingerprint, device=plan.device
@@ -231,7 +258,7 @@ def make_trainer(
     config = plan.config
     judge = judge_of(config, plan.root, material.setting)
     data, size = config.data, config.batch.size
-    training, held_out = material.examples(plan.out)
+    training, held_out = material.examples(plan.store)
     batches = Loader(training, batch_size=size, seed=config.seed, bucket=data.bucket, workers=data.workers)
     validation = None if held_out is None else Loader(held_out, batch_size=size, what="validation")
     files = dict(files_of(material))
@@ -290,14 +317,14 @@ def _claim(plan: Plan, *, resume: bool) -> None:
         write_file(out / MARKER, json.dumps({"flexit": 1}))
 
 
-def _with_absolute_paths(plan: Plan) -> dict[str, Any]:
-    """The run config as plain data that means the same wherever it lies."""
-    data = config_data(plan.config)
-    if (plan.base / data["model"]).exists():
-        data["model"] = str(plan.base / data["model"])
+def absolute(config: RunConfig, base: Path) -> dict[str, Any]:
+    """A run config as plain data that means the same wherever it lies; ``base`` is where its paths are from."""
+    data = config_data(config)
+    if (base / data["model"]).exists():
+        data["model"] = str(base / data["model"])
     for part in ("data", "task", "weights_from"):
-        data[part] = _absolute(data[part], plan.base)
-    return data | {"out": str(plan.out)}
+        data[part] = _absolute(data[part], base)
+    return data | {"out": str(base / config.out)}
 
 
 def _absolute(value: Any, base: Path) -> Any:

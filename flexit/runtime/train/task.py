@@ -90,6 +90,8 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
     """Columns that records may have."""
     scores: ClassVar[bool] = True
     """Whether classes or tokens are chosen by their scores, on which there may be a z-loss."""
+    joins: ClassVar[bool] = False
+    """Whether documents are joined and cut into rows, so that what is encoded depends on no length of rows."""
     unit: ClassVar[str] = "nats per label"
     """Of the loss."""
     classes: ClassVar[bool] = False

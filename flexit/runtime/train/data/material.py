@@ -25,6 +25,8 @@ from flexit.runtime.train.task import Setting
 
 DATA = "data"
 HELD_OUT = "held-out"
+SHARED = "shared.json"
+"""In a folder of data that several runs share: what it was made for."""
 READ = ("data.train", "data.columns", "task")
 """What of a run config says how texts are read from records."""
 
@@ -117,8 +119,9 @@ class Material:
     def _way(self) -> str:
         task = config_data(self.config)["task"]
         setting = self.setting
+        length = None if self.config.task.joins else setting.seq_len
         return _hash(
-            [_sources(self.config), task, dict(setting.columns), setting.seq_len, self.tokenizers, list(setting.labels)]
+            [_sources(self.config), task, dict(setting.columns), length, self.tokenizers, list(setting.labels)]
         )
 
 
@@ -170,7 +173,7 @@ def find_material(
 
 def _as_before(config: RunConfig, out: Path, *paths: str) -> bool:
     """Whether what is in the folder was made from what the run config still says in some places."""
-    before, now = read_identity(out), config_data(config)
+    before, now = read_identity(out) or read_identity(out, SHARED), config_data(config)
     return before is not None and all(
         at(before, "config", *path.split(".")) == at(now, *path.split(".")) for path in paths
     )  # fmt: skip

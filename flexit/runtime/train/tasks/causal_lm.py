@@ -23,6 +23,7 @@ class CausalLm(Task, kind="causal_lm"):
     The model needs the one input ``input_ids``, an output ``logits`` and causal attention throughout.
     """
 
+    joins: ClassVar[bool] = True
     usual: ClassVar[bool] = True
 
     shows: ClassVar[tuple[Evidence, ...]] = (

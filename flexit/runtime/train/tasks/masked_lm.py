@@ -25,6 +25,7 @@ class MaskedLm(Task, kind="masked_lm"):
     ``logits`` for each, and must see both sides.
     """
 
+    joins: ClassVar[bool] = True
     shows: ClassVar[tuple[Evidence, ...]] = (
         "likelihood",
         "tokens",

@@ -29,6 +29,7 @@ class SpanCorruption(Task, kind="span_corruption"):
     inputs ``input_ids`` and ``decoder_input_ids``, and an output ``logits``.
     """
 
+    joins: ClassVar[bool] = True
     shows: ClassVar[tuple[Evidence, ...]] = (
         "likelihood",
         "tokens",
