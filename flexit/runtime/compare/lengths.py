@@ -46,7 +46,7 @@ def _at(plan: Plan, material: Material, folder: Path, *, length: int) -> dict[st
     config = plan.config
     size = max(1, config.batch.size * config.data.seq_len // length)
     data = config.data.model_copy(update={"seq_len": length, "workers": 0})
-    longer = config.model_copy(update={"data": data, "batch": Batch(size=size), "compile": None})
+    longer = config.model_copy(update={"data": data, "batch": Batch(size=size), "compile": None, "weights_from": None})
     there = replace(material, config=longer, setting=replace(material.setting, seq_len=length))
     trainer = make_trainer(replace(plan, config=longer), there, progress=False)
     checkpoint.copy_weights(checkpoint.read_weights(trainer.model, folder), trainer.model)

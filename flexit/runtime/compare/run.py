@@ -126,7 +126,7 @@ def _jobs(found: Comparison, *, at_once: int, plugins: Sequence[str], allow_memo
 
 
 def _config(case: Case, base: Path, *, out: Path, seed: int, threads: int) -> str:
-    settled = case.config.model_copy(update={"out": str(out), "seed": seed, "threads": threads})
+    settled = case.config.model_copy(update={"out": str(out), "seed": seed, "threads": threads, "limit": None})
     return to_yaml(absolute(settled, base))
 
 

@@ -159,9 +159,8 @@ class RunFolder:
         if holder_of(self.path.with_name(f"{self.path.name}.lock")) is not None:
             return "running"
         newest, last = latest(self.path / "checkpoints"), (self.starts or [{}])[-1]
-        if newest is not None and self.steps is not None and step_of(newest) >= self.steps:
-            return "finished"
-        if self.steps is None and last.get("outcome") == "finished":
+        done = newest is not None and self.steps is not None and step_of(newest) >= self.steps
+        if done or (newest is not None and last.get("outcome") == "finished"):  # early, or put together in Python
             return "finished"
         return "failed" if str(last.get("outcome") or "").startswith("failed") else "interrupted"
 

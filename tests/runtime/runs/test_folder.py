@@ -13,7 +13,7 @@ from tests.runtime.runs.folders import write_run
 
 
 def test_it_runs_while_its_lock_is_held(tmp_path: Path) -> None:
-    run = RunFolder(write_run(tmp_path / "run", saved=5))
+    run = RunFolder(write_run(tmp_path / "run", saved=5, outcome=None))
     with locked(run.path):
         assert run.state == "running"
     assert run.state == "interrupted"
@@ -24,6 +24,7 @@ def test_it_runs_while_its_lock_is_held(tmp_path: Path) -> None:
     [
         (10, "finished", "finished"),
         (10, None, "finished"),
+        (5, "finished", "finished"),
         (5, "stopped by SIGTERM", "interrupted"),
         (5, None, "interrupted"),
         (5, "failed: FX1701 the loss is not finite", "failed"),
