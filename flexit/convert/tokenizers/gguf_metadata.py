@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from flexit.convert.tokenizers.conventions import LLAMA
 from flexit.convert.tokenizers.files import GENERATION, SPECIALS, TEMPLATE, TOKENIZER, read_tokenizer
+from flexit.convert.tokenizers.gguf_pieces import unigrams, word_pieces
 from flexit.convert.tokenizers.gguf_vocabulary import GGML, PADDING, ROLES, SPLITS, gguf_tokenizer
 from flexit.convert.tokenizers.pieces import BYTE, SPACE, Kind
 from flexit.convert.tokenizers.refusal import shortened
@@ -23,6 +24,13 @@ Data = dict[str, Any]
 
 PROBES = ("Hello, world! 12345 isn't it?", "  two  spaces\n\nlines\t", "\u00e9\u4e2d\u6587 \U0001f600 e\u0301", "a<s>b")
 """Texts that both have to cut alike, beside everything that is compared as it is written."""
+
+
+OWN = ("a\tb\nc", "Caf\u00e9 \uff21\uff22 \u2460 \u00bd \ufb01 \u200b x", " lead and trail ", "x" * 120 + " y")
+"""Further ones, of vocabularies whose texts are normalised."""
+WORDS = ("unk_token", "continuing_subword_prefix", "max_input_chars_per_word")
+LOOKED_AT = 2000
+"""Pieces of a vocabulary of which texts are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,8 @@ def tokenizer_metadata(files: Mapping[str, bytes], *, rows: int) -> Data:
         tried = tried or difference
     raise SourceError.of(
         "FX1906", "GGUF has no words for this tokenizer", path=TOKENIZER,
-        expected="bytes in words as llama.cpp cuts them, or pieces of SentencePiece's bpe", found=shortened(tried),
+        expected="bytes in words as llama.cpp cuts them, pieces of SentencePiece, or BERT's word pieces",
+        found=shortened(tried),
         cure=f"write it without a tokenizer: take {TOKENIZER} out of the folder",
     )  # fmt: skip
 
@@ -87,9 +96,14 @@ def tokenizer_metadata(files: Mapping[str, bytes], *, rows: int) -> Data:
 def _candidates(given: _Given) -> Iterator[Data]:
     """Metadata that may say it: every way to cut words that GGUF has a name for, or pieces."""
     model = given.model
+    tokens = _tokens(given)
+    known = given.inner.get_vocab(with_added_tokens=True)
+    if model.get("type") == "WordPiece":
+        yield word_pieces(given.data, tokens, added=given.added, known=known)
+    if model.get("type") == "Unigram":
+        yield from unigrams(given.data, tokens, added=given.added, known=known)
     if model.get("type") != "BPE":
         return
-    tokens = _tokens(given)
     if model.get("byte_fallback"):
         base = {f"{GGML}model": "llama", f"{GGML}tokens": tokens, f"{GGML}token_type": _kinds(given, tokens)}
         for prefixed in (True, False):
@@ -175,6 +189,10 @@ def _around(given: _Given, roles: Data) -> Data:
     """
     bare = given.inner.encode("a", add_special_tokens=False).ids
     whole = given.inner.encode("a").ids
+    if given.model.get("type") == "WordPiece":
+        cls, sep = (roles.get(f"{GGML}{ROLES[role]}") for role in ("cls", "sep"))
+        if whole == [cls, *bare, sep]:
+            return {f"{GGML}{ROLES['bos']}": cls}  # by which llama.cpp begins a text
     bos, eos = (roles.get(f"{GGML}{ROLES[role]}") for role in ("bos", "eos"))
     for begun in (False, True):
         for ended in (False, True):
@@ -197,6 +215,8 @@ def _difference(given: _Given, again: Tokenizer) -> str:
         return "another vocabulary"
     other = cast("Data", json.loads(again.to_str()))
     one, two = given.model, cast("Data", other["model"])
+    if one.get("type") != "BPE":
+        return _other_pieces(given, again, two)
     if _merges(one) != _merges(two):
         return "other merges"
     if bool(one.get("ignore_merges")) != bool(two.get("ignore_merges")):
@@ -206,6 +226,42 @@ def _difference(given: _Given, again: Tokenizer) -> str:
         if ours != theirs and not _spaces_alike(given.data, other):
             return f"{part}: {json.dumps(given.data.get(part), ensure_ascii=False)}"
     return next((f"other ids for {text!r}" for text in PROBES if _ids(given.inner, text) != _ids(again, text)), "")
+
+
+def _other_pieces(given: _Given, again: Tokenizer, two: Data) -> str:
+    """What differs where nothing is merged: how words are begun and cut, or what texts of the vocabulary are."""
+    one = given.model
+    if one.get("type") != two.get("type"):
+        return f"a model of {two.get('type')}"
+    for key in WORDS if one["type"] == "WordPiece" else ("unk_id", "byte_fallback"):
+        if one.get(key) != two.get(key):
+            return f"{key}: {one.get(key)}"
+    if one["type"] == "WordPiece":
+        other = cast("Data", json.loads(again.to_str()))
+        sides = [[_steps(data.get(part)) for part in ("normalizer", "pre_tokenizer")] for data in (given.data, other)]
+        if [_accents(side) for side in sides[0]] != [_accents(side) for side in sides[1]]:
+            return f"normalizer: {json.dumps(given.data.get('normalizer'), ensure_ascii=False)}"
+    texts = [*PROBES, *OWN, *_own_texts(given)]
+    return next((f"other ids for {text!r}" for text in texts if _ids(given.inner, text) != _ids(again, text)), "")
+
+
+def _accents(steps: list[Data]) -> list[Data]:
+    """Steps of BERT's normalisation, in which accents go as small letters do unless they say it."""
+    return [
+        {**step, "strip_accents": step["lowercase"]} if step.get("strip_accents", 0) is None else step for step in steps
+    ]
+
+
+def _own_texts(given: _Given) -> Iterator[str]:
+    """Texts of the vocabulary's own pieces, some in a row."""
+    whole = {str(each["content"]) for each in given.added.values()}
+    pieces = [
+        piece.replace(SPACE, " ") for piece in given.inner.get_vocab(with_added_tokens=False)
+        if piece not in whole and not BYTE.fullmatch(piece)
+    ]  # fmt: skip
+    chosen = sorted(pieces)[:: max(1, len(pieces) // LOOKED_AT)]
+    for at in range(0, len(chosen), 5):
+        yield "".join(chosen[at : at + 5])
 
 
 def _ids(inner: Tokenizer, text: str) -> list[int]:

@@ -75,11 +75,15 @@ def gguf_tokenizer(metadata: Mapping[str, Any], *, file: str = "the GGUF file") 
         inner, convention = _pieces(given, file), CONVENTIONS["Llama"]
     elif model == "bert":
         inner, convention = _word_piece(given, names, file), CONVENTIONS["Bert"]
+        names = {role: name for role, name in names.items() if role != "bos" or name != names.get("cls")}
+    elif model == "t5":
+        inner, convention = _unigrams(given, file), CONVENTIONS["GPT2"]
     else:
         raise unknown(
-            file, "this vocabulary is not converted", expected="tokenizer.ggml.model: gpt2, llama or bert", found=model
-        )
-    made = template(inner, convention, names=names, config=_flags(given), file=file)
+            file, "this vocabulary is not converted", expected="tokenizer.ggml.model: gpt2, llama, bert or t5",
+            found=model,
+        )  # fmt: skip
+    made = template(inner, convention, names=names, config=_flags(given, model), file=file)
     if made is not None:
         parts: Any = inner  # the stub says that it cannot be set
         parts.post_processor = made
@@ -90,8 +94,11 @@ def gguf_tokenizer(metadata: Mapping[str, Any], *, file: str = "the GGUF file") 
     )  # fmt: skip
 
 
-def _flags(given: _Vocabulary) -> dict[str, Any]:
-    return {name: given.flag(name) for name in ("add_bos_token", "add_eos_token")}
+def _flags(given: _Vocabulary, model: str) -> dict[str, Any]:
+    found = {name: given.flag(name) for name in ("add_bos_token", "add_eos_token")}
+    if model == "t5" and found["add_eos_token"] is None:  # as llama.cpp has it
+        found["add_eos_token"] = True
+    return found
 
 
 def _vocabulary(metadata: Mapping[str, Any], file: str) -> _Vocabulary:
@@ -212,6 +219,24 @@ def _pieces(given: _Vocabulary, file: str) -> Tokenizer:
     return made.tokenizer(file=file)
 
 
+def _unigrams(given: _Vocabulary, file: str) -> Tokenizer:
+    if f"{GGML}scores" not in given.data or f"{GGML}token_type" not in given.data:
+        raise inconsistent(
+            file, "pieces have no scores or types", expected=f"arrays {GGML}scores and {GGML}token_type",
+            found="not both",
+        )  # fmt: skip
+    table = given.data.get(f"{GGML}precompiled_charsmap", b"")
+    if not isinstance(table, bytes):
+        table = bytes(each & 255 for each in _array(given.data, "precompiled_charsmap", int, file=file))
+    pieces = [Piece(*each) for each in zip(given.tokens, given.scores, given.kinds, strict=True)]
+    made = Pieces(
+        pieces=pieces, unigram=True, charsmap=table, prefixed=given.flag("add_space_prefix") is not False,
+        squeezed=given.flag("remove_extra_whitespaces") is True,
+        byte_fallback=any(piece.kind == Kind.BYTE for piece in pieces),
+    )  # fmt: skip
+    return made.tokenizer(file=file)
+
+
 def _word_piece(given: _Vocabulary, names: Mapping[str, str], file: str) -> Tokenizer:
     """Tokens that begin a word are marked there, and those that go on are not; in BERT's file it is the other way."""
     special = (Kind.CONTROL, Kind.UNKNOWN)
@@ -223,7 +248,8 @@ def _word_piece(given: _Vocabulary, names: Mapping[str, str], file: str) -> Toke
     if len(ids) != len(texts):
         raise inconsistent(file, "two ids have one token", expected="each token once", found=f"{len(ids)} different")
     unk = names.get("unk", CONVENTIONS["Bert"].names["unk"])
-    inner = word_piece.word_piece(ids, {}, unk=unk, lower_case=True, file=file)
+    lowered = given.flag("normalizer.lowercase")
+    inner = word_piece.word_piece(ids, {}, unk=unk, lower_case=lowered is not False, file=file)
     _add(inner, given)
     return inner
 

@@ -106,6 +106,13 @@ def some_groups(config, rng):
     config.num_experts_per_tok = min(config.num_experts_per_tok, 2 * config.topk_group)
 
 
+def gated(config, rng):
+    """Feed-forwards as those of T5's versions."""
+    proj = rng.choice(["relu", "gated-gelu"])
+    config.feed_forward_proj, config.is_gated_act = proj, proj != "relu"
+    config.dense_act_fn = "relu" if proj == "relu" else "gelu_new"
+
+
 def some_windows(config, rng):
     """Layers with a window, and perhaps others, in any order."""
     others = [rng.choice(["sliding_attention", "full_attention"]) for _ in range(config.num_hidden_layers - 1)]
@@ -224,6 +231,7 @@ CHANGES = {
         ),
         USUAL,
     ],
+    "t5": [fixed(relative_attention_max_distance=128, scale_decoder_outputs=False), gated],
     "gpt_bigcode": [fixed(activation_function="gelu_pytorch_tanh", scale_attn_weights=True)],
 }  # fmt: skip
 """What is changed in the configuration of a random model of each family."""

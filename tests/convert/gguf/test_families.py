@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 FAMILIES = sorted(name for names in families_by_architecture().values() for name in names)
 THEIRS = sorted({*FAMILIES} & {
     "llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "gpt2", "qwen2_moe", "qwen3_moe", "starcoder2",
-    "falcon", "stablelm", "bloom", "nemotron", "t5", "umt5",
+    "falcon", "stablelm", "bloom", "nemotron", "t5",
 })  # fmt: skip
 """Families whose GGUF files ``transformers`` reads."""
 UNREAD = {
@@ -179,7 +179,7 @@ def test_names_are_those_of_the_package(written):
 
 def layers_of(spec):
     """How many layers there are, of an encoder or a decoder."""
-    return next(spec.blocks[name].n_layers for name in ("decoder", "encoder") if name in spec.blocks)
+    return max(spec.blocks[name].n_layers for name in ("decoder", "encoder") if name in spec.blocks)
 
 
 def from_config(folder):
@@ -190,7 +190,7 @@ def from_config(folder):
 
 BY_TABLE = (
     "gemma", "gemma2", "gemma3_text", "gpt2", "starcoder2", "falcon", "gpt_neox", "phi", "bloom", "mpt", "gpt_bigcode",
-    "bert", "distilbert", "modernbert",
+    "bert", "distilbert", "modernbert", "t5",
 )  # fmt: skip
 """Families whose activation llama.cpp looks up in a table of fp16."""
 
@@ -208,15 +208,29 @@ def scores_by(llama_cpp, path, ids):
     return np.array(runner.scores[: len(ids)])
 
 
-def vector_by(llama_cpp, path, ids):
-    """What llama.cpp makes of a text, divided by its length as its programs do."""
-    runner = runner_of(llama_cpp, path, embedding=True)
+def batch_of(llama_cpp, ids):
+    """Tokens of one text, all of which are asked for."""
     batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
     batch.n_tokens = len(ids)
     for at, number in enumerate(ids):
         batch.token[at], batch.pos[at], batch.n_seq_id[at], batch.logits[at] = number, at, 1, 1
         batch.seq_id[at][0] = 0
-    assert llama_cpp.llama_decode(runner.ctx, batch) == 0
+    return batch
+
+
+def answers_by(llama_cpp, path, ids, answer):
+    """What llama.cpp scores for an answer to a text."""
+    runner = runner_of(llama_cpp, path)
+    assert llama_cpp.llama_encode(runner.ctx, batch_of(llama_cpp, ids)) == 0
+    assert llama_cpp.llama_decode(runner.ctx, batch_of(llama_cpp, answer)) == 0
+    size = runner.n_vocab()
+    return np.array(llama_cpp.llama_get_logits(runner.ctx)[: size * len(answer)]).reshape(-1, size)
+
+
+def vector_by(llama_cpp, path, ids):
+    """What llama.cpp makes of a text, divided by its length as its programs do."""
+    runner = runner_of(llama_cpp, path, embedding=True)
+    assert llama_cpp.llama_decode(runner.ctx, batch_of(llama_cpp, ids)) == 0
     width = llama_cpp.llama_model_n_embd(runner.model)
     found = np.array(llama_cpp.llama_get_embeddings_seq(runner.ctx, 0)[:width], np.float64)
     return found / np.linalg.norm(found)
@@ -229,9 +243,12 @@ def test_llama_cpp_computes_the_same(written, tmp_path):
         pytest.skip("llama.cpp chooses the factors by the length of its cache")
     to_gguf(pretrained.spec, pretrained.weights, tmp_path / "x.gguf", dtype="f32", family=family, context=64)
     ids = np.random.default_rng(0).integers(4, model.config.vocab_size, 11).tolist()
+    several = {"decoder_input_ids": torch.tensor([ids[:5]])} if model.config.is_encoder_decoder else {}
     with torch.no_grad():
-        theirs = model(input_ids=torch.tensor([ids]))
-    if model.pooling is None:
+        theirs = model(input_ids=torch.tensor([ids]), **several)
+    if several:
+        expected, found = theirs.logits[0].numpy(), answers_by(llama_cpp, tmp_path / "x.gguf", ids, ids[:5])
+    elif model.pooling is None:
         expected, found = theirs.logits[0].numpy(), scores_by(llama_cpp, tmp_path / "x.gguf", ids)
     else:
         expected = pooled(theirs.last_hidden_state, torch.ones(1, len(ids)), model.pooling[0], normalized=True)[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from flexit.convert.sources.gguf import open_gguf
@@ -14,11 +15,13 @@ from flexit.convert.tokenizers.byte_level import LLAMA3, QWEN2
 from flexit.convert.tokenizers.files import TokenizerFiles
 from flexit.convert.tokenizers.gguf_metadata import tokenizer_metadata
 from flexit.convert.tokenizers.gguf_vocabulary import gguf_tokenizer
+from flexit.convert.tokenizers.pieces import SPACE
 from flexit.errors import SourceError
 from flexit.runtime.tokenizer import Tokenizer as Ours
 from tests.convert.tokenizers.lines import first_difference, real_lines, written_lines
 from tests.convert.tokenizers.sources import folder_of, found, opened, trained
-from tests.registry import MISTRAL_V1, SMOLLM2
+from tests.convert.tokenizers.test_word_piece import small_vocabulary
+from tests.registry import MISTRAL_V1, SMOLLM2, WORD_PIECES
 
 GGML = "tokenizer.ggml."
 BPE = {"bos_id": 1, "eos_id": 2, "unk_id": 0, "byte_fallback": True, "normalization_rule_name": "identity",
@@ -111,6 +114,68 @@ def test_pieces_of_sentencepiece(tmp_path: Path, family: str, settings: dict[str
     assert metadata[f"{GGML}model"] == "llama"
     assert metadata[f"{GGML}add_space_prefix"] is (family == "llama")
     assert metadata[f"{GGML}add_bos_token"] is True
+
+
+def test_small_word_pieces(tmp_path: Path) -> None:
+    """llama.cpp marks what begins a word, and BERT's file what goes on; cased or not."""
+    for cased in (False, True):
+        files = bert(tmp_path / f"{cased}", small_vocabulary(), do_lower_case=not cased)
+        metadata = there_and_back(files, tmp_path / f"{cased}-again", (*written_lines(800), "ABC Caf\u00e9 [MASK]"))
+        assert metadata[f"{GGML}model"] == "bert"
+        assert metadata.get(f"{GGML}normalizer.lowercase") is (False if cased else None)
+        assert metadata[f"{GGML}tokens"][5] == SPACE + "!"
+        assert metadata[f"{GGML}bos_token_id"] == metadata[f"{GGML}cls_token_id"] == 2
+        assert set(read(metadata).specials) == {"unk", "sep", "pad", "cls", "mask"}
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_published_word_pieces(tmp_path: Path) -> None:
+    there_and_back(bert(tmp_path / "m", WORD_PIECES.path().read_bytes()), tmp_path / "again", real_lines())
+
+
+def bert(folder: Path, vocabulary: bytes, **said: Any) -> dict[str, bytes]:
+    config = {"model_type": "bert"}
+    return found(folder_of(folder, vocab__txt=vocabulary, config__json=config, tokenizer_config__json=said)).written()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "settings", "names"),
+    [
+        ("t5", {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}, "spiece__model"),
+        ("xlm-roberta", {"unk_id": 0, "bos_id": 1, "eos_id": 2}, "sentencepiece__bpe__model"),
+    ],
+)  # fmt: skip
+def test_pieces_with_scores(tmp_path: Path, family: str, settings: dict[str, Any], names: str) -> None:
+    """Unigram vocabularies as T5's and XLM-R's, with SentencePiece's own normalisation and runs of spaces made one."""
+    content = trained(iter(written_lines(3000)), model_type="unigram", vocab_size=1200, **settings)
+    files = found(folder_of(tmp_path / "m", **{names: content}, config__json={"model_type": family})).written()
+    texts = (*written_lines(3000), "a  b   c\td", "\uff21 \u00bd \u4e2d\u6587", " x ", "a</s>b")
+    metadata = there_and_back(files, tmp_path / "again", texts)
+    assert metadata[f"{GGML}model"] == "t5"
+    assert metadata[f"{GGML}remove_extra_whitespaces"] is True
+    assert metadata[f"{GGML}add_bos_token"] is (family == "xlm-roberta")
+    assert metadata[f"{GGML}add_eos_token"] is True
+    through = {**metadata, f"{GGML}precompiled_charsmap": list(metadata[f"{GGML}precompiled_charsmap"])}  # as of a file
+    assert read(through).text == read(metadata).text
+
+
+@pytest.mark.slow
+def test_pieces_with_scores_as_transformers_writes_them(tmp_path: Path) -> None:
+    """Its tokenizers cut texts at spaces before pieces are sought, which gives the same ones."""
+    settings = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
+    content = trained(iter(written_lines(3000)), model_type="unigram", vocab_size=1200, **settings)
+    folder = folder_of(tmp_path / "m", spiece__model=content, config__json={"model_type": "t5"})
+    transformers.T5TokenizerFast.from_pretrained(folder, extra_ids=10).save_pretrained(tmp_path / "theirs")
+    files = {
+        name: (tmp_path / "theirs" / name).read_bytes()
+        for name in ("tokenizer.json", "special_tokens_map.json")
+        if (tmp_path / "theirs" / name).exists()
+    }
+    specials = json.dumps({"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}).encode()
+    metadata = there_and_back({"special_tokens_map.json": specials, **files}, tmp_path / "again", written_lines(3000))
+    assert metadata[f"{GGML}model"] == "t5"
 
 
 @pytest.mark.slow
