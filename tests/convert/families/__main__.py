@@ -11,12 +11,14 @@ from tempfile import TemporaryDirectory
 
 import transformers
 
+from flexit.convert.gguf.writing import to_gguf
 from flexit.convert.mapping.family import family_names, find_family
 from flexit.convert.pretrained import from_pretrained
 from flexit.convert.to_pretrained import to_pretrained
 from tests.convert.families.comparing import cached_error, errors, module_of
 from tests.convert.families.models import Drawn, all_drawn, made
 from tests.convert.families.same import same_tensors
+from tests.convert.gguf.models import CHANGES, model_for, saved, worst
 from tests.fuzz.day import today
 
 PAGE = Path(__file__).parents[3] / "docs" / "families.md"
@@ -29,14 +31,23 @@ output from theirs over the largest output, in fp32, over rows without padding, 
 cache, over tokens that are read one by one. *Back* says that every tensor that is written is the original byte by byte;
 that `transformers` loads it with no key missing or left over, and the same outputs, is tested
 (`tests/convert/families/test_families.py`). What was not measured is tested by itself.
-*GGUF* names the architecture of llama.cpp as which a causal model is read and written
-(`tests/convert/gguf/test_families.py`).
+*GGUF* names the architecture of llama.cpp as which a model of the family was written and read again, and the error
+then: a causal model, T5, or an encoder with a way to pool its states. Names are held against the package `gguf`,
+tensors against `transformers` where it reads such files, and results against llama.cpp where its package is installed
+(`tests/convert/gguf/test_families.py`). Not every model of a family has words there: what has none is refused (FX1872),
+and [mapping-files.md](mapping-files.md#gguf-files) says what files hold. {unsaid}
 
 A model that is not here may still be read with a [mapping file](mapping-files.md).
 
 | family | `model_type` | models | error | with a cache | back | GGUF |
 | --- | --- | --- | --- | --- | --- | --- |
 """
+
+UNSAID = """Refused, because llama.cpp computes something else: heads of T5
+whose input is scaled (T5 1.0, UMT5), windows in `llama` (Mistral; without them it is written as `llama`), BERT's own
+pooler and its heads, other activations than the usual one, other limits in GPT-OSS, groups of experts in DeepSeek V2,
+and latent attention whose inner norms have another epsilon."""
+"""What the table cannot show."""
 
 
 def measured(way: Drawn, seed: int, folder: Path) -> tuple[float, float | None]:
@@ -45,12 +56,24 @@ def measured(way: Drawn, seed: int, folder: Path) -> tuple[float, float | None]:
     model.save_pretrained(folder / "theirs")
     pretrained = from_pretrained(folder / "theirs")
     module = module_of(pretrained)
-    worst = max(error for padding in ("none", "left", "right") for error in errors(model, module, padding).values())
+    largest = max(error for padding in ("none", "left", "right") for error in errors(model, module, padding).values())
     decodes = way.head in ("causal", "seq2seq")
     cached = max(cached_error(model, module, padding) for padding in ("none", "left")) if decodes else None
     to_pretrained(pretrained.spec, pretrained.weights, folder / "back", family=pretrained.family)
     assert same_tensors(folder / "theirs", folder / "back")
-    return worst, cached
+    return largest, cached
+
+
+def gguf_measured(family: str, seed: int, folder: Path) -> float:
+    """Worst error of a model that was written as a GGUF file and read again; AssertionError where it is another one."""
+    model = model_for(family, seed)
+    pooling = saved(model, folder / "theirs", seed)
+    pretrained = from_pretrained(folder / "theirs")
+    to_gguf(pretrained.spec, pretrained.weights, folder / "x.gguf", dtype="f32", family=family)
+    again = from_pretrained(folder / "x.gguf")
+    assert again.family == family
+    module = module_of(again)
+    return max(worst(model, module, padding, pooling) for padding in ("none", "left", "right"))
 
 
 def main() -> None:
@@ -67,25 +90,31 @@ def main() -> None:
         if way.head not in heads[way.family]:
             heads[way.family].append(way.head)
         print(way, flush=True)
+    files: dict[str, list[float]] = defaultdict(list)
+    for family in sorted(CHANGES):
+        for seed in asked.seeds:
+            with TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+                files[family].append(gguf_measured(family, seed, Path(folder)))
+        print(f"{family} as a GGUF file", flush=True)
     seeds = " and ".join(map(str, asked.seeds))
-    text = INTRODUCTION.format(version=transformers.__version__, seeds=seeds)
+    text = INTRODUCTION.format(version=transformers.__version__, seeds=seeds, unsaid=UNSAID)
     for name in family_names():
-        text += row(name, heads[name], found[name])
+        text += row(name, heads[name], found[name], files=files[name])
     PAGE.write_text(text, encoding="utf-8")
     print(f"{PAGE} written")
 
 
-def row(name: str, heads: list[str], found: list[tuple[float, float | None]]) -> str:
+def row(name: str, heads: list[str], found: list[tuple[float, float | None]], *, files: list[float]) -> str:
     """The line of a family."""
     types = ", ".join(f"`{each}`" for each in find_family(name).model_types)
     section = find_family(name).gguf
-    gguf = "" if section is None else f"`{section.architecture}` "
+    gguf = "" if section is None or not files else f"`{section.architecture}` {max(files):.0e} "
     if not found:
         return f"| {name} | {types} | {', '.join(find_family(name).heads)} | not measured | | | {gguf}|\n"
     cached = [error for _, error in found if error is not None]
     shown = f"{max(cached):.0e}" if cached else "does not decode"
-    worst = max(error for error, _ in found)
-    return f"| {name} | {types} | {', '.join(heads)} | {worst:.0e} | {shown} | yes | {gguf}|\n"
+    largest = max(error for error, _ in found)
+    return f"| {name} | {types} | {', '.join(heads)} | {largest:.0e} | {shown} | yes | {gguf}|\n"
 
 
 if __name__ == "__main__":
