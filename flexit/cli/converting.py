@@ -82,6 +82,7 @@ def convert(
     """
     from flexit.cli.opening import longest_at, weights_at
     from flexit.convert.gguf.writing import to_gguf
+    from flexit.convert.pretrained import not_finite, noting
     from flexit.convert.to_pretrained import to_pretrained
 
     if to not in ("hf", "gguf"):
@@ -95,14 +96,19 @@ def convert(
             cure="leave it out, or write --to gguf",
         )  # fmt: skip
     spec, weights, files = weights_at(model)
+    weights, bad = noting(weights)
+    longest = context or longest_at(model)
     with counting("writing bytes") as show:
         if to == "hf":
-            name = to_pretrained(spec, weights, out, family=family, files=files, force=force, progress=show)
+            name = to_pretrained(
+                spec, weights, out, family=family, files=files, context=longest, force=force, progress=show
+            )
         else:
             name = to_gguf(
-                spec, weights, out, dtype=dtype or "f16", family=family, files=files,
-                context=context or longest_at(model), force=force, progress=show,
+                spec, weights, out, dtype=dtype or "f16", family=family, files=files, context=longest, force=force,
+                progress=show,
             )  # fmt: skip
+    complain(not_finite(path) for path in dict.fromkeys(bad))
     say(f"{out} written: a {name}")
 
 

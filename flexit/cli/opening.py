@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flexit.convert.mapping.rotary import LONGEST
-from flexit.convert.pretrained import Pretrained, config_at, from_pretrained
+from flexit.convert.pretrained import Pretrained, config_at, from_pretrained, longest_in, noted_context
 from flexit.convert.sources.source import is_source
 from flexit.errors import UserError
 from flexit.ir.analysis.cost import cost
@@ -45,11 +44,11 @@ def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool)
 
 
 def longest_at(path: str) -> int | None:
-    """The longest row that another library's checkpoint says it is for; None where nothing says one."""
-    if not is_source(path):
-        return None
-    longest = config_at(path).get(LONGEST)
-    return longest if isinstance(longest, int) and longest > 0 else None
+    """The longest row that another library's checkpoint, or one that was imported, is for; None where none is said."""
+    if is_source(path):
+        return longest_in(config_at(path))
+    checkpoint = checkpoint_at(path)
+    return None if checkpoint is None else noted_context(checkpoint)
 
 
 def module_at(path: str) -> tuple[FlexitModule, Path]:

@@ -11,6 +11,7 @@ from typing import Any, cast
 from flexit.convert.gguf.reading import as_checkpoint
 from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
+from flexit.convert.mapping.rotary import LONGEST
 from flexit.convert.sentence_transformers import for_sentences, left_to_callers
 from flexit.convert.sources.finite import is_finite
 from flexit.convert.sources.inside import has_file, read_file
@@ -46,6 +47,7 @@ class Pretrained:
         family, head: the mapping file that said so, and which of its models this is.
         place: what it was made of.
         warnings: what was left behind, such as a tokenizer of a kind that is not known.
+        context: the longest row that it says it is for, where that is no table of the spec; None where it says none.
     """
 
     spec: Spec
@@ -55,6 +57,7 @@ class Pretrained:
     head: str
     place: str
     warnings: tuple[Problem, ...] = ()
+    context: int | None = None
 
     def save(self, folder: str | Path, *, force: bool = False, progress: Progress | None = None) -> tuple[Problem, ...]:
         """Write a checkpoint that ``flexit export``, ``train`` and ``generate`` take; at most one tensor is in memory.
@@ -74,16 +77,17 @@ class Pretrained:
         bad: list[str] = []
         with writing(folder, marker=MARKER, force=force) as temporary:
             (temporary / SPEC).write_text(to_yaml(self.spec), encoding="utf-8")
-            noted = {path: _noting(path, tensor, bad) for path, tensor in self.weights.items()}
+            noted = {path: _noting(path, tensor, bad=bad) for path, tensor in self.weights.items()}
             write_safetensors(temporary / WEIGHTS, noted, metadata={"format": "pt"}, progress=progress)
             for name, content in self.files.items():
                 (temporary / name).write_bytes(content)
             told = {
                 "flexit": __version__, "family": self.family, "model": self.head, "source": self.place,
+                **({} if self.context is None else {"context": self.context}),
                 "files": sorted(path.name for path in temporary.iterdir() if path.name != PARTIAL),
             }  # fmt: skip
             (temporary / MARKER).write_text(json.dumps(told, indent=1), encoding="utf-8")
-        return (*self.warnings, *(_not_finite(name) for name in bad))
+        return (*self.warnings, *(not_finite(name) for name in bad))
 
 
 def from_pretrained(source: object, *, family: str | Path | None = None, allow_pickle: bool = False) -> Pretrained:
@@ -111,7 +115,8 @@ def from_pretrained(source: object, *, family: str | Path | None = None, allow_p
         warnings = (*warnings, *(replace(problem, warning=True) for problem in error.problems))
     else:
         files = {**files, **(tokenizer.written() if tokenizer is not None else {})}
-    return Pretrained(spec, weights, files, known.family, head, opened.place, warnings)
+    context = longest_in(opened.config)
+    return Pretrained(spec, weights, files, known.family, head, opened.place, warnings, context)
 
 
 def spec_of(source: object, *, family: str | Path | None = None) -> Spec:
@@ -130,6 +135,21 @@ def config_at(source: object, *, family: str | Path | None = None) -> Mapping[st
         SourceError: see :func:`from_pretrained`.
     """
     return _known(open_source(source, weights=False), family)[0].config
+
+
+def longest_in(config: Mapping[str, Any]) -> int | None:
+    """The longest row that a configuration, or what an import noted, says; None where nothing says one."""
+    longest = config.get(LONGEST)
+    return longest if isinstance(longest, int) and not isinstance(longest, bool) and longest > 0 else None
+
+
+def noted_context(folder: Path) -> int | None:
+    """The longest row of a checkpoint that ``save`` wrote, as its source had it."""
+    try:
+        told = json.loads((folder / MARKER).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return longest_in({LONGEST: cast("dict[str, Any]", told).get("context")}) if isinstance(told, dict) else None
 
 
 def _known(opened: Source, family: str | Path | None) -> tuple[Source, Family]:
@@ -183,7 +203,13 @@ def _generation(source: Source) -> bytes | None:
     return json.dumps(told, indent=2).encode() if told else None
 
 
-def _noting(path: str, tensor: LazyTensor, bad: list[str]) -> LazyTensor:
+def noting(weights: Mapping[str, LazyTensor]) -> tuple[dict[str, LazyTensor], list[str]]:
+    """The same weights, and a list that gets the names of those that are read and are not finite."""
+    bad: list[str] = []
+    return {path: _noting(path, tensor, bad=bad) for path, tensor in weights.items()}, bad
+
+
+def _noting(path: str, tensor: LazyTensor, *, bad: list[str]) -> LazyTensor:
     """The same tensor, which notes its name when it is read and is not finite."""
 
     def read() -> Array:
@@ -195,7 +221,8 @@ def _noting(path: str, tensor: LazyTensor, bad: list[str]) -> LazyTensor:
     return replace(tensor, read=read)
 
 
-def _not_finite(path: str) -> Problem:
+def not_finite(path: str) -> Problem:
+    """The warning of weights that are no numbers."""
     return Problem(
         code="FX1871", path=path, message="has weights that are no numbers", expected="numbers",
         found="NaN or infinity", cure="get the checkpoint from where it is whole", warning=True,

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from flexit.convert.exporting import as_family
+from flexit.convert.mapping.family import find_family
+from flexit.convert.mapping.rotary import LONGEST
 from flexit.files.folder import PARTIAL, writing
 from flexit.files.safetensors import Progress, write_sharded
 from flexit.ir.analysis.limits import longest_row
@@ -26,7 +28,8 @@ NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64
 
 def to_pretrained(
     spec: Spec, weights: Mapping[str, Any], out_dir: str | Path, *, family: str | None = None,
-    files: Mapping[str, bytes] | None = None, force: bool = False, progress: Progress | None = None,
+    files: Mapping[str, bytes] | None = None, context: int | None = None, force: bool = False,
+    progress: Progress | None = None,
 ) -> str:  # fmt: skip
     """Write a model as a checkpoint of ``transformers``.
 
@@ -37,6 +40,7 @@ def to_pretrained(
         family: the family to write it as; by default the first that can say it.
         files: further files by name, such as ``tokenizer.json`` and ``generation_config.json``; token ids of the
             latter go into the configuration too, ``labels.json`` becomes its ``id2label``.
+        context: the longest row that it is for, unless its position table says it; by default that of the class.
         force: replace a folder that was written so.
         progress: called with bytes written and bytes in all.
 
@@ -52,7 +56,8 @@ def to_pretrained(
     carried |= _tokenizer_config(spec, carried)
     written = as_family(spec, weights, family, beside=_beside(carried))
     unsaid: dict[str, Any] = dict.fromkeys(BESIDE[:3])  # their classes have ids of published vocabularies as defaults
-    config = {**unsaid, **written.config, **_labels(carried)}
+    longest = {LONGEST: context} if context is not None and _takes(written.config) else {}
+    config = {**unsaid, **longest, **written.config, **_labels(carried)}
     dtypes = {tensor.dtype for tensor in written.tensors.values()}
     if len(dtypes) == 1:
         config["dtype"] = NAMES.get(dtypes.pop(), "float32")
@@ -64,6 +69,11 @@ def to_pretrained(
         told = {"flexit": __version__, "files": sorted(path.name for path in folder.iterdir() if path.name != PARTIAL)}
         (folder / MARKER).write_text(json.dumps(told), encoding="utf-8")
     return str(cast("list[str]", config["architectures"])[0])
+
+
+def _takes(config: Mapping[str, Any]) -> bool:
+    """Whether a family's configurations name the longest row beside what the spec says."""
+    return LONGEST in find_family(str(config["model_type"])).inert
 
 
 def _tokenizer_config(spec: Spec, files: Mapping[str, bytes]) -> dict[str, bytes]:

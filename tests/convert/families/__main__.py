@@ -35,7 +35,8 @@ that `transformers` loads it with no key missing or left over, and the same outp
 then: a causal model, T5, or an encoder with a way to pool its states. Names are held against the package `gguf`,
 tensors against `transformers` where it reads such files, and results against llama.cpp where its package is installed
 (`tests/convert/gguf/test_families.py`). Not every model of a family has words there: what has none is refused (FX1872),
-and [mapping-files.md](mapping-files.md#gguf-files) says what files hold. {unsaid}
+and [mapping-files.md](mapping-files.md#gguf-files) says what files hold.
+{unsaid}
 
 A model that is not here may still be read with a [mapping file](mapping-files.md).
 
