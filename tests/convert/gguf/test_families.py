@@ -118,7 +118,7 @@ def test_transformers_reads_the_same_tensors_and_keys(written):
         "decoder.embed_tokens.weight",
     }  # tied; and of norms per head it has no reader
     for key, value in read["config"].items():
-        if key not in UNREAD:
+        if key not in UNREAD and hasattr(model.config, key):  # their reader names some that their T5 has not
             assert getattr(model.config, key) == (pytest.approx(value) if isinstance(value, float) else value), key
 
 
