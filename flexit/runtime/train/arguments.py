@@ -204,6 +204,24 @@ def require_callbacks(callbacks: object) -> list[Callback]:
     return given
 
 
+def require_watchable(config: TrainingConfig) -> None:
+    """Raise where what is to be watched has no folder, or cannot be seen.
+
+    Raises:
+        UserError: FX1532.
+    """
+    for name in ("track", "statistics"):
+        if getattr(config, name) and config.out is None:
+            raise refused(
+                "FX1532", f"config.{name}", expected="a run folder", found="None", cure="give TrainingConfig(out=...)"
+            )
+    if config.statistics is not None and config.compile is not None:
+        raise refused(
+            "FX1532", "config.statistics", expected="compile=None, since compiled code shows nothing of what is inside",
+            found=f"compile={config.compile!r}", cure="leave one of them out",
+        )  # fmt: skip
+
+
 def require_steps(steps: int | None, epochs: int | None) -> None:
     """Raise unless exactly one of the two is given, and is a count.
 

@@ -28,9 +28,15 @@ AVERAGE = "ema"
 """Folder in a checkpoint with the mean of the weights, a checkpoint of its own but for the state of training."""
 FAILURES, FAILURE = "failures", "failure.json"
 """Folder in a run folder with updates that were not finite, and the file that marks the folder of each."""
-BEGUN = {"checkpoints", "metrics.jsonl", "timing.jsonl", FAILURES, NOW}
+BEGUN = {
+    "checkpoints", "metrics.jsonl", "timing.jsonl", "samples.jsonl", "statistics.jsonl", "trackers.json", "tensorboard",
+    FAILURES, NOW,
+}  # fmt: skip
 """What a run in Python has before its first checkpoint."""
-WRITTEN = ("config.yaml", "spec.yaml", "metrics.jsonl", "timing.jsonl", "environment.json", "cost.json")
+WRITTEN = (
+    "config.yaml", "spec.yaml", "metrics.jsonl", "timing.jsonl", "samples.jsonl", "statistics.jsonl", "trackers.json",
+    "environment.json", "cost.json",
+)  # fmt: skip
 """Single files of a run folder."""
 _KEPT = {"step", "tokens", "position", "optimizer", "rates", "validation_loss", "callbacks", "identity", "files"}
 

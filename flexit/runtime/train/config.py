@@ -19,6 +19,7 @@ from flexit.runtime.train.schedule import Schedule
 from flexit.runtime.train.schedules.constant import Constant
 from flexit.runtime.train.selection import Selection
 from flexit.runtime.train.task import Task
+from flexit.runtime.train.tracker import Tracker
 from flexit.runtime.transfer.options import WeightsFrom
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -137,6 +138,28 @@ class Log(Group):
 
     every: PositiveInt = 10
     """Steps; the last step always writes one."""
+    peak_flops: Annotated[PositiveFloat | None, INFERRED] = None
+    """FLOP/s that the device can do at most; inferred: from its data sheet, if it is known."""
+
+
+class Sample(Group):
+    """Texts that the model makes while it learns."""
+
+    every: PositiveInt
+    """Steps; the last step always makes some."""
+    prompts: Annotated[list[str], Field(min_length=1)]
+    """Texts that it goes on from; sources, where the task has any."""
+    max_new_tokens: PositiveInt = 64
+    """Most tokens of each."""
+    temperature: NotNegativeFloat = 0.0
+    """Of the draws; 0 takes the best token each time."""
+
+
+class Statistics(Group):
+    """How large activations, gradients and updates are."""
+
+    every: PositiveInt
+    """Steps."""
 
 
 class RunConfig(Group):
@@ -195,6 +218,12 @@ class RunConfig(Group):
     """When the run is saved, and what is kept."""
     log: Log = Field(default_factory=Log)
     """When a line of metrics is written."""
+    track: list[Tracker] = Field(default_factory=list[Tracker])
+    """Where the lines of the run go beside its own files."""
+    sample: Sample | None = None
+    """Texts that the model makes while it learns."""
+    statistics: Statistics | None = None
+    """How large activations, gradients and updates are."""
     seed: NotNegativeInt = 0
     """Of first weights, order of the data and dropout."""
     out: str
@@ -234,6 +263,10 @@ class TrainingConfig(Group):
     """When the run is saved, and what is kept; nothing is saved without ``out``."""
     log: Log = Field(default_factory=Log)
     """When a line of metrics is written."""
+    track: list[Tracker] = Field(default_factory=list[Tracker])
+    """Where the lines of the run go beside its own files."""
+    statistics: Statistics | None = None
+    """How large activations, gradients and updates are."""
     seed: NotNegativeInt = 0
     """Of dropout."""
     out: str | None = None

@@ -36,6 +36,7 @@ def evaluation_faults(config: RunConfig) -> Iterator[tuple[str, Fault]]:
     """Faults, each with the path of the part that has it."""
     yield from metric_faults(config, getattr(config.task, "labels", ()))
     yield from _texts(config)
+    yield from watching_faults(config)
     stopping, keep = config.early_stopping, config.checkpoint
     if stopping is not None and config.evaluate is None:
         yield "early_stopping", Fault(
@@ -52,6 +53,32 @@ def evaluation_faults(config: RunConfig) -> Iterator[tuple[str, Fault]]:
         yield from _unknown(config, "checkpoint", "best", name=keep.best)
     if stopping is not None:
         yield from _unknown(config, "early_stopping", "metric", name=stopping.metric)
+
+
+def watching_faults(config: RunConfig) -> Iterator[tuple[str, Fault]]:
+    """What is wrong with how a run config wants its run watched."""
+    if config.sample is not None and not config.task.generates:
+        yield "sample", Fault(
+            code="FX1532", field="", message=f"{config.task.kind} makes no texts", expected="causal_lm or seq2seq",
+            found=config.task.kind, cure="delete sample",
+        )  # fmt: skip
+    if config.statistics is not None and config.compile is not None:
+        yield "statistics", Fault(
+            code="FX1532", field="", message="compiled code shows nothing of what is inside", expected="compile: null",
+            found=config.compile, cure="delete compile or statistics",
+        )  # fmt: skip
+    kinds = [each.kind for each in config.track]
+    for index, each in enumerate(config.track):
+        if each.kind in kinds[:index]:
+            yield f"track.{index}", Fault(
+                code="FX1532", field="", message="a tracker twice", expected="each once", found=each.kind,
+                cure="delete one of them",
+            )  # fmt: skip
+        elif (lacks := each.lacks()) is not None:
+            yield f"track.{index}", Fault(
+                code="FX1608", field="", message=f"{each.kind} needs {lacks}, which is not installed", expected=lacks,
+                found="nothing of this name", cure=f"pip install {lacks}",
+            )  # fmt: skip
 
 
 def _texts(config: RunConfig) -> Iterator[tuple[str, Fault]]:

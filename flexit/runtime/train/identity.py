@@ -37,7 +37,7 @@ _WORDS = {
 }
 """What may differ: how messages call it, and what its paths begin with."""
 
-UNSEEN = frozenset({"out", "limit"})
+UNSEEN = frozenset({"out", "limit", "track", "sample", "statistics"})
 """Settings of a run config that no number of the run depends on."""
 ELSEWHERE = UNSEEN | {"progress", "device"}
 """Those of a trainer, and the wish for a device, in whose place the device itself is compared."""

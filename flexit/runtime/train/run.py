@@ -49,6 +49,7 @@ from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
 from flexit.runtime.train.preparing import require_compiler
 from flexit.runtime.train.read import read_config
+from flexit.runtime.train.sampling import samples_of
 from flexit.runtime.train.saved_steps import step_of
 from flexit.runtime.train.signals import interruptible
 from flexit.runtime.train.trainer import Result, Trainer
@@ -253,12 +254,13 @@ def make_trainer(
 
     Raises:
         UserError: FX1603, too little data.
-        RunConfigError: FX1530, a metric does not go with the classes of the data.
+        RunConfigError: FX1530, a metric does not go with the classes of the data; FX1532, a prompt has no room.
     """
     config = plan.config
     judge = judge_of(config, plan.root, material.setting)
     data, size = config.data, config.batch.size
     training, held_out = material.examples(plan.store)
+    samples = samples_of(config, plan.root, material.setting, out=plan.out)
     batches = Loader(training, batch_size=size, seed=config.seed, bucket=data.bucket, workers=data.workers)
     validation = None if held_out is None else Loader(held_out, batch_size=size, what="validation")
     files = dict(files_of(material))
@@ -272,14 +274,14 @@ def make_trainer(
     hold(module, plan.model.program)
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
-        config.task.loss(config.losses), batches, validation, callbacks,
+        config.task.loss(config.losses), batches, validation, [*samples, *callbacks],
         TrainingConfig(
             accumulate=config.batch.accumulate, schedule=config.schedule, clip_norm=config.clip_norm,
             clip_value=config.clip_value, ema=config.ema, non_finite=config.non_finite,
             precision=config.precision, compile=config.compile, recompute=config.recompute,
             device=config.device, checkpoint=config.checkpoint,
             evaluate=None if config.evaluate is None else config.evaluate.model_copy(update={"metrics": None}),
-            early_stopping=config.early_stopping, limit=config.limit,
+            early_stopping=config.early_stopping, limit=config.limit, track=config.track, statistics=config.statistics,
             log=config.log, seed=config.seed, out=str(plan.out), progress=progress,
         ),
     )  # fmt: skip

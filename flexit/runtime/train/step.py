@@ -20,6 +20,7 @@ from flexit.runtime.train.loss import IGNORED, labelled
 
 Batch = Mapping[str, Any]
 Autocast = Callable[[], AbstractContextManager[Any]]
+Shapes = Mapping[str, tuple[int, ...]]
 LossFn = Callable[[Any, Batch], "Tensor | Mapping[str, Tensor]"]
 
 
@@ -34,6 +35,7 @@ class Step:
         tokens: labels that counted.
         lr: learning rate of the first parameter group.
         skipped: whether the update was left out, since its loss or gradient was not finite; ``tokens`` is 0 then.
+        shapes: of the entries of each of its batches, by name.
     """
 
     number: int
@@ -42,6 +44,7 @@ class Step:
     tokens: int
     lr: float
     skipped: bool = False
+    shapes: tuple[Shapes, ...] = ()
 
     @property
     def loss(self) -> float:

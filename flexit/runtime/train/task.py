@@ -88,6 +88,8 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
     """Columns that records must have, and what is in them."""
     optional: ClassVar[Mapping[str, str]] = {}
     """Columns that records may have."""
+    generates: ClassVar[bool] = False
+    """Whether the model makes texts, of prompts or of sources."""
     scores: ClassVar[bool] = True
     """Whether classes or tokens are chosen by their scores, on which there may be a z-loss."""
     joins: ClassVar[bool] = False

@@ -24,6 +24,7 @@ from flexit.runtime.train.arguments import (
     require_parts,
     require_steps,
     require_validation,
+    require_watchable,
     require_way_back,
     settings_of,
     steps_left,
@@ -97,6 +98,7 @@ class Trainer:
             loaders={"train_dataloader": train_dataloader, **held_out_loader},
         )  # fmt: skip
         require_held_out(self.config, val_dataloader)
+        require_watchable(self.config)
         self.judge = Judge((self.config.evaluate.metrics or ()) if self.config.evaluate is not None else ())
         self.device = pick_device(self.config.device)
         self.model = model.to(self.device)

@@ -81,7 +81,8 @@ class Updater:
         )  # fmt: skip
         if self._averaged is not None and norm is not None:
             self._averaged.update_parameters(self._model)
-        return Step(number, losses, norm, tokens, groups[0]["lr"])
+        shapes = tuple({name: tuple(value.shape) for name, value in batch.items()} for batch in batches)
+        return Step(number, losses, norm, tokens, groups[0]["lr"], shapes=shapes)
 
     def skipped(self, error: NotFinite, *, number: int) -> Step:
         """The step of an update that was left out."""

@@ -119,7 +119,7 @@ def test_a_slow_first_step_says_nothing_of_the_time_that_is_left(monkeypatch: py
     now = [0.0]
     monkeypatch.setattr("flexit.runtime.train.callbacks.progress.time.monotonic", lambda: now[0])
     console = Console(file=io.StringIO(), force_terminal=False, width=200)
-    progress, run = ProgressBar(console, line_every=0.0), SimpleNamespace(step=0, steps=1000)
+    progress, run = ProgressBar(console, line_every=0.0), SimpleNamespace(step=0, steps=1000, model=None)
     progress.start(run)  # pyright: ignore[reportArgumentType]
     for number in range(1, 11):
         now[0] += 60.0 if number == 1 else 0.5

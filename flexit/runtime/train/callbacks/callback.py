@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Callback:
     """Does nothing at every occasion; override what is needed.
 
-    Callbacks are called in the order in which the trainer has them: metrics, progress, evaluation, early stopping,
-    those of the user, checkpoints, the time limit. A state is kept in checkpoints under :attr:`state_key`.
+    Callbacks are called in the order in which the trainer has them: trackers, metrics, progress, evaluation, early
+    stopping, those of the user, checkpoints, statistics, the time limit. A state is kept in checkpoints under
+    :attr:`state_key`.
     """
 
     @property

@@ -6,18 +6,22 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from flexit.files.folder import write_file
 from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train.work import Work
 
 if TYPE_CHECKING:
     from flexit.runtime.train.failures.mishaps import Failure
     from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+
+
+Told = Callable[[str, Mapping[str, Any]], None]
 
 
 class Metrics(Callback):
@@ -27,8 +31,23 @@ class Metrics(Callback):
     of the checkpoint.
     """
 
-    def __init__(self, folder: Path, *, every: int) -> None:
+    def __init__(
+        self, folder: Path, *, every: int, work: Work | None = None, peak: float | None = None, told: Told | None = None
+    ) -> None:  # fmt: skip
+        """What is written.
+
+        Args:
+            folder: of the run.
+            every: steps between two lines.
+            work: counts FLOPs.
+            peak: FLOP/s that the device can do at most, where it is known.
+            told: called with each line, and of what it is.
+        """
         self.every = every
+        self.work = work or Work()
+        self.peak = peak
+        self.told = told
+        self._flops: int | None = 0
         self.metrics = folder / "metrics.jsonl"
         self.timing = folder / "timing.jsonl"
         self._sums: dict[str, float] = {}
@@ -41,7 +60,7 @@ class Metrics(Callback):
         for path in (self.metrics, self.timing):
             cut_back(path, trainer.step)
             self._files[path] = path.open("a", encoding="utf-8")
-        self._since = time.perf_counter()
+        self._since, self._flops = time.perf_counter(), 0
 
     def after_failure(self, trainer: Trainer, failure: Failure) -> None:
         if failure.answer == "skip":
@@ -56,40 +75,45 @@ class Metrics(Callback):
             self._sums[name] = self._sums.get(name, 0.0) + value * step.tokens
         self._tokens += step.tokens
         self._timed_tokens += step.tokens
+        made = self.work.of(trainer.model, step.shapes)
+        self._flops = None if made is None or self._flops is None else self._flops + made
         if step.number % self.every and step.number != trainer.steps:
             return
         means = {name: total / max(1, self._tokens) for name, total in self._sums.items()}
         line = {"step": step.number, **means, "lr": step.lr, "grad_norm": step.grad_norm, "tokens": trainer.tokens}
         line |= {"skipped": self._skipped} if self._skipped else {}
         line |= {"rollbacks": self._rollbacks} if self._rollbacks else {}
-        self._write(self.metrics, line)
+        self._write(self.metrics, line, of="metrics")
         now = time.perf_counter()
         seconds = now - self._since
         rate = self._timed_tokens / seconds if seconds else 0.0
-        self._write(
-            self.timing, {"step": step.number, "seconds": round(seconds, 3), "tokens_per_second": round(rate, 1)}
-        )
-        self._sums, self._tokens, self._timed_tokens, self._since = {}, 0, 0, now
+        timing = {"step": step.number, "seconds": round(seconds, 3), "tokens_per_second": round(rate, 1)}
+        if self._flops and seconds:
+            timing["flops_per_second"] = round(self._flops / seconds)
+            if self.peak is not None:
+                timing["mfu"] = round(self._flops / seconds / self.peak, 4)
+        self._write(self.timing, timing, of="timing")
+        self._sums, self._tokens, self._timed_tokens, self._since, self._flops = {}, 0, 0, now, 0
         self._skipped = self._rollbacks = 0
 
     def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
         if not self._files:  # between two runs, whose lines are of their own evaluations
             return
-        self._write(self.metrics, {"step": trainer.step, **metrics})
+        self._write(self.metrics, {"step": trainer.step, **metrics}, of="evaluation")
         self._since = time.perf_counter()
-        self._timed_tokens = 0
+        self._timed_tokens = self._flops = 0
 
     def before_checkpoint(self, trainer: Trainer) -> None:
         del trainer
         for path, file in self._files.items():
-            with self._told(path):
+            with self._telling(path):
                 os.fsync(file.fileno())
 
     def close(self, trainer: Trainer) -> None:
         del trainer
         files, self._files = self._files, {}
         for path, file in files.items():
-            with self._told(path):
+            with self._telling(path):
                 file.close()
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,13 +125,15 @@ class Metrics(Callback):
         self._sums, self._tokens = dict(state["sums"]), state["tokens"]
         self._skipped, self._rollbacks = state.get("skipped", 0), state.get("rollbacks", 0)
 
-    def _write(self, path: Path, line: Mapping[str, Any]) -> None:
+    def _write(self, path: Path, line: Mapping[str, Any], *, of: str) -> None:
         file = self._files[path]
-        with self._told(path):
+        with self._telling(path):
             file.write(json.dumps({name: finite(value) for name, value in line.items()}) + "\n")
             file.flush()
+        if self.told is not None:
+            self.told(of, line)
 
-    def _told(self, path: Path) -> AbstractContextManager[None]:
+    def _telling(self, path: Path) -> AbstractContextManager[None]:
         """What tells of a refusal to write."""
         from flexit.runtime.train.checkpoint import telling_what_is_left
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train.work import Work
 
 if TYPE_CHECKING:
     from flexit.runtime.train.failures.mishaps import Failure
@@ -26,8 +27,13 @@ SMOOTHING = 0.95
 class ProgressBar(Callback):
     """Step, loss, tokens per second, time spent and left."""
 
-    def __init__(self, console: Console | None = None, *, line_every: float = 10.0) -> None:
+    def __init__(
+        self, console: Console | None = None, *, line_every: float = 10.0, work: Work | None = None,
+        peak: float | None = None,
+    ) -> None:  # fmt: skip
         self.console = console or Console(stderr=True)
+        self.work = work or Work()
+        self.peak = peak
         self.line_every = line_every
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -42,9 +48,9 @@ class ProgressBar(Callback):
         self._then = self._last_line = time.monotonic()
         self._made = 0
         if trainer.step >= trainer.steps:
-            self._say(f"step {trainer.step} of {trainer.steps} is done already; nothing to train")
+            self.say(f"step {trainer.step} of {trainer.steps} is done already; nothing to train")
         elif trainer.step:
-            self._say(f"going on at step {trainer.step} of {trainer.steps}")
+            self.say(f"going on at step {trainer.step} of {trainer.steps}")
         if not self.console.is_terminal:
             return
         self._bar = Progress(
@@ -64,21 +70,30 @@ class ProgressBar(Callback):
         self._rate = _smooth(self._rate if warm else None, step.tokens / seconds)
         self._seconds = _smooth(self._seconds if warm else None, seconds)
         left = f"{clock((trainer.steps - step.number) * self._seconds)} left"
-        figures = f"smoothed loss {self._loss or math.nan:.3f}  {self._rate:,.0f} tokens/s"
+        figures = f"smoothed loss {self._loss or math.nan:.3f}  {self._rate:,.0f} tokens/s{self._effort(trainer, step)}"
         if self._bar is not None:
             self._bar.update(self._task, completed=step.number, figures=figures, left=left)
         elif now - self._last_line >= self.line_every or step.number == trainer.steps:
             self._last_line = now
-            self._say(f"step {step.number}/{trainer.steps}  {figures}  {left}")
+            self.say(f"step {step.number}/{trainer.steps}  {figures}  {left}")
+
+    def _effort(self, trainer: Trainer, step: Step) -> str:
+        """FLOP/s, and their share of what the device can do."""
+        flops = self.work.of(trainer.model, step.shapes)
+        if not flops or not self._seconds:
+            return ""
+        rate = flops / self._seconds
+        share = "" if self.peak is None else f" ({rate / self.peak:.1%} of peak)"
+        return f"  {rate / 1e9:,.1f} GFLOP/s{share}"
 
     def after_failure(self, trainer: Trainer, failure: Failure) -> None:
         done = "left out" if failure.answer == "skip" else f"back at step {trainer.step}, on with other data"
-        self._say(f"step {failure.step} is not finite, {done}: {failure.reason}")
+        self.say(f"step {failure.step} is not finite, {done}: {failure.reason}")
         self._then = time.monotonic()
 
     def after_evaluation(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
         told = "".join(f"  {each.name} {metrics[f'validation_{each.name}']:.4g}" for each in trainer.judge.metrics)
-        self._say(f"step {trainer.step}  validation loss {trainer.validation_loss:.3f}{told}")
+        self.say(f"step {trainer.step}  validation loss {trainer.validation_loss:.3f}{told}")
         self._then = time.monotonic()
 
     def after_checkpoint(self, trainer: Trainer, folder: Path) -> None:
@@ -91,7 +106,8 @@ class ProgressBar(Callback):
             self._bar.stop()
             self._bar = None
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line, above the bar where there is one."""
         self.console.print(Text(line), soft_wrap=True)
 
 

@@ -26,6 +26,7 @@ class CausalLm(Task, kind="causal_lm"):
     joins: ClassVar[bool] = True
     usual: ClassVar[bool] = True
 
+    generates: ClassVar[bool] = True
     shows: ClassVar[tuple[Evidence, ...]] = (
         "bytes",
         "tokens",

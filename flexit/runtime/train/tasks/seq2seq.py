@@ -32,6 +32,7 @@ class Seq2Seq(Task, kind="seq2seq"):
     columns: ClassVar[Mapping[str, str]] = {"source": "the text that is given", "target": "the text that is wanted"}
     tokenizers: ClassVar[Mapping[str, str]] = {TOKENIZER: "data.tokenizer", TARGET: "task.target_tokenizer"}
 
+    generates: ClassVar[bool] = True
     shows: ClassVar[tuple[Evidence, ...]] = (
         "likelihood",
         "tokens",
