@@ -1,0 +1,1 @@
+"""A language model of bytes on plays and poems of Shakespeare."""

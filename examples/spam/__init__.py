@@ -1,0 +1,1 @@
+"""Spam told from mail that is wanted, learned from scratch."""
