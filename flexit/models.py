@@ -9,13 +9,15 @@ There is one implementation: each class writes a spec (``model.spec``), and the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from flexit.architectures import spec_of
+from flexit.class_saved import load_model, save_model
 from flexit.class_style import agree, lowered, require_number, says_more, visible
 from flexit.configs import ModelConfig, ModelType
 from flexit.errors import UserError
@@ -109,6 +111,29 @@ class BaseModel(FlexitModule, metaclass=Constructor):
         """Hidden states to logits: ``generator(hidden [batch, seq, d_model]) -> [batch, seq, vocab]``."""
         return Generator(self)
 
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Write it into a folder of its own, which :meth:`load` and ``flexit export`` read.
+
+        Args:
+            folder: new, or with ``force`` one that was written so.
+            force: replace it.
+
+        Raises:
+            UserError: FX1301, the folder exists; FX1302, it may not be replaced.
+            ResourceError: FX1304, the operating system refused.
+        """
+        return save_model(self, folder, force=force)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The model in a folder that :meth:`save` or a ``CheckpointCallback`` wrote, in evaluation mode.
+
+        Raises:
+            CheckpointError: FX1201, there is none, or it is damaged; FX1202, its weights are of another model.
+            UserError: FX2001, it is of another topology than this class.
+        """
+        return cast("Self", load_model(cls, folder))
+
     def num_parameters(self, trainable_only: bool = True) -> int:
         """Parameters, tied tables once."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not trainable_only)
@@ -132,7 +157,7 @@ class BaseModel(FlexitModule, metaclass=Constructor):
         if not args and not any(name in CLASS_STYLE for name in inputs):
             return super().forward(**inputs)
         hidden = inputs.pop("return_hidden", False)
-        given: dict[str, Any] = _graph_inputs(self.model_type, args, inputs)
+        given: dict[str, Any] = graph_inputs(self.model_type, args, inputs)
         with within_tables():
             outputs = super().forward(**given)
         result = outputs.get("logits", outputs["last_hidden_state"])
@@ -271,8 +296,17 @@ def create_model(config: ModelConfig | Mapping[str, Any] | None = None, **fields
 # ---- calls by position
 
 
-def _graph_inputs(topology: ModelType, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Tensor]:
-    """Graph inputs from what the class-style call was given."""
+def graph_inputs(topology: ModelType, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Tensor]:
+    """Graph inputs from what the class-style call was given.
+
+    Args:
+        topology: of the model.
+        args: what was given by position.
+        named: what was given by keyword.
+
+    Raises:
+        UserError: FX2001, they are not the inputs of the model, or one cannot be read.
+    """
     order = {
         "encoder-decoder": ("src", "tgt", "src_mask", "tgt_mask"),
         "encoder-only": ("src", "src_mask"),

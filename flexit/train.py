@@ -15,10 +15,11 @@ from torch import nn
 
 from flexit.batch import Batch
 from flexit.callbacks import Callback, CheckpointCallback, EarlyStoppingCallback, Teller
+from flexit.class_saved import CONFIG, config_json
 from flexit.class_style import refuse_unknown
 from flexit.errors import CheckpointError, UserError
 from flexit.loss import LossCompute
-from flexit.models import Generator
+from flexit.models import BaseModel, Generator
 from flexit.runtime.train.arguments import (
     article,
     batches_per_pass,
@@ -186,6 +187,8 @@ class Trainer:
             callbacks=[epochs, *own],
             config=_with_epochs(config, own, steps=epochs.steps, evaluated=val_dataloader is not None),
         )  # fmt: skip
+        if isinstance(model, BaseModel):
+            self.trainer.extras[CONFIG] = config_json(model.config)
 
     @property
     def model(self) -> nn.Module:
