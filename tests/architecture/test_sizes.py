@@ -17,6 +17,8 @@ KNOWN = {
     "flexit/train.py:__init__",
     "flexit/attention.py:__init__",
     "flexit/attention.py:forward",
+    "flexit/inference.py:greedy_decode",
+    "flexit/inference.py:sample_decode",
 }
 
 
