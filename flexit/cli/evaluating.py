@@ -11,6 +11,7 @@ import typer
 from flexit.cli.console import answering, counting, emit, say
 from flexit.cli.specs import MOST, Json, Model, Plugins, load_plugins, named
 from flexit.errors import UserError
+from flexit.files.regular import read_regular
 from flexit.ir.wording import nearest, several
 from flexit.runtime.status import stages
 
@@ -152,7 +153,7 @@ def _text(file: str) -> str:
         UserError: FX1602, it is not UTF-8; FX2103, it cannot be read.
     """
     try:
-        return Path(file).read_bytes().decode("utf-8-sig")
+        return read_regular(file, expected="a text file").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError.of(
             "FX1602", f"{file} is not UTF-8 text", path=file, expected="UTF-8",

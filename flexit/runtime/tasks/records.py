@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from flexit.errors import UserError
+from flexit.files.regular import read_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,12 @@ def read_records(file: str | Path) -> list[Record]:
     """The records of a ``.csv``, whose first line names its columns, or of a ``.jsonl`` with an object in each line.
 
     Raises:
-        UserError: FX2103, a line is no record, or there are none; FX1602, the file is not UTF-8.
+        UserError: FX2103, it is no file, a line is no record, or there are none; FX1602, the file is not UTF-8.
     """
     path = Path(file)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, expected="a .csv or .jsonl file").decode("utf-8-sig")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise UserError.of(
             "FX1602", f"{file} is not UTF-8 text", path=str(file), expected="UTF-8",
