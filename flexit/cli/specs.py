@@ -131,7 +131,7 @@ def check(
     for file in [file for path in paths for file in files_in(path)]:
         result = examine(file, sets or (), max_bytes)
         if result.is_run_config and file not in paths:
-            note(f"{file}: a run config, which flexit train checks")
+            note(f"{file}: no spec but a run config or a compare file, which flexit train or compare checks")
             continue
         results.append(result)
         if not as_json:
