@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flexit.ir.spec import Spec
     from flexit.lower.onnx.model import to_onnx
     from flexit.lower.torch.module import to_torch
+    from flexit.runtime.adapters.modules import add_lora, merge_lora
     from flexit.runtime.bundles.bundle import open_bundle
     from flexit.runtime.bundles.export import export
     from flexit.runtime.bundles.verify import verify
@@ -57,6 +58,7 @@ __all__ = [
     "Trainer",
     "TrainingConfig",
     "__version__",
+    "add_lora",
     "beam_search",
     "classify",
     "cost",
@@ -68,6 +70,7 @@ __all__ = [
     "hidden_states",
     "load_checkpoint",
     "load_spec",
+    "merge_lora",
     "open_bundle",
     "perplexity",
     "shrink",
@@ -95,6 +98,8 @@ _HOMES = {
     "export": "flexit.runtime.bundles.export",
     "open_bundle": "flexit.runtime.bundles.bundle",
     "Trainer": "flexit.runtime.train.trainer",
+    "add_lora": "flexit.runtime.adapters.modules",
+    "merge_lora": "flexit.runtime.adapters.modules",
     "transfer": "flexit.runtime.transfer.transfer",
     "freeze": "flexit.runtime.train.freezing",
     "TrainingConfig": "flexit.runtime.train.config",

@@ -1,4 +1,4 @@
-"""Commands about weights that go into another model: ``transfer``."""
+"""Commands about weights that go into another model: ``transfer merge``."""
 
 from __future__ import annotations
 
@@ -81,6 +81,28 @@ def transfer(
     say(f"{out} written; train it with: model: {typed(Path(out))}")
 
 
+def merge(
+    adapter: Annotated[
+        str, typer.Argument(metavar="CKPT", help="A run or checkpoint whose branches were trained.", callback=named)
+    ],
+    out: Out,
+    *,
+    base: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where the weights are that they stand beside.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Add the branches of LoRA to the weights that they stand beside, and write a checkpoint without branches.
+
+    Example: flexit merge runs/tuned -o merged
+    """
+    from flexit.runtime.adapters.merging import merge_checkpoint
+
+    with counting("writing bytes") as show:
+        count = merge_checkpoint(adapter, out, base=base, force=force, progress=show)
+    say(f"{out} written: {count} matrices have their branches in them")
+
+
 def _pair(text: str) -> tuple[str, str]:
     before, is_pair, after = text.partition("=")
     if not (before and is_pair and after):
@@ -91,4 +113,4 @@ def _pair(text: str) -> tuple[str, str]:
     return before, after
 
 
-COMMANDS: tuple[Any, ...] = (transfer,)
+COMMANDS: tuple[Any, ...] = (transfer, merge)

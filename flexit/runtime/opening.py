@@ -11,8 +11,9 @@ from flexit.convert.sources.safetensors import read_safetensors
 from flexit.convert.sources.source import is_source
 from flexit.errors import UserError
 from flexit.files.folder import recover
-from flexit.ir.io.places import CARRIED, WEIGHTS, found_at, instead_of
+from flexit.ir.io.places import ADAPTER, CARRIED, WEIGHTS, found_at, instead_of
 from flexit.ir.spec import Spec
+from flexit.runtime.adapters.folder import is_adapter, read_merged
 from flexit.runtime.saved import read_spec
 
 
@@ -26,7 +27,7 @@ def checkpoint_at(path: str) -> Path | None:
 
     folder = Path(path)
     recover(folder)
-    if (folder / WEIGHTS).is_file() and not is_source(path):
+    if any((folder / name).is_file() for name in (WEIGHTS, ADAPTER)) and not is_source(path):
         require_whole(folder)
         return folder
     newest = newest_whole(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
@@ -48,7 +49,8 @@ def weights_at(path: str) -> tuple[Spec, Mapping[str, Any], dict[str, bytes]]:
         cure = instead_of(path, "model")
         raise no_model(path, "a run folder, a checkpoint folder, or a folder of another library", cure)
     files = {name: (checkpoint / name).read_bytes() for name in CARRIED if (checkpoint / name).is_file()}
-    return read_spec(checkpoint), read_safetensors(checkpoint, WEIGHTS), files
+    weights = read_merged(checkpoint) if is_adapter(checkpoint) else read_safetensors(checkpoint, WEIGHTS)
+    return read_spec(checkpoint), weights, files
 
 
 def no_model(path: str, legal: str, cure: str | None) -> UserError:

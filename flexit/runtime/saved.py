@@ -10,7 +10,7 @@ from flexit.errors import CheckpointError, SpecError
 from flexit.files.folder import recover
 from flexit.ir import plugins
 from flexit.ir.io.load import check_tree
-from flexit.ir.io.places import SPECS, WEIGHTS, instead_of
+from flexit.ir.io.places import ADAPTER, SPECS, WEIGHTS, instead_of
 from flexit.ir.io.yaml import read
 from flexit.ir.spec import Spec
 
@@ -31,7 +31,7 @@ def read_spec(folder: Path) -> Spec:
         SpecError: the spec is not valid.
     """
     recover(folder)
-    if not (folder / WEIGHTS).is_file():
+    if not any((folder / name).is_file() for name in (WEIGHTS, ADAPTER)):
         raise _no_checkpoint(folder, FileNotFoundError(f"no {WEIGHTS}"))
     return spec_in(folder)
 
@@ -74,11 +74,15 @@ def load_checkpoint(folder: str | Path) -> FlexitModule:
 
 
 def read_weights(folder: Path) -> Mapping[str, Tensor]:
-    """The arrays of a checkpoint by path.
+    """The arrays of a checkpoint by path; of one with an adapter, the weights with the adapter in them.
 
     Raises:
         CheckpointError: FX1201, there are none that can be read.
     """
+    if (folder / ADAPTER).is_file():
+        from flexit.runtime.adapters.folder import read_merged
+
+        return {name: tensor.torch() for name, tensor in read_merged(folder).items()}
     return read_arrays(folder / WEIGHTS)
 
 

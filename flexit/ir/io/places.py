@@ -8,6 +8,8 @@ from typing import Literal
 
 MANIFEST, RUN, WEIGHTS = "manifest.json", "run.json", "model.safetensors"
 """The file that makes a folder a bundle, a run, a checkpoint."""
+ADAPTER = "adapter.safetensors"
+"""What a checkpoint has in the place of its weights, or beside them, where only an adapter learnt."""
 SPECS = ("spec.json", "spec.yaml")
 """Where a folder has its spec: as it was when it was trained or exported, or as it began or was imported."""
 CARRIED = (
@@ -29,7 +31,7 @@ def place_of(path: str | Path) -> Place:
             return "bundle"
         if (there / RUN).is_file() or (there / "checkpoints").is_dir():
             return "run"
-        return "checkpoint" if (there / WEIGHTS).is_file() else "folder"
+        return "checkpoint" if any((there / name).is_file() for name in (WEIGHTS, ADAPTER)) else "folder"
     except OSError:  # a name that is too long, a folder that may not be read
         return "nothing"
 

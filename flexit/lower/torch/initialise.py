@@ -29,13 +29,14 @@ def initial_values(
     for param in program.params():
         if only is not None and param.path not in only:
             continue
-        generator = torch.Generator().manual_seed(_seed_of(seed, param.path))
+        generator = torch.Generator().manual_seed(seed_of(seed, param.path))
         own = branches.get(param.path.partition(".")[0], 0)
         values[param.path] = _drawn(spec, param, branches=own, generator=generator)
     return values
 
 
-def _seed_of(seed: int, path: str) -> int:
+def seed_of(seed: int, path: str) -> int:
+    """What the parameter at a path is drawn from."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{path}".encode()).digest()[:7], "big")
 
 

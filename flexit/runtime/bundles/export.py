@@ -32,6 +32,8 @@ from flexit.lower.onnx.model import Emitted, emit_models, save
 from flexit.lower.torch.arguments import natural
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
+from flexit.runtime.adapters.lora import adapter_in
+from flexit.runtime.adapters.modules import merge_lora
 from flexit.runtime.bundles.bundle import Bundle, read_bundle, sha256
 from flexit.runtime.bundles.carrying import carriable, require_fitting
 from flexit.runtime.bundles.manifest import FORMAT, MANIFEST
@@ -58,8 +60,8 @@ def export(
     """Emit a model as ONNX, prove it against PyTorch, and write both as a bundle.
 
     Args:
-        model: a module, a checkpoint folder, or another library's checkpoint as :func:`flexit.from_pretrained` takes
-            it or gives it.
+        model: a module (of one with branches of LoRA the merged one), a checkpoint folder, or another library's
+            checkpoint as :func:`flexit.from_pretrained` takes it or gives it.
         out_dir: where the bundle goes.
         force: replace a bundle that is there.
         seed: of the proof's inputs and stress weights.
@@ -85,6 +87,7 @@ def export(
     require_replaceable(out_dir, marker=MANIFEST, force=force)
     no_files: dict[str, Path | bytes] = {}
     if isinstance(model, FlexitModule):
+        model = model if adapter_in(model) is None else merge_lora(model)
         module, carried = _in_fp32(model if states is None else _with_states(model, states)), no_files
         needed = cost(module.program).export_peak - sum(value.nbytes for value in module.parameters())
         require_memory(needed, what="exporting", cure=CURE, allow=allow_memory)

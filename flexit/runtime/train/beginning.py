@@ -5,16 +5,23 @@ folder once, so that the run needs that model no more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flexit.errors import RunConfigError, UserError
+import torch
+
+from flexit.errors import CheckpointError, RunConfigError, UserError
 from flexit.ir.compile import compile_spec
 from flexit.ir.language.written import Node
+from flexit.lower.torch.module import FlexitModule, to_torch
+from flexit.runtime.adapters.folder import START, is_adapter, read_note, sha256
+from flexit.runtime.adapters.modules import adapted
 from flexit.runtime.opening import weights_at
 from flexit.runtime.saved import WEIGHTS, read_arrays
 from flexit.runtime.train import checkpoint
 from flexit.runtime.train.config import RunConfig
+from flexit.runtime.train.freezing import hold
 from flexit.runtime.train.model import Model
 from flexit.runtime.train.read import fault
 from flexit.runtime.train.task import TOKENIZER
@@ -22,9 +29,6 @@ from flexit.runtime.transfer import report
 from flexit.runtime.transfer.options import WeightsFrom
 from flexit.runtime.transfer.plan import Side, plan
 from flexit.runtime.transfer.transfer import transfer
-
-START = "start"
-"""Folder in a run folder with the weights that the run began with, where they are of another model."""
 
 
 def require_origin(config: RunConfig, root: Node, *, base: Path, model: Model) -> None:
@@ -48,7 +52,7 @@ def require_origin(config: RunConfig, root: Node, *, base: Path, model: Model) -
         return
     spec, _, _ = weights_at(str(base / origin.path))
     try:
-        plan(Side(spec, compile_spec(spec)), Side(model.spec, model.program), origin)
+        plan(Side(spec, compile_spec(spec)), Side(model.spec, compile_spec(model.spec)), origin)
     except UserError as error:
         raise RunConfigError(
             fault(
@@ -79,6 +83,56 @@ def first_weights(
         _write(config.weights_from, model, place=base / config.weights_from.path, start=start, files=files,
                seed=config.seed, tell=tell)  # fmt: skip
     return read_arrays(start / WEIGHTS)
+
+
+def first_module(
+    config: RunConfig, model: Model, weights: Mapping[str, Any] | None, *, base: Path, device: torch.device
+) -> FlexitModule:  # fmt: skip
+    """The module that a run begins with, with what is frozen in it and its branches.
+
+    Args:
+        config: the run config.
+        model: that of the run.
+        weights: first weights, or None where they are drawn.
+        base: folder that paths are relative to.
+        device: where it lives.
+
+    Raises:
+        CheckpointError: FX2211, the run began with branches beside other weights.
+    """
+    if model.adapter is None:
+        module = to_torch(model.spec, weights, seed=config.seed, device=device, allow_memory=True)
+        hold(module, model.program)
+        return module
+    assert config.lora is not None and weights is not None
+    out = base / config.out
+    folder = out / START if config.weights_from is not None else (base / config.model)
+    beside = None if config.lora.full else _reference(folder)
+    _require_same_base(out, beside)
+    adapter = replace(model.adapter, base=beside)
+    return adapted(model.spec, model.program, adapter, weights=weights, seed=config.seed, device=device)
+
+
+def _reference(folder: Path) -> dict[str, str]:
+    if is_adapter(folder):
+        raise UserError.of(
+            "FX1525", "branches cannot stand beside branches", path="model", expected="a checkpoint with weights",
+            found=f"{folder}, which has an adapter", cure=f"merge it first: flexit merge {folder} -o DIR",
+        )  # fmt: skip
+    return {"path": str(folder.absolute()), "sha256": sha256(folder / WEIGHTS)}
+
+
+def _require_same_base(out: Path, beside: Mapping[str, str] | None) -> None:
+    """Raise where a run that goes on began with branches beside other weights."""
+    for path in checkpoint.checkpoints(out / "checkpoints")[-1:]:
+        before = read_note(path).base if is_adapter(path) else beside
+        if (before or {}).get("sha256") != (beside or {}).get("sha256"):
+            raise CheckpointError.of(
+                "FX2211", "the weights that the branches stand beside are others now", path=str(path),
+                expected=(before or {}).get("sha256", "weights in the checkpoint"),
+                found=(beside or {}).get("sha256", "weights in the checkpoint"),
+                cure="put them back, or choose another out",
+            )  # fmt: skip
 
 
 def _write(

@@ -19,6 +19,10 @@ import flexit
 from flexit.errors import CheckpointError, ResourceError, UserError
 from flexit.files.folder import disk_errors, locked, recover, remove_tree, sweep, sweep_files, write_file, writing
 from flexit.files.ours import is_ours, strangers
+from flexit.ir.io.places import ADAPTER, WEIGHTS
+from flexit.ir.passes.lora import beside
+from flexit.runtime.adapters.folder import NOTE
+from flexit.runtime.adapters.lora import adapter_in
 from flexit.runtime.train.asked import NOW
 from flexit.runtime.train.identity import MARKER as RUN
 from flexit.runtime.train.saved_steps import LATEST, NAME, checkpoints, latest, regular, step_of
@@ -77,14 +81,14 @@ def save(folder: Path, model: nn.Module, contents: Contents) -> Path:
 def _write(target: Path, model: nn.Module, contents: Contents) -> None:
     with writing(target, marker=MARKER, force=True) as temporary:
         (temporary / "training").mkdir()
-        _save(weights_of(model), temporary / "model.safetensors")
+        _save_weights(model, temporary)
         _save(contents.optimizer, temporary / "training" / "optimizer.safetensors")
         _save(contents.random, temporary / "training" / "random.safetensors")
         places = [temporary]
         if contents.average is not None:
             places.append(temporary / AVERAGE)
             places[-1].mkdir()
-            _save(weights_of(contents.average), places[-1] / "model.safetensors")
+            _save_weights(contents.average, places[-1])
         for file, text in contents.files.items():
             for place in places:
                 (place / file).write_text(text, encoding="utf-8")
@@ -169,8 +173,8 @@ def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def read_average(folder: Path) -> dict[str, Tensor] | None:
     """The mean of the weights, if a checkpoint has it."""
-    file = folder / AVERAGE / "model.safetensors"
-    return load_file(file) if file.is_file() else None
+    files = (folder / AVERAGE / name for name in (ADAPTER, WEIGHTS))
+    return next((load_file(file) for file in files if file.is_file()), None)
 
 
 def read_weights(model: nn.Module, folder: Path) -> dict[str, Tensor]:
@@ -179,7 +183,9 @@ def read_weights(model: nn.Module, folder: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: FX1202, names or shapes differ.
     """
-    saved, own = load_file(folder / "model.safetensors"), weights_of(model)
+    own = learned_of(model)
+    file = folder / (WEIGHTS if adapter_in(model) is None else ADAPTER)
+    saved = load_file(file) if file.is_file() else {}
     shapes = [{name: list(value.shape) for name, value in each.items()} for each in (saved, own)]
     different = sorted(name for name in {*saved, *own} if shapes[0].get(name) != shapes[1].get(name))
     if different:
@@ -196,8 +202,26 @@ def read_weights(model: nn.Module, folder: Path) -> dict[str, Tensor]:
 def copy_weights(saved: Mapping[str, Tensor], model: nn.Module) -> None:
     """Copy weights that fit into a model."""
     with torch.no_grad():
-        for name, value in weights_of(model).items():
+        for name, value in learned_of(model).items():
             value.copy_(saved[name])
+
+
+def learned_of(model: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint keeps of a model: its weights, or what its adapter has learnt."""
+    adapter, weights = adapter_in(model), weights_of(model)
+    return weights if adapter is None else {name: weights[name] for name in adapter.names}
+
+
+def _save_weights(model: nn.Module, folder: Path) -> None:
+    adapter, weights = adapter_in(model), weights_of(model)
+    if adapter is None:
+        _save(weights, folder / WEIGHTS)
+        return
+    _save(learned_of(model), folder / ADAPTER)
+    (folder / NOTE).write_text(adapter.to_json(), encoding="utf-8")
+    if adapter.base is None:
+        beside_them = {name for path in adapter.targets for name in beside(path)}
+        _save({name: value for name, value in weights.items() if name not in beside_them}, folder / WEIGHTS)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

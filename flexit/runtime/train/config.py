@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, ValidationError
 
 from flexit.ir.language.kinds import INFERRED, Group, InferredInt, PositiveFloat, PositiveInt
+from flexit.runtime.adapters.lora import Lora
 from flexit.runtime.metric import LOSS, Metric
 from flexit.runtime.train.data.source import Source
 from flexit.runtime.train.data.vocabulary import Tokenizer
@@ -184,6 +185,8 @@ class RunConfig(Group):
     """How gradients become updates."""
     freeze: list[Selection] = Field(default_factory=list[Selection])
     """Parameters that stay as they are: no gradient, no decay, no state of the optimizer."""
+    lora: Lora | None = None
+    """Branches of low rank that learn in the place of the weights."""
     schedule: Schedule = Field(default_factory=Constant)
     """Factor on the learning rate, by step."""
     clip_norm: PositiveFloat | None = 1.0

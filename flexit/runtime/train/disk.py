@@ -14,22 +14,26 @@ from flexit.files.folder import disk_errors
 from flexit.ir.analysis.cost import count_parameters
 from flexit.ir.program import Program
 from flexit.lower.torch.memory import size
-from flexit.runtime.train.checkpoint import weights_of
+from flexit.runtime.adapters.lora import adapter_in
+from flexit.runtime.train.checkpoint import learned_of, weights_of
 from flexit.runtime.train.config import Checkpoint, RunConfig
 from flexit.runtime.train.room import moments_of
 from flexit.runtime.train.saved_steps import checkpoints
 
 
 def checkpoint_bytes(program: Program, config: RunConfig) -> int:
-    """Predicted bytes of one checkpoint: 4 for each weight, each moment of it and its mean."""
+    """Predicted bytes of one checkpoint: 4 for each weight that is kept, each moment of it and its mean."""
     weights = count_parameters(program)
     moved = weights - sum(param.size for param in program.params() if param.frozen)
+    weights = moved if config.lora is not None and not config.lora.full else weights
     return 4 * (weights * (1 if config.ema is None else 2) + config.optimizer.moments * moved)
 
 
 def bytes_at_hand(model: nn.Module, optimizer: torch.optim.Optimizer, *, ema: bool) -> int:
     """The same of a model and an optimizer that are there."""
-    weights = sum(value.nbytes for value in weights_of(model).values())
+    adapter = adapter_in(model)
+    alone = adapter is not None and adapter.base is not None
+    weights = sum(value.nbytes for value in (learned_of if alone else weights_of)(model).values())
     moved = sum(each.nbytes for group in optimizer.param_groups for each in group["params"] if each.requires_grad)
     return weights * (2 if ema else 1) + moments_of(optimizer) * moved
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flexit.errors import Problem, RunConfigError
+from flexit.errors import Problem, RunConfigError, UserError
 from flexit.files.folder import recover
 from flexit.ir.analysis.cost import position_limit
 from flexit.ir.compile import compile_spec
@@ -17,7 +17,8 @@ from flexit.ir.passes.freeze import freeze
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest
-from flexit.runtime.saved import WEIGHTS, read_arrays, read_spec
+from flexit.runtime.adapters.lora import Adapter, adapter_of
+from flexit.runtime.saved import WEIGHTS, read_spec, read_weights
 from flexit.runtime.train import freezing
 from flexit.runtime.train.config import RunConfig
 from flexit.runtime.train.data.vocabulary import Tokenizer
@@ -33,17 +34,19 @@ class Model:
 
     Attributes:
         spec: the spec, overrides applied.
-        program: what it computes.
+        program: what it computes, branches of LoRA among it.
         weights: file of first weights, or None where they are drawn.
+        adapter: what the branches are, if there are any.
     """
 
     spec: Spec
     program: Program
     weights: Path | None
+    adapter: Adapter | None = None
 
     def load_weights(self) -> Mapping[str, Any] | None:
         """First weights by path, or None."""
-        return None if self.weights is None else read_arrays(self.weights)
+        return None if self.weights is None else read_weights(self.weights.parent)
 
 
 def find_model(config: RunConfig, root: Node, base: Path) -> Model:
@@ -80,10 +83,42 @@ def find_model(config: RunConfig, root: Node, base: Path) -> Model:
     if not problems:
         frozen = selected(config.freeze, model.program.params())
         model = replace(model, program=freeze(model.program, frozen))
+        if config.lora is not None:
+            model = _adapted(model, config, root)
         problems = [*_misfits(model, config, root)]
     if problems:
         raise RunConfigError(problems)
     return model
+
+
+def _adapted(model: Model, config: RunConfig, root: Node) -> Model:
+    """The model with branches of low rank.
+
+    Raises:
+        RunConfigError: FX1525, it has no weights, or something is frozen besides; FX2210, nothing can be adapted.
+    """
+    assert config.lora is not None
+    if config.freeze or (model.weights is None and config.weights_from is None):
+        path, found = ("freeze", "freeze and lora") if config.freeze else ("lora", f"the spec {config.model}")
+        cure = "delete freeze" if config.freeze else "name a checkpoint in model, or write weights_from"
+        raise RunConfigError([
+            fault(
+                root, "FX1525", path, message="all that has no branch is frozen already"
+                if config.freeze else "there are no weights for branches to stand beside",
+                expected="lora alone" if config.freeze else "a model that has learnt", found=found, cure=cure,
+            )
+        ])  # fmt: skip
+    try:
+        adapter = adapter_of(model.program, config.lora)
+    except UserError as error:
+        raise RunConfigError(
+            fault(
+                root, problem.code, problem.path, message=problem.message, expected=problem.expected,
+                found=problem.found, cure=problem.cure,
+            )
+            for problem in error.problems
+        ) from None  # fmt: skip
+    return replace(model, program=adapter.program(model.program), adapter=adapter)
 
 
 def _from_checkpoint(folder: Path, config: RunConfig, root: Node) -> Model:

@@ -20,10 +20,9 @@ from flexit.files.ours import is_ours
 from flexit.ir.language.layers import as_written
 from flexit.ir.language.written import Node
 from flexit.lower.torch.memory import require_memory
-from flexit.lower.torch.module import to_torch
 from flexit.runtime.status import stages
 from flexit.runtime.train import checkpoint
-from flexit.runtime.train.beginning import first_weights, require_origin
+from flexit.runtime.train.beginning import first_module, first_weights, require_origin
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.config import RunConfig, TrainingConfig
 from flexit.runtime.train.data.loader import Loader
@@ -32,7 +31,6 @@ from flexit.runtime.train.data.store import OnProgress
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.device import autocast, make_scaler, pick_device
 from flexit.runtime.train.disk import checkpoint_bytes, require_disk
-from flexit.runtime.train.freezing import hold
 from flexit.runtime.train.identity import (
     MARKER,
     have_same_shapes,
@@ -264,14 +262,9 @@ def make_trainer(
     batches = Loader(training, batch_size=size, seed=config.seed, bucket=data.bucket, workers=data.workers)
     validation = None if held_out is None else Loader(held_out, batch_size=size, what="validation")
     files = dict(files_of(material))
-    weights = first_weights(
-        config, plan.model, base=plan.base, files=files,
-        tell=_tell if progress else None,
-    )  # fmt: skip
-    module = to_torch(
-        plan.model.spec, weights, seed=config.seed, device=plan.device, allow_memory=True
-    )  # fmt: skip (the plan has asked for more)
-    hold(module, plan.model.program)
+    tell = _tell if progress else None
+    weights = first_weights(config, plan.model, base=plan.base, files=files, tell=tell)
+    module = first_module(config, plan.model, weights, base=plan.base, device=plan.device)
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
         config.task.loss(config.losses), batches, validation, [*samples, *callbacks],
