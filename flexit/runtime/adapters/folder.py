@@ -18,7 +18,7 @@ from flexit.errors import CheckpointError
 from flexit.files.safetensors import DTYPES
 from flexit.ir.io.places import ADAPTER, WEIGHTS
 from flexit.ir.passes.lora import beside
-from flexit.runtime.adapters.lora import Adapter
+from flexit.runtime.adapters.lora import Adapter, adapter_in
 
 NOTE = "adapter.json"
 START = "start"
@@ -49,6 +49,12 @@ def read_note(folder: Path) -> Adapter:
             "FX1201", f"{folder / NOTE} cannot be read", expected="what stands beside which weights",
             found=str(error) or type(error).__name__, cure="use another checkpoint",
         ) from error  # fmt: skip
+
+
+def note_of(model: object) -> dict[str, str]:
+    """The note that goes with the weights of a module, if something stands beside them."""
+    adapter = adapter_in(model)
+    return {} if adapter is None else {NOTE: adapter.to_json()}
 
 
 def sha256(file: Path) -> str:

@@ -44,16 +44,22 @@ def adapted(
         spec: of the model without them.
         program: with them.
         adapter: what they are.
-        weights: of the model without them.
+        weights: of the model without them; of the branches too, where they are not new.
         seed: of the branches.
         device: where it lives.
     """
     module = build(program)
     module.spec = spec
-    fill(module, {**weights, **first_values(program, adapter, seed=seed)}, dtype=torch.float32, device=device)
+    fill(module, {**first_values(program, adapter, seed=seed), **weights}, dtype=torch.float32, device=device)
     hold(module, program)
     module.adapter = adapter  # pyright: ignore[reportArgumentType]
     return module
+
+
+def adapted_as(spec: Spec, adapter: Adapter, weights: Mapping[str, Any]) -> FlexitModule:
+    """The module of a spec with branches, whose numbers are among the weights."""
+    cpu = torch.device("cpu")
+    return adapted(spec, adapter.program(compile_spec(spec)), adapter, weights=weights, seed=0, device=cpu)
 
 
 def add_lora(model: FlexitModule, *, seed: int = 0, **settings: Any) -> FlexitModule:

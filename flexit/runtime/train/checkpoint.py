@@ -21,7 +21,6 @@ from flexit.files.folder import disk_errors, locked, recover, remove_tree, sweep
 from flexit.files.ours import is_ours, strangers
 from flexit.ir.io.places import ADAPTER, WEIGHTS
 from flexit.ir.passes.lora import beside
-from flexit.runtime.adapters.folder import NOTE
 from flexit.runtime.adapters.lora import adapter_in
 from flexit.runtime.train.asked import NOW
 from flexit.runtime.train.identity import MARKER as RUN
@@ -218,7 +217,6 @@ def _save_weights(model: nn.Module, folder: Path) -> None:
         _save(weights, folder / WEIGHTS)
         return
     _save(learned_of(model), folder / ADAPTER)
-    (folder / NOTE).write_text(adapter.to_json(), encoding="utf-8")
     if adapter.base is None:
         beside_them = {name for path in adapter.targets for name in beside(path)}
         _save({name: value for name, value in weights.items() if name not in beside_them}, folder / WEIGHTS)

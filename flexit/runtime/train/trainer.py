@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from flexit.errors import CheckpointError
 from flexit.files.folder import locked
+from flexit.runtime.adapters.folder import note_of
 from flexit.runtime.train import checkpoint, held_out, optimizer_state, random_state
 from flexit.runtime.train.arguments import (
     batches_per_pass,
@@ -383,7 +384,7 @@ class Trainer:
 
     def _files(self) -> dict[str, str]:
         spec = spec_of(self.model)
-        return self.extras | ({} if spec is None else {"spec.json": spec_json(spec)})
+        return self.extras | ({} if spec is None else {"spec.json": spec_json(spec)}) | note_of(self.model)
 
     def _last_step(self, epochs: int) -> int:
         place = (self._feed.passes, self._feed.batches) if self._dropped is None else self._dropped.place

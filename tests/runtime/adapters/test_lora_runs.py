@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,13 @@ from safetensors.torch import load_file, save_file
 
 import flexit
 from flexit.cli.app import run
-from flexit.errors import CheckpointError, RunConfigError
+from flexit.errors import CheckpointError, RunConfigError, UserError
 from flexit.ir.compile import compile_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.adapters.modules import add_lora
 from flexit.runtime.opening import weights_at
 from flexit.runtime.saved import read_spec, read_weights
+from flexit.runtime.train.failures.replay import replay
 from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.memory import training_memory
 from flexit.runtime.train.run import make_plan, train
@@ -190,6 +192,23 @@ def test_a_trainer_in_python_keeps_the_weights_beside_the_branches(tmp_path: Pat
     plain = to_torch(small(), seed=0)
     base = load_file(folder / "model.safetensors")
     assert all(torch.equal(base[name], parameter) for name, parameter in plain.named_parameters())
+
+
+def test_a_failure_is_run_again_with_its_branches(tmp_path: Path):
+    model = add_lora(to_torch(small(), seed=0), rank=2)
+    path = "decoder.layers.1.attention.v_proj.lora_a.weight"
+    with torch.no_grad():
+        model.get_parameter(path).fill_(math.nan)
+    given = torch.as_tensor(ids())
+    trainer = flexit.Trainer(
+        model, torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5), CrossEntropy(),
+        [{"input_ids": given, "labels": given}],
+        config={"progress": False, "out": str(tmp_path / "run"), "device": "cpu"},
+    )  # fmt: skip
+    with pytest.raises(UserError, match="FX1701"):
+        trainer.fit(steps=3)
+    again = replay(tmp_path / "run")
+    assert again.first is not None and path in str(again.first)
 
 
 @pytest.mark.ort

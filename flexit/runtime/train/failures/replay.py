@@ -14,6 +14,8 @@ from torch import nn
 from flexit.errors import UserError
 from flexit.lower.torch.layers import recompute
 from flexit.lower.torch.module import to_torch
+from flexit.runtime.adapters.folder import NOTE, read_note
+from flexit.runtime.adapters.modules import adapted_as
 from flexit.runtime.saved import spec_in
 from flexit.runtime.train import random_state
 from flexit.runtime.train.device import autocast, pick_device
@@ -109,7 +111,11 @@ def _model(kept: record.Recorded, model: nn.Module | None) -> nn.Module:
         return model
     if not (kept.folder / "spec.json").is_file():
         raise _lacking(kept.folder, "model", "the module of the run, which was made from no spec")
-    module = to_torch(spec_in(kept.folder), kept.weights)
+    spec = spec_in(kept.folder)
+    if (kept.folder / NOTE).is_file():
+        module = adapted_as(spec, read_note(kept.folder), kept.weights)
+    else:
+        module = to_torch(spec, kept.weights)
     if kept.data["recompute"]:
         recompute(module)
     return module
