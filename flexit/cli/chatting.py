@@ -65,7 +65,7 @@ class Chat:
         return texts[0].strip()
 
 
-def run(path: str, request: Request, opening: Opening) -> None:
+def run(path: str, request: Request, opening: Opening, *, family: str | None = None) -> None:
     """Answer the prompts of a request, each as a conversation of its own; or hold one, with what is typed.
 
     Raises:
@@ -79,7 +79,7 @@ def run(path: str, request: Request, opening: Opening) -> None:
             cure="add --chat, or leave --system out",
         )  # fmt: skip
     with stages(f"opening {path}"):
-        speaker, folder = open_at(path)
+        speaker, folder = open_at(path, family=family)
         talk = Chat(speaker, ChatTemplate.read(folder), request)
     if not opening.asked:
         talk.converse(opening.messages)

@@ -88,21 +88,38 @@ def examine(file: str, sets: Sequence[str] = (), max_bytes: int | None = None) -
     return Examined(file=file, valid=True, problems=checked.problems, summary=summary)
 
 
-def loaded(file: str, sets: Sequence[str] = ()) -> tuple[Spec, Program]:
-    """A valid spec and its program; of another library's checkpoint, the spec that it is.
+def loaded(file: str, sets: Sequence[str] = (), *, family: str | None = None) -> tuple[Spec, Program]:
+    """A valid spec and its program; of another library's checkpoint, the spec that it is, read as that of a family.
 
     Raises:
         SpecError: it is not valid.
         SourceError: the checkpoint cannot be understood.
+        UserError: FX2004, a family is named for something else.
     """
-    text = _foreign(file)
+    text = _foreign(file, family)
+    if text is None:
+        require_foreign(file, family)
     checked = check(file, sets=sets) if text is None else check_text(text, f"{file} as a spec", sets=sets)
     if checked.spec is None or checked.program is None:
         raise SpecError(problem for problem in checked.problems if not problem.warning)
     return checked.spec, checked.program
 
 
-def _foreign(file: str) -> str | None:
+def require_foreign(path: str, family: str | None) -> None:
+    """Refuse a family for what says itself what it is.
+
+    Raises:
+        UserError: FX2004.
+    """
+    if family is not None:
+        raise UserError.of(
+            "FX2004", "--as is of other libraries' checkpoints", path="as",
+            expected="a folder with config.json, a .gguf file, or the id of a cached model", found=path,
+            cure="leave it out",
+        )  # fmt: skip
+
+
+def _foreign(file: str, family: str | None = None) -> str | None:
     """The spec of another library's checkpoint as YAML, None of anything else; only a folder or file can be one."""
     if not (os.path.isdir(file) or file.endswith(".gguf") or ("/" in file and not os.path.exists(file))):
         return None
@@ -113,7 +130,7 @@ def _foreign(file: str) -> str | None:
     from flexit.convert.pretrained import spec_of
     from flexit.ir.io.emit import to_yaml
 
-    return to_yaml(spec_of(file))
+    return to_yaml(spec_of(file, family=family))
 
 
 def as_data(result: Examined) -> dict[str, Any]:

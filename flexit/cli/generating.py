@@ -133,10 +133,10 @@ class Speaker:
         return {**prefixes, ids[0]: source}
 
 
-def run(path: str, request: Request) -> None:
+def run(path: str, request: Request, *, family: str | None = None) -> None:
     """Generate and print."""
     with stages(f"opening {path}"):
-        speaker = speaker_at(path)
+        speaker, _ = open_at(path, family=family)
     way = request.choosing.resolved(speaker.config)
     if isinstance(way, Beams):
         with stages("searching"):
@@ -180,8 +180,8 @@ def speaker_at(path: str) -> Speaker:
     return open_at(path)[0]
 
 
-def open_at(path: str) -> tuple[Speaker, Path]:
-    """The same, and the folder of its files.
+def open_at(path: str, *, family: str | None = None) -> tuple[Speaker, Path]:
+    """The same, and the folder of its files; another library's checkpoint is read as that of a family, if one is named.
 
     Raises:
         UserError: there is no model, or it has no tokenizer.
@@ -189,7 +189,7 @@ def open_at(path: str) -> tuple[Speaker, Path]:
     from flexit.runtime.tasks.text_model import TARGET_TOKENIZER, tokenizer_in
     from flexit.runtime.tokenizer import Tokenizer
 
-    session, folder = session_at(path)
+    session, folder = session_at(path, family=family)
     _require_decoder(session.interface)
     config = GenerationConfig.read(folder / "generation_config.json")
     source = tokenizer_in(folder)

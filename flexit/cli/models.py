@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from flexit.cli.console import answering, emit, near, say, table
-from flexit.cli.specs import Json, Model, Plugins, Sets, StateForm, load_plugins, named
+from flexit.cli.specs import As, Json, Model, Plugins, Sets, StateForm, load_plugins, named
 from flexit.runtime.status import stages
 from flexit.runtime.train.signals import interruptible
 
@@ -90,6 +90,7 @@ def export(
             "or special_tokens_map.json.",
         ),
     ] = None,
+    family: As = None,
     allow_memory: AllowMemory = False,
     plugins: Plugins = None,
 ) -> None:
@@ -110,7 +111,7 @@ def export(
 
         load_plugins(plugins)
         step("reading the model")
-        source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory)
+        source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory, family=family)
         bundle = prove(
             source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory, states=cast(Any, states),
             carry=carry or (),
@@ -175,6 +176,7 @@ def generate(
         int | None, typer.Option(metavar="N", min=1, help="Of a beam search: print the N best texts with scores.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the draws.")] = 0,
+    family: As = None,
     plugins: Plugins = None,
 ) -> None:
     """Continue a text, in ONNX Runtime from a bundle or in PyTorch from a checkpoint.
@@ -196,9 +198,10 @@ def generate(
     )  # fmt: skip
     request = Request(prompts=prompt or [""], source=source, max_new_tokens=max_new_tokens, choosing=choosing)
     if chat or system is not None:
-        chatting.run(model, request, chatting.Opening(system=system, asked=prompt is not None, chat=chat))
+        opening = chatting.Opening(system=system, asked=prompt is not None, chat=chat)
+        chatting.run(model, request, opening, family=family)
     else:
-        run(model, request)
+        run(model, request, family=family)
 
 
 def demo(

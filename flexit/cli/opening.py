@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flexit.cli.checking import require_foreign
 from flexit.convert.pretrained import Pretrained, config_at, from_pretrained, longest_in, noted_context
 from flexit.convert.sources.source import is_source
 from flexit.errors import UserError
@@ -21,13 +22,17 @@ from flexit.runtime.saved import read_spec, read_weights
 __all__ = ["checkpoint_at", "evidence_rows", "exportable", "longest_at", "module_at", "weights_at"]
 
 
-def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool) -> FlexitModule | Path | Pretrained:
+def exportable(
+    path: str, sets: Sequence[str], *, seed: int, allow_memory: bool, family: str | None = None
+) -> FlexitModule | Path | Pretrained:
     """What ``export`` takes: a checkpoint, ours or another library's, or the module of a spec with first weights.
 
     Raises:
-        UserError: there is no such model, or the predicted memory is not there.
+        UserError: there is no such model, a family is named for one that is ours, or the predicted memory is not there.
     """
     foreign = is_source(path)
+    if not foreign:
+        require_foreign(path, family)
     checkpoint = Path(path) if foreign else checkpoint_at(path)
     if checkpoint is not None and sets:
         raise UserError.of(
@@ -35,7 +40,7 @@ def exportable(path: str, sets: Sequence[str], *, seed: int, allow_memory: bool)
             cure="leave --set out, or export a spec", path="set",
         )  # fmt: skip
     if checkpoint is not None:
-        return from_pretrained(path) if foreign else checkpoint
+        return from_pretrained(path, family=family) if foreign else checkpoint
     if Path(path).is_dir() or not (Path(path).is_file() or path in presets()):
         raise no_model(path, "a run folder, a checkpoint folder, a spec or a preset", instead_of(path, "model"))
     spec = load_spec(path, sets=sets)

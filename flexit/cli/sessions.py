@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
+from flexit.cli.checking import require_foreign
 from flexit.cli.console import HOLDING
 from flexit.files.folder import recover
 from flexit.runtime.bundles.manifest import MANIFEST
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
     from flexit.runtime.sessions.session import Session
 
 
-def session_at(path: str) -> tuple[Session, Path]:
+def session_at(path: str, *, family: str | None = None) -> tuple[Session, Path]:
     """A session on a bundle, a checkpoint, a run or another library's checkpoint, and the folder of its files.
 
     Raises:
-        UserError: there is no model, or it cannot be used.
+        UserError: there is no model, it cannot be used, or a family is named for one that is ours.
     """
     recover(path)
     if (Path(path) / MANIFEST).is_file():
+        require_foreign(path, family)
         from flexit.runtime.bundles.bundle import open_bundle
 
         return open_bundle(path), Path(path)
@@ -32,18 +34,19 @@ def session_at(path: str) -> tuple[Session, Path]:
     from flexit.runtime.sessions.torch_session import TorchSession
 
     if is_source(path):
-        return _of_source(path)
+        return _of_source(path, family)
+    require_foreign(path, family)
     module, folder = module_at(path)
     return TorchSession(module), folder
 
 
-def _of_source(path: str) -> tuple[Session, Path]:
+def _of_source(path: str, family: str | None) -> tuple[Session, Path]:
     """A session on another library's checkpoint; its files lie in a folder that goes when the process ends."""
     from flexit.convert.pretrained import from_pretrained
     from flexit.lower.torch.module import to_torch
     from flexit.runtime.sessions.torch_session import TorchSession
 
-    model = from_pretrained(path)
+    model = from_pretrained(path, family=family)
     holding = Path(mkdtemp(prefix=HOLDING))
     atexit.register(shutil.rmtree, holding, ignore_errors=True)
     folder = holding / (Path(path).resolve().name or "model")

@@ -52,6 +52,12 @@ StateForm = Annotated[
     ),
 ]  # fmt: skip
 Seq = Annotated[list[str] | None, typer.Option(metavar="N or LENGTH=N", help="Tokens of each input, or of one.")]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as", metavar="FAMILY", help="Whose layers another library's checkpoint has: a family, or a mapping file."
+    ),
+]
 SpecFile = Annotated[
     str, typer.Argument(metavar="SPEC", help="A YAML or JSON file, or the name of a preset.", callback=named)
 ]
@@ -152,6 +158,7 @@ def show(
     program: Annotated[bool, typer.Option("--program", help="Show the primitive ops instead.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Draw the graph of blocks for Mermaid instead.")] = False,
     dot: Annotated[bool, typer.Option("--dot", help="Draw the graph of blocks for Graphviz instead.")] = False,
+    family: As = None,
     plugins: Plugins = None,
 ) -> None:
     """Show the blocks with shapes, parameters and everything that was inferred; of a run folder, what the run is.
@@ -169,12 +176,12 @@ def show(
             cure="write the command once for each",
         )  # fmt: skip
     load_plugins(plugins)
-    if is_run(spec) and not (sets or program or mermaid or dot):
+    if is_run(spec) and not (sets or program or mermaid or dot or family):
         for line in run_page(run_at(spec)):
             say(line)
         return
     form = "program" if program else "mermaid" if mermaid else "dot" if dot else "tree"
-    say(shown_as(form, *loaded(spec, sets or ())))
+    say(shown_as(form, *loaded(spec, sets or (), family=family)))
 
 
 def diff(
