@@ -36,6 +36,8 @@ BEGUN = {
     FAILURES, NOW,
 }  # fmt: skip
 """What a run in Python has before its first checkpoint."""
+ENCODED = ("data", "held-out")
+"""Folders of a run folder with encoded data."""
 WRITTEN = (
     "config.yaml", "spec.yaml", "metrics.jsonl", "timing.jsonl", "samples.jsonl", "statistics.jsonl", "trackers.json",
     "environment.json", "cost.json",
@@ -249,6 +251,10 @@ def tidy(folder: Path) -> None:
     """Remove what a killed run left in its folder, and in that of its checkpoints. The run's lock must be held."""
     if folder.parent.is_dir():
         sweep_files(folder.parent, (LATEST, RUN, *WRITTEN))
+        for name in ENCODED:
+            if (folder.parent / f"{name}.lock").exists():  # of a writer that was killed when it was done
+                with locked(folder.parent / name):
+                    pass
     for parent, marker in ((folder, MARKER), (folder.parent / FAILURES, FAILURE)):
         if not parent.is_dir():
             continue
