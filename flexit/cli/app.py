@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import flexit
-from flexit.cli import comparing, converting, evaluating, models, replaying, runs, specs, tasks, transferring
+from flexit.cli import comparing, converting, evaluating, finding, models, replaying, runs, specs, tasks, transferring
 from flexit.cli.console import complain, note, plainly
 from flexit.errors import FlexitError, Problem, UserError
 from flexit.ir.wording import shown
@@ -53,7 +53,7 @@ app = typer.Typer(
     name="flexit", cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     pretty_exceptions_enable=False, epilog=EPILOG,
 )  # fmt: skip
-ROOMS = (specs, models, comparing, runs, replaying, tasks, converting, evaluating, transferring)
+ROOMS = (specs, models, comparing, runs, replaying, tasks, converting, evaluating, finding, transferring)
 NEED_ARGUMENTS = (*specs.NEED_ARGUMENTS, *runs.NEED_ARGUMENTS, *comparing.NEED_ARGUMENTS)
 for command in (command for room in ROOMS for command in room.COMMANDS):
     name = command.__name__.rstrip("_").replace("_", "-")
