@@ -10,14 +10,14 @@ from typing import Any
 
 from flexit.errors import Problem, SpecError, UserError
 from flexit.ir.io.load import check, check_text
-from flexit.ir.io.places import CARRIED, MANIFEST, RUN, WEIGHTS
+from flexit.ir.io.places import ADAPTER, CARRIED, MANIFEST, RUN, WEIGHTS
 from flexit.ir.io.source import MAX_BYTES
 from flexit.ir.program import Program
 from flexit.ir.spec import Spec
 from flexit.ir.wording import shown
 
 ENDINGS = (".yaml", ".yml", ".json")
-WRITTEN = (RUN, MANIFEST, WEIGHTS)
+WRITTEN = (RUN, MANIFEST, WEIGHTS, ADAPTER)
 """What folders have that flexit wrote: a run, a bundle, a checkpoint. Their spec was checked before it was written."""
 NO_SPECS = (*CARRIED, "tokenizer_config.json")
 """Documents that may lie beside specs, and are none."""
