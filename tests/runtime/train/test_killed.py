@@ -13,9 +13,11 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from flexit.ir import registry
@@ -97,6 +99,7 @@ log: {{every: 1}}
 out: run
 """
 
+MARK = "FLEXIT_TEST_KILLED"
 COLUMNS = {
     "causal_lm": {}, "masked_lm": {}, "span_corruption": {}, "seq2seq": {"source": "text", "target": "turned"},
     "sequence_classification": {"label": "class"}, "token_classification": {"labels": "classes"},
@@ -142,7 +145,7 @@ class Forks:
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", MARK: str(os.getpid())},
         )  # fmt: skip
 
     def __enter__(self) -> Forks:
@@ -163,6 +166,10 @@ class Forks:
         self.process.stdin.flush()
         said, number = json.loads(self.process.stdout.readline())
         return said, number
+
+    def processes(self) -> list[int]:
+        """Every process with its environment, those that the killed ones left too."""
+        return [each.pid for each in psutil.process_iter(["environ"]) if MARK in (each.info["environ"] or {})]
 
     def whole(self, config: Path) -> int:
         """Let a run come to its end; how many events it had."""
@@ -214,8 +221,13 @@ def kill_all(tmp_path: Path, chance: random.Random, forks: Forks) -> None:
         forks.whole(parts)
         assert differing(whole.parent / "run", parts.parent / "run") == [], f"{task}: {plan}"
     more = write(tmp_path, "workers", "causal_lm", workers=2)
+    before = set(forks.processes())
     assert forks(more, at=chance.randint(12, 30), delay=chance.uniform(0, 0.03))[1] == 9
     kills += 1
+    patience = time.monotonic() + 30
+    while set(forks.processes()) - before and time.monotonic() < patience:
+        time.sleep(0.1)
+    assert set(forks.processes()) - before == set(), "worker processes outlive their run"
     forks.whole(more)
     assert differing(tmp_path / "causal_lm-whole" / "run", tmp_path / "workers" / "run") == []
     assert kills == 25

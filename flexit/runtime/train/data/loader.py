@@ -7,7 +7,10 @@ theirs.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -195,3 +198,12 @@ def _undisturbed(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if NUMBER is not None:
         signal.signal(NUMBER, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    """Leave when the run is gone, also by a kill: what PyTorch watches is the fork server, which waits for us."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
