@@ -299,7 +299,11 @@ def grouped(sides: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
     """Side outputs by name, one per layer in order: ``decoder.layers.3.feed_forward.x`` belongs to ``decoder.x``."""
     found: dict[str, list[Tensor]] = {}
     for path, value in sides.items():
-        block, _, _ = path.partition(".layers.")
-        name = path if block == path else f"{block}.{path.rpartition('.')[2]}"
-        found.setdefault(name, []).append(value)
+        found.setdefault(side_name(path), []).append(value)
     return found
+
+
+def side_name(path: str) -> str:
+    """The name under which the side output at a path is given."""
+    block, _, _ = path.partition(".layers.")
+    return path if block == path else f"{block}.{path.rpartition('.')[2]}"

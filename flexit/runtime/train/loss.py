@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from flexit.errors import UserError
+from flexit.ir.program import Program
+from flexit.lower.torch.module import side_name
 from flexit.runtime.train.chunked import cross_entropy_and_z
 from flexit.runtime.train.labels import IGNORED
 
@@ -25,12 +27,17 @@ class RoutedLoss:
     Attributes:
         router_balance: weight of :func:`balance`; averaged over the routers.
         router_z: weight of :func:`z_loss`; averaged over the routers.
+        masks: side outputs of routers, each with the entry of a batch that masks its tokens (:func:`router_masks`);
+            ``attention_mask`` for those that are not here.
         reads_aux: whether the model must return its side outputs.
     """
 
-    def __init__(self, *, router_balance: float = 0.0, router_z: float = 0.0) -> None:
+    def __init__(
+        self, *, router_balance: float = 0.0, router_z: float = 0.0, masks: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
         self.router_balance = router_balance
         self.router_z = router_z
+        self.masks = dict(masks or {})
         self.reads_aux = router_balance > 0 or router_z > 0
 
     def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -45,11 +52,16 @@ class RoutedLoss:
         """
         terms = self.main(outputs, batch)
         if self.reads_aux:
-            routers = [each for name, some in outputs["aux"].items() if name.endswith(ROUTERS) for each in some]
+            routers = [
+                (each, batch.get(self.masks.get(name, "attention_mask")))
+                for name, some in outputs["aux"].items()
+                if name.endswith(ROUTERS)
+                for each in some
+            ]
             sides = {"router_balance": (self.router_balance, balance), "router_z": (self.router_z, z_loss)}
             for name, (weight, term) in sides.items():
                 if weight > 0:
-                    each = [term(logits, batch.get("attention_mask")) for logits in routers]
+                    each = [term(logits, mask) for logits, mask in routers]
                     terms[name] = weight * torch.stack(each).mean()
         return terms
 
@@ -69,9 +81,9 @@ class CrossEntropy(RoutedLoss):
 
     def __init__(
         self, *, router_balance: float = 0.0, router_z: float = 0.0, z_loss: float = 0.0, label_smoothing: float = 0.0,
-        chunk: int | None = None,
+        chunk: int | None = None, masks: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(router_balance=router_balance, router_z=router_z)
+        super().__init__(router_balance=router_balance, router_z=router_z, masks=masks)
         assert not (chunk and label_smoothing), "the pieces know no smoothing"
         self.z_loss = z_loss
         self.label_smoothing = label_smoothing
@@ -137,8 +149,11 @@ class InBatch(RoutedLoss):
         temperature: what cosines are divided by.
     """
 
-    def __init__(self, temperature: float, *, router_balance: float = 0.0, router_z: float = 0.0) -> None:
-        super().__init__(router_balance=router_balance, router_z=router_z)
+    def __init__(
+        self, temperature: float, *, router_balance: float = 0.0, router_z: float = 0.0,
+        masks: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(router_balance=router_balance, router_z=router_z, masks=masks)
         self.temperature = temperature
 
     def main(self, outputs: Mapping[str, Any], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,6 +171,20 @@ class InBatch(RoutedLoss):
             )  # fmt: skip
         ones, others = fn.normalize(found[0].float(), dim=-1).chunk(2)
         return {"loss": fn.cross_entropy(ones @ others.T / self.temperature, labels)}
+
+
+def router_masks(program: Program) -> dict[str, str]:
+    """The mask of the tokens that each router of a model reads, by the name of its side output.
+
+    Those of a decoder beside an encoder read the decoder's tokens.
+    """
+    lengths = {entry.value.dims[1]: entry.group for entry in program.inputs if entry.role in ("ids", "values")}
+    masks = {entry.group: entry.name for entry in program.inputs if entry.role == "mask"}
+    return {
+        name: masks[lengths[value.dims[1]]]
+        for path, value in program.root.side.items()
+        if (name := side_name(path)).endswith(ROUTERS) and lengths.get(value.dims[1]) in masks
+    }
 
 
 def _require_labels(logits: Tensor, labels: Tensor) -> None:

@@ -22,9 +22,9 @@ from flexit.ir.language.annotations import FieldType, GroupOf
 from flexit.ir.language.variation import MergeRefused, merge
 from flexit.ir.language.written import Node, dotted
 from flexit.ir.schema.phase import explained
-from flexit.ir.wording import nearest, several, shown
-from flexit.runtime.tokenizer import SEPARATOR, may_be_learnt
+from flexit.ir.wording import nearest, several
 from flexit.runtime.train.config import RunConfig
+from flexit.runtime.train.data_faults import data_faults
 from flexit.runtime.train.evaluation_faults import evaluation_faults
 
 DOCUMENT = FieldType((GroupOf(RunConfig),))
@@ -133,13 +133,7 @@ def _files(config: RunConfig, root: Node) -> Iterator[Problem]:
 def _data(config: RunConfig, root: Node) -> Iterator[Problem]:
     data, task = config.data, config.task
     yield from _files(config, root)
-    separator = getattr(data.tokenizer, "separator", None)
-    if data.tokenizer.learns and separator is not None and may_be_learnt(separator):
-        yield fault(
-            root, "FX1606", "data.tokenizer.separator", message="the text itself may become this token",
-            expected=f"a text that is never one word, such as {SEPARATOR}", found=shown(separator),
-            cure=f"leave separator out for {SEPARATOR}, or put marks and letters together like that",
-        )  # fmt: skip
+    yield from (placed_fault(root, path, each) for path, each in data_faults(config))
     if data.validation is not None and (data.validation.split is None) == (data.validation.source is None):
         yield fault(
             root, "FX1505", "data.validation", message="not one way to hold data out",

@@ -19,6 +19,7 @@ from flexit.files.folder import HALF, locked, write_file
 from flexit.files.ours import is_ours
 from flexit.ir.language.layers import as_written
 from flexit.ir.language.written import Node
+from flexit.ir.program import Program
 from flexit.lower.torch.memory import require_memory
 from flexit.runtime.status import stages
 from flexit.runtime.train import checkpoint
@@ -42,6 +43,7 @@ from flexit.runtime.train.identity import (
 )
 from flexit.runtime.train.judging import judge_of
 from flexit.runtime.train.logbook import entry, write_cost
+from flexit.runtime.train.loss import RoutedLoss, router_masks
 from flexit.runtime.train.memory import training_memory
 from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optim import make_optimizer
@@ -50,6 +52,7 @@ from flexit.runtime.train.read import read_config
 from flexit.runtime.train.sampling import samples_of
 from flexit.runtime.train.saved_steps import step_of
 from flexit.runtime.train.signals import interruptible
+from flexit.runtime.train.step import LossFn
 from flexit.runtime.train.trainer import Result, Trainer
 
 
@@ -267,7 +270,7 @@ def make_trainer(
     module = first_module(config, plan.model, weights, base=plan.base, device=plan.device)
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
-        config.task.loss(config.losses), batches, validation, [*samples, *callbacks],
+        loss_of(config, plan.model.program), batches, validation, [*samples, *callbacks],
         TrainingConfig(
             accumulate=config.batch.accumulate, schedule=config.schedule, clip_norm=config.clip_norm,
             clip_value=config.clip_value, ema=config.ema, non_finite=config.non_finite,
@@ -282,6 +285,14 @@ def make_trainer(
     trainer.allow_disk = True  # what is predicted was asked for, or allowed not to be there
     trainer.extras = files
     return trainer
+
+
+def loss_of(config: RunConfig, program: Program) -> LossFn:
+    """What a run config minimises, whose routers are masked as their model reads tokens."""
+    loss_fn = config.task.loss(config.losses)
+    if isinstance(loss_fn, RoutedLoss):
+        loss_fn.masks = router_masks(program)
+    return loss_fn
 
 
 def _tell(line: str) -> None:

@@ -55,7 +55,20 @@ class Setting:
         value = self.value(values, column, place)
         if not isinstance(value, str):
             raise self.unfit(column, place, expected="a text", found=shown(value)[:60])
-        return value
+        return self.sound(value, column, place)
+
+    def sound(self, text: str, column: str, place: str) -> str:
+        """A text that is one.
+
+        Raises:
+            UserError: FX1610, it has half of a surrogate pair, which JSON can write and which is no character.
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            found = f"{text[error.start]!a} at {error.start}"
+            raise self.unfit(column, place, expected="characters of Unicode", found=found) from None
+        return text
 
     def value(self, values: Mapping[str, Any], column: str, place: str) -> Any:
         """What is in a column of a record.
@@ -88,6 +101,8 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
     """Columns that records must have, and what is in them."""
     optional: ClassVar[Mapping[str, str]] = {}
     """Columns that records may have."""
+    by: ClassVar[tuple[str, ...]] = ("ids",)
+    """Columns of what is encoded that are given, not wanted: where they are equal, rows are held out together."""
     generates: ClassVar[bool] = False
     """Whether the model makes texts, of prompts or of sources."""
     scores: ClassVar[bool] = True

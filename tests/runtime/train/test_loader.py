@@ -49,7 +49,7 @@ def stored(tmp_path: Path):
     tokenizer = Tokenizer.train(["a b"], vocab_size=257)
     return make_store(
         tmp_path / "data", rows, size=len(LENGTHS), tokenizers={"tokenizer.json": tokenizer}, source="s", way="w",
-        labels=["x"],
+        by=["ids"], labels=["x"],
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.loss import IGNORED, CrossEntropy, balance, labelled, z_loss
+from flexit.runtime.train.loss import IGNORED, CrossEntropy, balance, labelled, router_masks, z_loss
 from flexit.runtime.train.step import accumulate
 
 
@@ -101,3 +103,30 @@ def test_each_side_term_has_its_weight_and_is_there_only_with_one():
     assert float(found["router_z"]) == pytest.approx(0.25 * float(torch.stack([z_loss(x) for x in sides]).mean()))
     assert set(CrossEntropy(router_balance=0.1, router_z=0.1)(outputs, batch)) == {"loss", "router_balance", "router_z"}
     assert not CrossEntropy().reads_aux
+
+
+MOE = "{kind: moe, n_experts: 4, top_k: 2, expert: {kind: mlp, d_ff: 32}}"
+
+
+def test_routers_of_a_decoder_leave_out_the_padding_of_the_decoder(tmp_path: Path):
+    dense = "{kind: mlp, d_ff: 96, activation: relu}"
+    (tmp_path / "moe.yaml").write_text(load_spec("tiny-t5").to_yaml().replace(dense, MOE))
+    model = to_torch(load_spec(tmp_path / "moe.yaml"), seed=0)
+    masks = router_masks(model.program)
+    assert masks == {
+        "encoder.router_logits": "attention_mask", "decoder.router_logits": "decoder_attention_mask",
+    }  # fmt: skip
+    draw = torch.Generator().manual_seed(1)
+    batch = {"labels": torch.randint(0, 128, (2, 5), generator=draw)}
+    for side, lengths in (("", (9, 4)), ("decoder_", (2, 5))):
+        batch[f"{side}input_ids"] = torch.randint(0, 128, (2, max(lengths)), generator=draw)
+        batch[f"{side}attention_mask"] = torch.tensor([[1] * n + [0] * (max(lengths) - n) for n in lengths])
+    outputs = model(**{name: value for name, value in batch.items() if name != "labels"}, aux=True)
+    found = CrossEntropy(router_z=1.0, masks=masks)(outputs, batch)["router_z"]
+    each = [
+        (logits[batch[mask].bool()].double().exp().sum(-1).log() ** 2).mean()
+        for name, mask in masks.items()
+        for logits in outputs["aux"][name]
+    ]
+    assert len(each) == 4
+    assert found.item() == pytest.approx(torch.stack(each).mean().item(), rel=1e-5)

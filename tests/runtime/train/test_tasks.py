@@ -396,7 +396,7 @@ def test_odd_settings_are_told(tmp_path: Path):
 
 
 def test_whole_numbers_are_classes_in_their_order(tmp_path: Path):
-    write(tmp_path, [{"text": "a b", "label": number % 12} for number in range(60)])
+    write(tmp_path, [{"text": "a " * (number % 17) + "b", "label": number % 12} for number in range(60)])
     sets = '["blocks.embed.vocab_size=80", "blocks.head.n_labels=12"]'
     result, _ = run(tmp_path, "sequence_classification", CLASSIFIER, steps=2, sets=sets)
     assert json.loads((result.checkpoint / "labels.json").read_text()) == [str(number) for number in range(12)]

@@ -7,7 +7,7 @@ import hashlib
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,15 +31,28 @@ class Document:
     path: Path
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path) -> Document:
+        """A file, which is read once.
+
+        Raises:
+            UserError: FX1601, it cannot be read.
+        """
+        found = hashlib.sha256()
+        with opened(path) as file:
+            while piece := file.read(2**20):
+                found.update(piece)
+        return cls(path, found.hexdigest())
+
     def text(self) -> str:
-        """Its text.
+        """Its text, without a mark of the byte order.
 
         Raises:
             UserError: FX1602, it is not UTF-8; FX1601, it cannot be read.
         """
         try:
             with opened(self.path) as file:
-                return file.read().decode("utf-8")
+                return file.read().decode("utf-8").removeprefix("\ufeff")
         except UnicodeDecodeError as error:
             raise not_utf8(str(self.path), error) from None
 
@@ -55,24 +68,38 @@ def find_documents(patterns: Sequence[str], base: Path) -> list[Document]:
         names = list(islice(glob.iglob(pattern, root_dir=base, recursive=True), MOST_NAMES + 1))
         if len(names) > MOST_NAMES:
             raise UserError.of(
-                "FX1601", f"too much matches {pattern}", path="data.train.files", found="more",
+                "FX1601", f"too much matches {pattern}", path="files", found="more",
                 expected=f"at most {MOST_NAMES:,} files and folders",
                 cure="name the folder of the text, or join its files",
             )  # fmt: skip
         files = [path for path in (base / name for name in sorted(names)) if path.is_file()]
         if not files:
             raise UserError.of(
-                "FX1601", f"no file matches {shown(pattern)}", path="data.train.files", expected="at least one file",
+                "FX1601", f"no file matches {shown(pattern)}", path="files", expected="at least one file",
                 found=f"none in {base / pattern}", cure="correct the pattern; it is relative to the run config",
             )  # fmt: skip
         paths |= dict.fromkeys(path.resolve() for path in files)
-    documents = [Document(path, _sha256(path)) for path in paths]
+    documents = [Document.of(path) for path in paths]
     return sorted(documents, key=lambda document: (document.sha256, str(document.path)))
 
 
 def texts(documents: Sequence[Document]) -> Iterator[str]:
     """The text of each document."""
     return (document.text() for document in documents)
+
+
+@contextmanager
+def located(path: str) -> Iterator[None]:
+    """Lets messages of a source say where in the run config it stands.
+
+    Args:
+        path: of the source; what is raised inside has paths from there, such as ``files``.
+    """
+    try:
+        yield
+    except UserError as error:
+        problems = [replace(each, path=f"{path}.{each.path}" if each.path else path) for each in error.problems]
+        raise type(error)(problems) from error.__cause__
 
 
 def fingerprint(documents: Sequence[Document]) -> str:
@@ -118,7 +145,7 @@ def library(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError.of(
-            "FX1608", f"{package} is not installed", path="data", expected=f"{package}, which reads this source",
+            "FX1608", f"{package} is not installed", path="", expected=f"{package}, which reads this source",
             found=str(error), cure=f"pip install {package}, or pip install 'flexit-ml[train]'",
         ) from error  # fmt: skip
 
@@ -126,7 +153,7 @@ def library(module: str, package: str) -> Any:
 def damaged(place: str, *, expected: str, found: str) -> UserError:
     """What to raise for a file that is not what it should be."""
     return UserError.of(
-        "FX1607", f"{place} cannot be read as data", path="data", expected=expected, found=found,
+        "FX1607", f"{place} cannot be read as data", path="", expected=expected, found=found,
         cure="mend the file, or leave it out of the pattern",
     )  # fmt: skip
 
@@ -134,7 +161,7 @@ def damaged(place: str, *, expected: str, found: str) -> UserError:
 def not_utf8(place: str, error: UnicodeDecodeError) -> UserError:
     """What to raise for bytes that are no text."""
     return UserError.of(
-        "FX1602", f"{place} is not UTF-8 text", path="data.train.files", expected="UTF-8",
+        "FX1602", f"{place} is not UTF-8 text", path="files", expected="UTF-8",
         found=f"byte 0x{error.object[error.start]:02x} at offset {error.start}",
         cure="convert the file, or leave it out of the pattern",
     )  # fmt: skip
@@ -142,14 +169,6 @@ def not_utf8(place: str, error: UnicodeDecodeError) -> UserError:
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError.of(
-        "FX1601", f"{path} cannot be read", path="data.train.files", expected="a readable file",
+        "FX1601", f"{path} cannot be read", path="files", expected="a readable file",
         found=error.strerror or type(error).__name__, cure="check its permissions, or leave it out of the pattern",
     )  # fmt: skip
-
-
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with opened(path) as file:
-        while piece := file.read(2**20):
-            found.update(piece)
-    return found.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +13,25 @@ from flexit.errors import UserError
 from flexit.runtime.tasks.fill_mask import MASKS
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.data.examples import Indices
+from flexit.runtime.train.data.inputs import Inputs
 from flexit.runtime.train.data.stream import Packing, Stream
 from flexit.runtime.train.loss import IGNORED
 
-if TYPE_CHECKING:
-    from flexit.runtime.train.tasks._reading import Inputs
-    from flexit.runtime.train.tasks.masked_lm import MaskedLm
+
+class Shares(Protocol):
+    """How many tokens are hidden, and what becomes of them."""
+
+    ratio: float
+    masked: float
+    random: float
+    whole_words: bool
 
 
 class Hiding:
     """Which tokens are hidden, and how."""
 
     def __init__(
-        self, task: MaskedLm, *, mask: int, words: npt.NDArray[np.bool_], specials: npt.NDArray[np.bool_]
+        self, task: Shares, *, mask: int, words: npt.NDArray[np.bool_], specials: npt.NDArray[np.bool_]
     ) -> None:  # fmt: skip
         """A way of hiding.
 
@@ -40,7 +46,7 @@ class Hiding:
         self.choices = np.flatnonzero(~specials)
 
     @classmethod
-    def of(cls, task: MaskedLm, tokenizer: Tokenizer) -> Hiding:
+    def of(cls, task: Shares, tokenizer: Tokenizer) -> Hiding:
         """The way of a task with the tokens of a tokenizer.
 
         Raises:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from flexit.runtime.train.data.inputs import Inputs
 from flexit.runtime.train.data.ragged import mask_of, padded
 from flexit.runtime.train.data.store import Row
 from flexit.runtime.train.loss import IGNORED
-
-if TYPE_CHECKING:
-    from flexit.runtime.train.tasks._reading import Inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,8 @@ class Material:
         if store is None or not self._has(store, records):
             store = make_store(
                 folder, self._rows(records), size=records.size, tokenizers=self.setting.tokenizers,
-                source=records.fingerprint, way=self._way(), labels=self.setting.labels, on_progress=on_progress,
+                source=records.fingerprint, way=self._way(), by=self.config.task.by, labels=self.setting.labels,
+                on_progress=on_progress,
             )  # fmt: skip
         if len(store) == 0:
             place = "data.validation.source" if records is self.held_out else "data.train"

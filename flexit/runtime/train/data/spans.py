@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,24 @@ from torch import Tensor
 from flexit.errors import UserError
 from flexit.ir.analysis.cost import position_limit
 from flexit.runtime.train.data.examples import Indices
+from flexit.runtime.train.data.inputs import end_and_start
 from flexit.runtime.train.data.pairs import Pairs
 from flexit.runtime.train.data.stream import Stream
-from flexit.runtime.train.tasks._pairs import end_and_start
 
 if TYPE_CHECKING:
     from flexit.runtime.train.task import Setting
-    from flexit.runtime.train.tasks.span_corruption import SpanCorruption
 
 Ids = npt.NDArray[np.int64]
+
+
+class Spans(Protocol):
+    """How much is cut out, in how many pieces."""
+
+    ratio: float
+
+    def special_tokens(self, seq_len: int) -> list[str]:
+        """Tokens that number the pieces."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class Cutting:
     start: int
 
     @classmethod
-    def of(cls, task: SpanCorruption, setting: Setting) -> Cutting:
+    def of(cls, task: Spans, setting: Setting) -> Cutting:
         """That of a task, with the tokens of a tokenizer.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class Store:
 
     Attributes:
         columns: by name.
-        hashes: ``uint64 [rows]``, of each row's numbers: equal rows have equal ones.
+        hashes: ``uint64 [rows]``, of what is given in each row: equal ones have equal ones.
         tokenizers: which made them, by the file that each is kept in.
         source: fingerprint of the records.
         way: fingerprint of how they were encoded.
@@ -124,7 +125,7 @@ def open_store(folder: Path) -> Store | None:
 
 def make_store(
     folder: Path, rows: Iterable[tuple[Row, int]], *, size: int, tokenizers: Mapping[str, Tokenizer],
-    source: str, way: str, labels: Sequence[str] = (), on_progress: OnProgress | None = None,
+    source: str, way: str, by: Sequence[str], labels: Sequence[str] = (), on_progress: OnProgress | None = None,
 ) -> Store:  # fmt: skip
     """Write encoded examples into a folder, replacing those in it.
 
@@ -135,6 +136,7 @@ def make_store(
         tokenizers: which made them, by file name.
         source: fingerprint of the records.
         way: fingerprint of how they are encoded.
+        by: columns that say which rows are equal, so that they are held out together: what is given, not the labels.
         labels: names of classes.
         on_progress: told of what has been read.
 
@@ -143,19 +145,21 @@ def make_store(
     """
     with writing(folder, marker=MARKER, force=True) as temporary, ExitStack() as stack:
         writers: dict[str, _Writer] = {}
-        hashes: list[int] = []
+        hashes = array("Q")
         for row, done in rows:
             for name, values in row.items():
                 if name not in writers:
                     file = stack.enter_context((temporary / f"{name}.bin").open("wb"))
                     writers[name] = _Writer(file, values.dtype)
                 writers[name].add(values)
-            hashes.append(_hash(row))
+            hashes.append(row_hash({name: row[name] for name in by}))
             if on_progress is not None:
                 on_progress("encoding", done, size)
         for name, writer in writers.items():
-            (temporary / f"{name}.starts").write_bytes(np.cumsum([0, *writer.lengths], dtype=np.int64).tobytes())
-        (temporary / "hashes.bin").write_bytes(np.asarray(hashes, np.uint64).tobytes())
+            with (temporary / f"{name}.starts").open("wb") as file:
+                np.concatenate([[0], np.cumsum(writer.lengths, dtype=np.int64)]).tofile(file)
+        with (temporary / "hashes.bin").open("wb") as file:
+            hashes.tofile(file)
         for name, tokenizer in tokenizers.items():
             (temporary / name).write_text(tokenizer.dumps(), encoding="utf-8")
         meta = {
@@ -199,7 +203,7 @@ class _Writer:
     def __init__(self, file: BinaryIO, dtype: np.dtype[Any]) -> None:
         self.file = file
         self.dtype = dtype
-        self.lengths: list[int] = []
+        self.lengths = array("q")
 
     def add(self, values: Array) -> None:
         assert values.dtype == self.dtype, (values.dtype, self.dtype)
@@ -207,7 +211,7 @@ class _Writer:
         self.lengths.append(len(values))
 
 
-def _hash(row: Row) -> int:
+def row_hash(row: Row) -> int:
     """Of the numbers of a row, the same on every machine."""
     found = hashlib.blake2b(digest_size=8)
     for name in sorted(row):

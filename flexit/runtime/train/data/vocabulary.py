@@ -26,6 +26,11 @@ class Tokenizer(Kind, family="Tokenizer", package="flexit.runtime.train.data.tok
         size: int | None = getattr(self, "vocab_size", None)
         return size or self.fewest
 
+    def may_read(self, token: str) -> bool:
+        """Whether it would read a text as this token, though a byte-level tokenizer would not."""
+        del token
+        return False
+
     def make(self, texts: Texts, base: Path, *, rows: int, more: Sequence[str] = ()) -> RuntimeTokenizer:
         """The tokenizer.
 

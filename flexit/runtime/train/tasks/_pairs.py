@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flexit.errors import UserError
 from flexit.ir.analysis.limits import limits_of
 from flexit.ir.block import Fault
 from flexit.ir.program import Program
-from flexit.runtime.tokenizer import Tokenizer
-from flexit.runtime.train.tasks._reading import pad_of
 
 MANY = 2**31 - 1
 
@@ -31,17 +28,3 @@ def pair_rows(program: Program) -> tuple[int, int]:
     known, scores = limits_of(program).ids, program.outputs["logits"].dims[-1]
     target = min(known.get("decoder_input_ids", MANY), scores if isinstance(scores, int) else MANY)
     return known.get("input_ids", MANY), target
-
-
-def end_and_start(tokenizer: Tokenizer) -> tuple[int, int]:
-    """The tokens that end and begin a target: the separator, and what fills rows.
-
-    Raises:
-        UserError: FX1604, the tokenizer has no separator.
-    """
-    if tokenizer.separator_id is None:
-        raise UserError.of(
-            "FX1604", "the tokenizer has no separator", path="data.tokenizer", expected="a token that ends each text",
-            found="none", cure="write separator: with one of its tokens, such as </s>",
-        )  # fmt: skip
-    return tokenizer.separator_id, pad_of(tokenizer)

@@ -10,7 +10,7 @@ from flexit.ir.language.kinds import PositiveFloat
 from flexit.ir.program import Program
 from flexit.runtime.metric import Evidence
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
-from flexit.runtime.train.tasks._reading import Inputs, one_text, read, token_rows
+from flexit.runtime.train.tasks._reading import inputs_of, one_text, read, token_rows
 
 if TYPE_CHECKING:
     from flexit.runtime.train.config import Losses
@@ -26,6 +26,7 @@ class Contrastive(Task, kind="contrastive"):
     """
 
     columns: ClassVar[Mapping[str, str]] = {"anchor": "a text", "positive": "one that belongs to it"}
+    by: ClassVar[tuple[str, ...]] = ("anchor.ids",)
     scores: ClassVar[bool] = False
 
     shows: ClassVar[tuple[Evidence, ...]] = ("vectors",)
@@ -62,7 +63,7 @@ class Contrastive(Task, kind="contrastive"):
         from flexit.runtime.train.data.labelled import Paired
         from flexit.runtime.train.data.ragged import halves
 
-        collate = Paired(Inputs.of(setting))
+        collate = Paired(inputs_of(setting))
         return halves(store, collate, share, longest=["anchor.ids", "positive.ids"])
 
     def loss(self, losses: Losses) -> InBatch:

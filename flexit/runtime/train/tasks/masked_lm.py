@@ -11,7 +11,7 @@ from flexit.runtime.metric import Evidence
 from flexit.runtime.train.fields import Factor, Share
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
 from flexit.runtime.train.tasks._packing import Pack, cannot_pack, packing_of
-from flexit.runtime.train.tasks._reading import Inputs, document, one_text, token_rows
+from flexit.runtime.train.tasks._reading import document, inputs_of, one_text, token_rows
 
 if TYPE_CHECKING:
     from flexit.runtime.train.data.hidden import HiddenTokens
@@ -74,7 +74,7 @@ class MaskedLm(Task, kind="masked_lm"):
         from flexit.runtime.train.data.hidden import HiddenTokens, Hiding
         from flexit.runtime.train.data.stream import streams
 
-        hiding, inputs = Hiding.of(self, setting.tokenizer), Inputs.of(setting)
+        hiding, inputs = Hiding.of(self, setting.tokenizer), inputs_of(setting)
         packing = packing_of(setting.program, self.pack)
         training, held_out = (
             HiddenTokens(stream, setting.seq_len, packing=packing, hiding=hiding, inputs=inputs)

@@ -12,13 +12,16 @@ from flexit.ir.block import Fault
 from flexit.ir.program import Program
 from flexit.runtime.metric import Evidence
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
-from flexit.runtime.train.tasks._reading import Inputs, one_text, read, token_rows
+from flexit.runtime.train.tasks._reading import inputs_of, one_text, read, token_rows
 
 if TYPE_CHECKING:
     from flexit.runtime.train.config import Losses
     from flexit.runtime.train.data.ragged import Ragged
     from flexit.runtime.train.data.store import Row, Store
     from flexit.runtime.train.loss import SquaredError
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Magnitude of a label."""
 
 
 class Regression(Task, kind="regression"):
@@ -53,17 +56,17 @@ class Regression(Task, kind="regression"):
         value = setting.value(values, "label", place)
         try:
             label = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             label = math.nan
-        if not math.isfinite(label):
-            raise setting.unfit("label", place, expected="a number", found=str(value)[:60])
+        if not abs(label) <= LARGEST:
+            raise setting.unfit("label", place, expected=f"a number up to {LARGEST:.2g}", found=str(value)[:60])
         return {**read(values, setting, place), "labels": np.asarray([label], np.float32)}
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[Ragged, Ragged]:
         from flexit.runtime.train.data.labelled import Labelled
         from flexit.runtime.train.data.ragged import halves
 
-        collate = Labelled(Inputs.of(setting))
+        collate = Labelled(inputs_of(setting))
         return halves(store, collate, share, longest=["ids"])
 
     def loss(self, losses: Losses) -> SquaredError:

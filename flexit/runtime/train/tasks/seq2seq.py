@@ -12,11 +12,12 @@ from flexit.ir.program import Program
 from flexit.runtime.metric import Evidence
 from flexit.runtime.tasks.text_model import TARGET_TOKENIZER as TARGET
 from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
+from flexit.runtime.train.data.inputs import end_and_start, pad_of
 from flexit.runtime.train.data.vocabulary import Tokenizer
 from flexit.runtime.train.fields import Factor
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
-from flexit.runtime.train.tasks._pairs import end_and_start, pair_rows, two_texts
-from flexit.runtime.train.tasks._reading import pad_of, small
+from flexit.runtime.train.tasks._pairs import pair_rows, two_texts
+from flexit.runtime.train.tasks._reading import small
 
 if TYPE_CHECKING:
     from flexit.runtime.train.data.ragged import Ragged
@@ -32,6 +33,7 @@ class Seq2Seq(Task, kind="seq2seq"):
     columns: ClassVar[Mapping[str, str]] = {"source": "the text that is given", "target": "the text that is wanted"}
     tokenizers: ClassVar[Mapping[str, str]] = {TOKENIZER: "data.tokenizer", TARGET: "task.target_tokenizer"}
 
+    by: ClassVar[tuple[str, ...]] = ("source",)
     generates: ClassVar[bool] = True
     shows: ClassVar[tuple[Evidence, ...]] = (
         "likelihood",

@@ -12,7 +12,7 @@ from flexit.ir.program import Program
 from flexit.runtime.metric import Evidence
 from flexit.runtime.train.task import Setting
 from flexit.runtime.train.tasks._classes import Classification
-from flexit.runtime.train.tasks._reading import Inputs, one_text, read
+from flexit.runtime.train.tasks._reading import inputs_of, one_text, read
 
 if TYPE_CHECKING:
     from flexit.runtime.train.data.ragged import Ragged
@@ -60,11 +60,11 @@ class SequenceClassification(Classification, kind="sequence_classification"):
         value = setting.value(values, "label", place)
         if not isinstance(value, str | int) or isinstance(value, bool):
             raise setting.unfit("label", place, expected="a text or a whole number", found=str(value)[:60])
-        return str(value)
+        return setting.sound(str(value), "label", place)
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[Ragged, Ragged]:
         from flexit.runtime.train.data.labelled import Labelled
         from flexit.runtime.train.data.ragged import halves
 
-        collate = Labelled(Inputs.of(setting))
+        collate = Labelled(inputs_of(setting))
         return halves(store, collate, share, longest=["ids"])

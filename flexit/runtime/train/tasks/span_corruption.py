@@ -11,9 +11,10 @@ from flexit.ir.block import Fault
 from flexit.ir.program import Program
 from flexit.runtime.metric import Evidence
 from flexit.runtime.tokenizer import Tokenizer as RuntimeTokenizer
+from flexit.runtime.train.data.inputs import end_and_start
 from flexit.runtime.train.fields import Share
 from flexit.runtime.train.task import TOKENIZER, Setting, Task
-from flexit.runtime.train.tasks._pairs import end_and_start, pair_rows, two_texts
+from flexit.runtime.train.tasks._pairs import pair_rows, two_texts
 from flexit.runtime.train.tasks._reading import document
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from flexit.ir.program import Program
 from flexit.runtime.metric import Evidence
 from flexit.runtime.train.task import Setting
 from flexit.runtime.train.tasks._classes import Classification
-from flexit.runtime.train.tasks._reading import Inputs, one_text, read_words
+from flexit.runtime.train.tasks._reading import inputs_of, one_text, read_words
 
 if TYPE_CHECKING:
     from flexit.runtime.train.data.ragged import Ragged
@@ -77,11 +77,11 @@ class TokenClassification(Classification, kind="token_classification"):
         listed = cast("list[Any]", value) if isinstance(value, list) else []
         if not listed or not all(isinstance(each, str | int) and not isinstance(each, bool) for each in listed):
             raise setting.unfit(column, place, expected="a list of texts", found=str(value)[:60])
-        return [str(each) for each in listed]
+        return [setting.sound(str(each), column, place) for each in listed]
 
     def examples(self, store: Store, setting: Setting, share: float | None) -> tuple[Ragged, Ragged]:
         from flexit.runtime.train.data.labelled import LabelledTokens
         from flexit.runtime.train.data.ragged import halves
 
-        collate = LabelledTokens(Inputs.of(setting))
+        collate = LabelledTokens(inputs_of(setting))
         return halves(store, collate, share, longest=["ids"])

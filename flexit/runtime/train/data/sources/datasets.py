@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from flexit.errors import UserError
 from flexit.ir.language.kinds import INFERRED
-from flexit.runtime.train.data.files import damaged, find_documents, fingerprint, library
+from flexit.runtime.train.data.files import Document, damaged, fingerprint, library, not_utf8
 from flexit.runtime.train.data.source import Record, Source
 
 
@@ -35,19 +34,31 @@ class Saved:
         self.folder = folder
         self._data: Any = _loaded(folder, split)
         self.size: int = len(self._data)
-        files = fingerprint(find_documents(["**/*.arrow", "**/*.json"], folder))
-        self.fingerprint = hashlib.sha256(f"{split} {files}".encode()).hexdigest()
+        # the files of the data alone: map() puts its cache beside them
+        files = [Path(each["filename"]) for each in self._data.cache_files]
+        self.fingerprint = fingerprint([Document.of(file) for file in files])
 
     def __iter__(self) -> Iterator[Record]:
-        for number, values in enumerate(self._data, 1):
-            yield Record(values, f"{self.folder}, row {number}", number)
+        rows = iter(self._data)
+        for number in range(1, self.size + 1):
+            place = f"{self.folder}, row {number}"
+            yield Record(_next(rows, place), place, number)
+
+
+def _next(rows: Iterator[dict[str, Any]], place: str) -> dict[str, Any]:
+    try:
+        return next(rows)
+    except UnicodeDecodeError as error:
+        raise not_utf8(place, error) from None
+    except Exception as error:  # of the library or of pyarrow, of many classes
+        raise damaged(place, expected="a row of a dataset", found=str(error)) from error
 
 
 def _loaded(folder: Path, split: str | None) -> Any:
     datasets = library("datasets", "datasets")
     if not folder.is_dir():
         raise UserError.of(
-            "FX1601", f"{folder} is no folder", path="data", expected="a folder that save_to_disk wrote",
+            "FX1601", f"{folder} is no folder", path="path", expected="a folder that save_to_disk wrote",
             found="nothing" if not folder.exists() else "a file",
             cure="correct path; it is relative to the run config",
         )  # fmt: skip

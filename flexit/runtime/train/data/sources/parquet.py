@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from flexit.runtime.train.data.files import Document, damaged, find_documents, fingerprint, library
+from flexit.runtime.train.data.files import Document, damaged, find_documents, fingerprint, library, not_utf8
 from flexit.runtime.train.data.source import Record, Source
 
 
@@ -51,7 +51,24 @@ def _file(path: Path) -> Any:
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     pyarrow = library("pyarrow", "pyarrow")
     try:
+        before = 0
         for batch in _file(path).iter_batches():
-            yield from batch.to_pylist()
+            yield from _listed(batch, path, before)
+            before += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
         raise damaged(str(path), expected="a file of Apache Parquet", found=str(error)) from error
+
+
+def _listed(batch: Any, path: Path, before: int) -> Iterator[dict[str, Any]]:
+    """The rows of a batch; one by one where its text is none, to tell which it is."""
+    try:
+        yield from batch.to_pylist()
+        return
+    except UnicodeDecodeError:
+        pass
+    for index in range(batch.num_rows):
+        try:
+            row = batch.slice(index, 1).to_pylist()
+        except UnicodeDecodeError as error:
+            raise not_utf8(f"{path}, row {before + index + 1}", error) from None
+        yield from row

@@ -28,6 +28,9 @@ class Characters(Tokenizer, kind="characters"):
     def wanted(self) -> int:
         return self.fewest + len(self.specials)
 
+    def may_read(self, token: str) -> bool:
+        return len(token) == 1
+
     def make(self, texts: Texts, base: Path, *, rows: int, more: Sequence[str] = ()) -> RuntimeTokenizer:
         del base
         specials = [self.separator, UNKNOWN, *with_more(self.specials, more)]
