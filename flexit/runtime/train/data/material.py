@@ -16,6 +16,7 @@ from flexit.ir.program import Program
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.config import RunConfig
 from flexit.runtime.train.data.examples import Examples
+from flexit.runtime.train.data.files import located
 from flexit.runtime.train.data.source import Records
 from flexit.runtime.train.data.store import OnProgress, Row, Store, make_store, open_store, predicted_size
 from flexit.runtime.train.describe import config_data
@@ -145,7 +146,8 @@ def find_material(
         UserError: a source, a tokenizer, or a column that is not there.
     """
     data = config.data
-    training = data.train.open(base)
+    with located("data.train"):
+        training = data.train.open(base)
     own = None if data.validation is None else data.validation.source
     setting = Setting(program, {}, data.seq_len, dict(data.columns))
     store = open_store(out / DATA)
