@@ -52,6 +52,8 @@ class If(Form):
 def _bind_failed(condition: Any, args: Data, found: Found) -> None:
     """Note that a condition does not hold, where that says what a key is."""
     if isinstance(condition, str):
+        if found.knows(condition) and not found.known(condition):
+            return
         found.bind(condition, None if f"${condition}" in json.dumps(args.get("then")) else False)
         return
     entries = cast("Data", condition)
