@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import checking, emission, importing, training
+from bench import checking, emission, importing, rivals, training
 from bench.report import Section, machine
 
 PARTS = {
     "training": training.measure,
+    "rivals": rivals.measure,
     "emission": emission.measure,
     "checking": checking.measure,
     "importing": importing.measure,
