@@ -39,7 +39,7 @@ def download(package: str, folder: Path, *, npm: bool = False, source: bool = Fa
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:
         raise Unreachable(f"no registry sent {package} within {PATIENCE} s") from error
-    found = [file for file in folder.iterdir() if file.suffix in (".whl", ".tgz", ".gz")]
+    found = [file for file in folder.iterdir() if file.suffix in (".whl", ".tgz", ".gz", ".zip")]
     if done.returncode or not found:
         raise Unreachable(f"no registry sent {package}: {done.stderr.strip()[-200:]}")
     return found[0]
