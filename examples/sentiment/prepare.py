@@ -1,6 +1,6 @@
 """Write sentences of film reviews, and MiniLM to begin with: ``python -m examples.sentiment.prepare``.
 
-The ratings are means of twenty people from -4 to 4 (Hutto and Gilbert 2014); a sentence praises if its rating is over 0.
+Ratings are means of twenty people from -4 to 4 (Hutto and Gilbert 2014); a sentence praises if its rating is over 0.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def bits_per_byte(model: Gpt) -> float:
     return nats / math.log(2) / size
 
 
-def main(seed: int = 0, steps: int = 3000) -> None:
+def main(seed: int = 0, steps: int = 1500) -> None:
     """Train, and print the held-out bits per byte."""
     torch.manual_seed(seed)
     model = Gpt()
