@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import checking, emission, importing, rivals, training
+from bench import checking, emission, importing, loading, rivals, training
 from bench.report import Section, machine
 
 PARTS = {
     "training": training.measure,
     "rivals": rivals.measure,
+    "loading": loading.measure,
     "emission": emission.measure,
     "checking": checking.measure,
     "importing": importing.measure,
