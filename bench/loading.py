@@ -103,8 +103,8 @@ def measure() -> Section:
             alone, helped = (_run(folder, task, workers=workers) for workers in (0, 1))
         rows.append([task, f"{alone[0] * 1e3:.0f}", f"{alone[1]:.2%}", f"{helped[1]:.2%}"])
     text = (
-        f"Two layers of width 128 on 16 rows of at most 128 tokens, small enough that a batch weighs: {STEPS - SKIPPED} "
-        "steps of a run config, after ten that do not count. `python -m bench loading`"
+        "Two layers of width 128 on 16 rows of at most 128 tokens, small enough that a batch weighs: "
+        f"{STEPS - SKIPPED} steps of a run config, after ten that do not count. `python -m bench loading`"
     )
     return Section("Making batches", text, rows)
 
