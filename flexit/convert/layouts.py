@@ -237,6 +237,24 @@ class Plus(Layout):
 
 
 @dataclass(frozen=True, slots=True)
+class Without(Layout):
+    """Without the first rows, that no token reads: GGUF files of RoBERTa lack those of padding. They come back as 0."""
+
+    rows: int
+
+    def shape(self, parts: Sequence[Shape]) -> Shape:
+        if not 0 <= self.rows < _one(parts)[0]:
+            raise ValueError(f"{parts[0][0]} rows without the first {self.rows}")
+        return (parts[0][0] - self.rows, *parts[0][1:])
+
+    def split(self, whole: Array, parts: Sequence[Shape]) -> list[Array]:
+        return [np.concatenate([np.zeros((self.rows, *parts[0][1:]), whole.dtype), whole])]
+
+    def join(self, parts: Sequence[Array]) -> Array:
+        return _one(parts)[self.rows :]
+
+
+@dataclass(frozen=True, slots=True)
 class Chain(Layout):
     """One layout of another: the first is the outermost."""
 
@@ -278,6 +296,7 @@ LAYOUTS: dict[str, Callable[[Any], Layout]] = {
     "pairs": lambda heads: Paired(_integer(heads)),
     "halves": lambda heads: Turned(_integer(heads)),
     "plus": lambda number: Plus(float(number)),
+    "without": lambda rows: Without(_integer(rows)),
 }
 """The layouts that a mapping file may name, with what stands after the name."""
 

@@ -11,8 +11,9 @@ from typing import Any, cast
 from flexit.convert.accounting import equal
 from flexit.convert.gguf.latent import joined
 from flexit.convert.gguf.models import model_of
+from flexit.convert.gguf.numbers import bare_keys, from_numbers, require_known
 from flexit.convert.gguf.rotation import FREQUENCIES, LONG, SHORT, number, read_rotation
-from flexit.convert.gguf.section import in_gguf, known_keys, section_of
+from flexit.convert.gguf.section import in_gguf, known_keys, section_of, sections_of
 from flexit.convert.mapping.family import Family, families_by_architecture, find_family
 from flexit.convert.mapping.forms import Data, Incomplete, Scope, is_absent
 from flexit.convert.mapping.gguf_section import Gguf, Marks
@@ -25,8 +26,12 @@ from flexit.errors import SourceError
 from flexit.ir.wording import shown
 
 FACTORS = (FREQUENCIES, SHORT, LONG)
-TYPES = "tokenizer.ggml.token_type_count"
-"""Rows of the table of token types; the one number of a model that is not under its architecture."""
+BESIDE = {
+    "token_type_count": "tokenizer.ggml.token_type_count", "padding_token_id": "tokenizer.ggml.padding_token_id",
+}  # fmt: skip
+"""Numbers of a model that are not under its architecture: rows of the table of token types; the id of padding."""
+THERE = "$there"
+"""The value of a key that is given, whatever it says."""
 AHEAD, LAYERS = "nextn_predict_layers", "block_count"
 FLAT = "blk.{n}.ffn_gate_inp_shexp.weight"
 """A vector that some files have as a matrix of one row."""
@@ -45,17 +50,19 @@ def as_checkpoint(source: Source, file: GgufFile, family: Family | None) -> tupl
     """
     found, section = _family(file)
     if family is not None:
-        own = section_of(family)
-        section = own if own is not None and own.architecture == section.architecture else section
+        section = section_of(family, section.architecture) or section
         found = family
     prefix = f"{section.architecture}."
     metadata = {key.removeprefix(prefix): value for key, value in file.metadata.items() if key.startswith(prefix)}
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, list):
         metadata.setdefault("vocab_size", len(tokens))
-    if TYPES in file.metadata:
-        metadata.setdefault("token_type_count", file.metadata[TYPES])
+    for key, name in {**BESIDE, **{key: key for key in bare_keys(section)}}.items():
+        if name in file.metadata:
+            metadata.setdefault(key, file.metadata[name])
+    require_known(metadata, section)
     tensors = _without_copies(_without_ahead(file.tensors, metadata), section.copies)
+    tensors = {**tensors, **from_numbers(metadata, section)}
     if section.latent:
         tensors = joined(tensors)
     model = model_of(found, section, metadata)
@@ -91,7 +98,10 @@ def _family(file: GgufFile) -> tuple[Family, Gguf]:
     architecture = file.metadata.get("general.architecture")
     known = families_by_architecture()
     families = [find_family(name) for name in known.get(str(architecture), ())]
-    sections = [(family, section) for family in families if (section := section_of(family)) is not None]
+    sections = [
+        (family, section) for family in families for section in sections_of(family)
+        if section.architecture == architecture
+    ]  # fmt: skip
     for family, section in sorted(sections, key=lambda each: each[1].given is None and each[1].without is None):
         if section.without not in file.tensors and _is_given(section.given, file.metadata, f"{architecture}."):
             return family, section
@@ -102,10 +112,15 @@ def _family(file: GgufFile) -> tuple[Family, Gguf]:
     )  # fmt: skip
 
 
-def _is_given(given: str | Mapping[str, Any] | None, metadata: Mapping[str, Any], prefix: str) -> bool:
+def _is_given(
+    given: str | Mapping[str, Any] | list[dict[str, Any]] | None, metadata: Mapping[str, Any], prefix: str
+) -> bool:
     """Whether a file says what files of a family say, under the architecture or as it stands."""
+    if isinstance(given, list):
+        return any(_is_given(each, metadata, prefix) for each in given)
     if isinstance(given, Mapping):
-        return all(metadata.get(prefix + key, metadata.get(key)) == value for key, value in given.items())
+        found = {key: metadata.get(prefix + key, metadata.get(key)) for key in given}
+        return all(found[key] == value or (value == THERE and found[key] is not None) for key, value in given.items())
     return given is None or metadata.get(prefix + given, 0) != 0
 
 
@@ -131,6 +146,8 @@ def config_of(metadata: Mapping[str, Any], tensors: Mapping[str, LazyTensor], fa
         for key, template in section.config.items():
             if key in known and key not in config and not is_absent(value := scope.fill(template)):
                 config[key] = value
+        for key, template in section.plus.items():
+            config[key] = scope.fill({"$sum": [f"${key}", scope.fill(template)]})
         if has_rotation(family):
             config[PARAMETERS] = read_rotation(metadata, tensors, section.rotation, width=width_of(scope, section))
     except Incomplete as error:

@@ -32,7 +32,9 @@ TERMS = {
 }  # fmt: skip
 """Parameters of scalings by the keys after ``rope.scaling.``"""
 MULTIPLIER = "rope.scaling.yarn_log_multiplier"
-"""A tenth of ``mscale_all_dim``, which is ``mscale`` too."""
+"""A tenth of ``mscale_all_dim``, which is ``mscale`` too; of Mistral 3 the whole of it, and ``mscale`` is 1."""
+TEMPERATURE, BETA = "attention.temperature_scale", "llama_4_scaling_beta"
+"""How much queries grow with the logarithm of their position over the length of the first training."""
 TERMS_OF = {"linear": ("factor",), "yarn": tuple(TERMS)}
 
 
@@ -117,6 +119,10 @@ def _scaling(metadata: Mapping[str, Any], rotation: Rotation) -> Data:
             raise _wrong(MULTIPLIER, "a number over 0", None)
         both = number(_positive(metadata, MULTIPLIER, 0.1) * 10)
         scales = {"mscale": both, "mscale_all_dim": both}
+    if rotation.tempered and named == "yarn":
+        scales = {BETA: _positive(metadata, TEMPERATURE, 0.1)}
+        if MULTIPLIER in metadata:
+            scales |= {"mscale": 1.0, "mscale_all_dim": _positive(metadata, MULTIPLIER, 1.0)}
     return {
         "rope_type": named,
         **{
@@ -219,8 +225,12 @@ def _said(given: Data, config: Data, rotation: Rotation, *, width: int) -> Said:
             if given.get(key) is not None:
                 value = given[key]
                 metadata[f"rope.scaling.{TERMS[key]}"] = value if key == ORIGINAL else float(value)
-    if kind == "yarn" and rotation.latent and given.get("mscale_all_dim") is not None:
-        metadata[MULTIPLIER] = 0.1 * given["mscale_all_dim"]
+    whole = given.get("mscale_all_dim")
+    if kind == "yarn" and rotation.latent and whole is not None:
+        metadata[MULTIPLIER] = 0.1 * whole
+    if kind == "yarn" and rotation.tempered:
+        metadata |= {MULTIPLIER: float(whole)} if whole is not None else {}
+        metadata |= {TEMPERATURE: float(given[BETA])} if given.get(BETA) is not None else {}
     return Said(metadata, {}, given)
 
 

@@ -20,9 +20,10 @@ from flexit.convert.exporting import (
 )
 from flexit.convert.gguf.latent import split
 from flexit.convert.gguf.models import Model, model_of, models_of
+from flexit.convert.gguf.numbers import as_numbers, bare_keys
 from flexit.convert.gguf.reading import config_of, has_rotation, width_of
 from flexit.convert.gguf.rotation import Said, number, say_rotation
-from flexit.convert.gguf.section import in_gguf, known_keys, section_of
+from flexit.convert.gguf.section import in_gguf, known_keys, sections_of
 from flexit.convert.importing import scope_of
 from flexit.convert.mapping.family import Family, Head, families_by_architecture, find_family
 from flexit.convert.mapping.forms import Data, Found, Incomplete, Mismatch, Scope
@@ -46,12 +47,14 @@ class Spoken:
         family: of the mapping file.
         architecture: ``general.architecture``.
         metadata: by key, without the architecture.
+        bare: keys of metadata before which it does not stand.
         tensors: by name; all fp32, each made when it is asked for.
     """
 
     family: str
     architecture: str
     metadata: Data
+    bare: frozenset[str]
     tensors: Mapping[str, LazyTensor]
 
 
@@ -92,7 +95,7 @@ def as_gguf(spec: Spec, weights: Mapping[str, Any], family: str | None = None) -
                     nearest = (found.agreed, known.family, error)
     if fits:
         return min(fits, key=lambda fit: words(fit.family, fit.config)).spoken
-    names = sorted(known.family for known, _ in _sections(None))
+    names = sorted({known.family for known, _ in _sections(None)})
     if nearest is None:
         raise SourceError.of(
             "FX1872", f"GGUF files have no family {family}", expected=f"one of {', '.join(names)}",
@@ -110,12 +113,10 @@ def as_gguf(spec: Spec, weights: Mapping[str, Any], family: str | None = None) -
 
 def _sections(family: str | None) -> Iterator[tuple[Family, Gguf]]:
     """Families that llama.cpp has, with what their files say."""
-    names = [name for several in families_by_architecture().values() for name in several]
+    names = dict.fromkeys(name for several in families_by_architecture().values() for name in several)
     for name in names if family is None else (family,):
         known = find_family(name)
-        section = section_of(known)
-        if section is not None:
-            yield known, section
+        yield from ((known, section) for section in sections_of(known))
 
 
 def _fit(
@@ -147,7 +148,11 @@ def _fit(
     tensors = {**tensors, **copies}
     if section.latent:
         tensors = split(tensors, n_heads=scope.value("num_attention_heads"), values=scope.value("v_head_dim"))
-    return _Fit(family, head, section, config, Spoken(family.family, section.architecture, metadata, tensors))
+    listed, tensors = as_numbers(tensors, section)
+    spoken = Spoken(
+        family.family, section.architecture, {**metadata, **section.known, **listed}, bare_keys(section), tensors
+    )
+    return _Fit(family, head, section, config, spoken)
 
 
 def _metadata(scope: Scope, family: Family, section: Gguf) -> Data:
@@ -155,12 +160,15 @@ def _metadata(scope: Scope, family: Family, section: Gguf) -> Data:
     wanted: Data = {
         name: f"${key}" for key, name in section.keys.items() if key in known and key not in section.unheeded
     }
+    less = {section.keys[key]: template for key, template in section.plus.items()}
     found: Data = {}
     for name, template in {**wanted, **section.write}.items():
         try:
             value = scope.fill(template)
         except Incomplete:
             continue  # what is missed shows when it is read again
+        if name in less:
+            value -= scope.fill(less[name])
         if isinstance(value, bool | int | float):
             found[name] = float(value) if name.endswith(FLOATS) else value
     for key, marks in section.marks.items():

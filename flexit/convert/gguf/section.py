@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from typing import cast
@@ -16,11 +17,21 @@ from flexit.ir.io.yaml import read
 GONE = "$gone"
 
 
-def section_of(family: Family) -> Gguf | None:
-    """How GGUF files name a family, with what most have in common; None of one that llama.cpp does not have."""
+def section_of(family: Family, architecture: str | None = None) -> Gguf | None:
+    """How GGUF files of an architecture name a family, by default the first; None where llama.cpp does not have it."""
+    return next((each for each in sections_of(family) if architecture in (None, each.architecture)), None)
+
+
+def sections_of(family: Family) -> Iterator[Gguf]:
+    """How GGUF files name a family, with what most have in common: of each architecture that has models of it."""
     if family.gguf is None:
-        return None
-    own: Data = family.gguf.model_dump(exclude_unset=True)
+        return
+    own: Data = family.gguf.model_dump(exclude_unset=True, exclude={"others"})
+    for other in ({}, *family.gguf.others):
+        yield _whole(merged(own, other))
+
+
+def _whole(own: Data) -> Gguf:
     both: Data = {key: merged(value, own.get(key, {})) for key, value in _common().items()}
     first: Data = {name: rule for name, rule in own.get("tensors", {}).items() if rule != GONE}
     return Gguf.model_validate({**own, **both, "tensors": {**first, **both["tensors"]}})

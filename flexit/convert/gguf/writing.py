@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flexit.convert.gguf.file import FORMATS, require_new, require_package, write_gguf
-from flexit.convert.gguf.reading import TYPES
+from flexit.convert.gguf.reading import BESIDE
 from flexit.convert.gguf.saying import as_gguf
 from flexit.convert.tokenizers.gguf_metadata import tokenizer_metadata
 from flexit.errors import UserError
@@ -63,14 +63,13 @@ def to_gguf(
     require_package()
     said = as_gguf(spec, weights, family)
     rows = said.metadata["vocab_size"]
-    types = said.metadata.get("token_type_count")
+    names = {**BESIDE, **{key: key for key in said.bare}}
     metadata: dict[str, Any] = {
         "general.type": "model", "general.name": spec.name, "general.file_type": FORMATS[dtype],
         **({"general.quantization_version": 2} if dtype == "q8_0" else {}),
         f"{said.architecture}.context_length": context or CONTEXT,
-        **{f"{said.architecture}.{key}": value for key, value in said.metadata.items() if key != "token_type_count"},
-        **({} if types is None else {TYPES: types}),
         **tokenizer_metadata(files or {}, rows=rows),
+        **{names.get(key, f"{said.architecture}.{key}"): value for key, value in said.metadata.items()},
     }  # fmt: skip
     write_gguf(path, said.architecture, metadata=metadata, tensors=said.tensors, dtype=dtype, progress=progress)
     return said.architecture

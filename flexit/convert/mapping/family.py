@@ -159,9 +159,8 @@ def families_by_architecture() -> Mapping[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for name in family_names():
         text = (resources.files("flexit.convert.families") / f"{name}.yaml").read_text(encoding="utf-8")
-        said = re.search(r"^gguf:\n  architecture: (\S+)$", text, re.MULTILINE)
-        if said is not None:
-            found[said[1]] = (*found.get(said[1], ()), name)
+        for said in re.findall(r"^(?:  |  - |    )architecture: (\S+)$", text, re.MULTILINE):
+            found[said] = (*found.get(said, ()), name)
     return found
 
 

@@ -34,6 +34,7 @@ class Rotation(Part):
         heads: the channels of a head that may turn, where that is not the width of a head.
         truncated: whether bounds of ``yarn`` are rounded. Where not, llama.cpp rounds them all the same.
         latent: whether it is that of latent attention, whose scores ``mscale_all_dim`` scales.
+        tempered: whether ``yarn`` has ``llama_4_scaling_beta``, by which queries grow, and an ``mscale`` of 1.
     """
 
     frequencies: bool = False
@@ -45,6 +46,7 @@ class Rotation(Part):
     heads: Any = None
     truncated: bool = True
     latent: bool = False
+    tempered: bool = False
 
 
 class Marks(Part):
@@ -65,7 +67,7 @@ class Gguf(Part):
 
     Attributes:
         architecture: ``general.architecture``.
-        given: a key, or values of keys, without which a file of the architecture is of another family.
+        given: a key, or values of keys, without which a file of the architecture is of another family; of a list, any.
         without: a tensor with which a file of the architecture is of another family.
         keys: keys of the configuration by what the metadata call them, after the architecture and a dot.
         unheeded: those of them that llama.cpp does nothing with: they are read, and a model that needs them is not
@@ -80,13 +82,17 @@ class Gguf(Part):
         head: the model that these files hold.
         pooled: whether it is an encoder without a pooler of its own, whose states the metadata may say to pool.
         rotation: what can be said of its rotation.
+        plus: what numbers of the metadata lack of those of the configuration, by its keys.
+        numbers: metadata with a number for each layer that stand for tensors: rules know them as ``key.layer``.
+        known: metadata that have a known value, for every layer or for all.
+        others: architectures of further models of the family, and what their files say otherwise.
         copies: tensors that llama.cpp wants though they hold what another one holds, and that one.
         tensors: rules from GGUF's names to our parameters; they go before the common ones.
         ignored: tensors that are no parameters.
     """
 
     architecture: str
-    given: str | dict[str, Any] | None = None
+    given: str | dict[str, Any] | list[dict[str, Any]] | None = None
     without: str | None = None
     keys: dict[str, str] = Field(default_factory=dict)
     unheeded: list[str] = Field(default_factory=list)
@@ -100,6 +106,10 @@ class Gguf(Part):
     head: str = "causal"
     pooled: bool = False
     rotation: Rotation = Field(default_factory=Rotation)
+    plus: dict[str, Any] = Field(default_factory=dict)
+    numbers: list[str] = Field(default_factory=list)
+    known: dict[str, float] = Field(default_factory=dict)
+    others: list[dict[str, Any]] = Field(default_factory=list)
     copies: dict[str, str] = Field(default_factory=dict)
     tensors: dict[str, str | Rule] = Field(default_factory=dict)
     ignored: list[str] = Field(default_factory=list)

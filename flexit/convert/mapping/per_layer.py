@@ -112,6 +112,24 @@ class Among(Form):
         found.bind(str(args[""]), [layer for layer, hit in enumerate(_hits(args, value)) if hit])
 
 
+class Entry(Form):
+    """``{$entry: [key, n]}``: the n-th entry of a list, counted from 0. Read backwards it leaves the list open."""
+
+    name = "entry"
+
+    @staticmethod
+    def fill(args: Data, scope: Scope) -> Any:
+        key, index = cast("list[Any]", args[""])
+        entries = scope.whole(str(key))
+        if not isinstance(entries, list) or not index < len(cast("list[Any]", entries)):
+            raise Incomplete(str(key), f"a list of more than {index}", entries)
+        return cast("list[Any]", entries)[index]
+
+    @staticmethod
+    def read(args: Data, value: Any, found: Found) -> None:
+        del args, value, found
+
+
 class All(Form):
     """``{$all: value}``: the same in every layer."""
 

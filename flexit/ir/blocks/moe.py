@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -45,7 +45,7 @@ class Moe(FeedForward, kind="moe"):
         },
     )  # fmt: skip
 
-    n_experts: PositiveInt
+    n_experts: Annotated[int, Field(ge=1, le=100_000)]
     """Experts to choose from."""
     top_k: PositiveInt
     """Experts chosen per token."""

@@ -18,7 +18,7 @@ from flexit.convert.to_pretrained import to_pretrained
 from tests.convert.families.comparing import cached_error, errors, module_of
 from tests.convert.families.models import Drawn, all_drawn, made
 from tests.convert.families.same import same_tensors
-from tests.convert.gguf.models import CHANGES, model_for, saved, worst
+from tests.convert.gguf.models import CHANGES, family_and_section, model_for, saved, worst
 from tests.fuzz.day import today
 
 PAGE = Path(__file__).parents[3] / "docs" / "families.md"
@@ -44,10 +44,16 @@ A model that is not here may still be read with a [mapping file](mapping-files.m
 | --- | --- | --- | --- | --- | --- | --- |
 """
 
-UNSAID = """Refused, because llama.cpp computes something else: heads of T5
-whose input is scaled (T5 1.0, UMT5), windows in `llama` (Mistral; without them it is written as `llama`), BERT's own
-pooler and its heads, other activations than the usual one, other limits in GPT-OSS, groups of experts in DeepSeek V2,
-and latent attention whose inner norms have another epsilon."""
+UNSAID = """\
+XLM-R and CamemBERT are written as RoBERTa, MT5 as T5 and Mistral as `llama`; rows of a position table that only
+padding has are not in such files.
+Refused, because llama.cpp computes something else: heads of T5 whose input is scaled (T5 1.0, UMT5; their encoders are
+written), windows in `llama` and `mistral3`, BERT's own pooler and its heads, other activations than the usual, other
+limits in GPT-OSS, groups of experts in DeepSeek V2, latent attention whose inner norms have another epsilon than the
+others (MiniCPM3 as it was published), other places of layers without a window in AFMoE and Llama 4 than every fourth,
+other chunks, floors and scales in Llama 4 than its own, and an AFMoE without muP. llama.cpp has no layers of the
+families of causal models that have no GGUF below, nor of BART and its kin; of GPT-J's it has a name alone, and
+BitNet's have another activation there. The encoders without GGUF differ from BERT in more than it can say."""
 """What the table cannot show."""
 
 
@@ -65,10 +71,10 @@ def measured(way: Drawn, seed: int, folder: Path) -> tuple[float, float | None]:
     return largest, cached
 
 
-def gguf_measured(family: str, seed: int, folder: Path) -> float:
+def gguf_measured(name: str, seed: int, folder: Path) -> float:
     """Worst error of a model that was written as a GGUF file and read again; AssertionError where it is another one."""
-    model = model_for(family, seed)
-    pooling = saved(model, folder / "theirs", seed)
+    model, family = model_for(name, seed), family_and_section(name)[0].family
+    pooling = saved(model, folder / "theirs", seed, name=name)
     pretrained = from_pretrained(folder / "theirs")
     to_gguf(pretrained.spec, pretrained.weights, folder / "x.gguf", dtype="f32", family=family)
     again = from_pretrained(folder / "x.gguf")
@@ -100,16 +106,18 @@ def main() -> None:
     seeds = " and ".join(map(str, asked.seeds))
     text = INTRODUCTION.format(version=transformers.__version__, seeds=seeds, unsaid=UNSAID)
     for name in family_names():
-        text += row(name, heads[name], found[name], files=files[name])
+        written = {each: errors for each, errors in files.items() if each.partition(" (")[0] == name}
+        text += row(name, heads[name], found[name], files=written)
     PAGE.write_text(text, encoding="utf-8")
     print(f"{PAGE} written")
 
 
-def row(name: str, heads: list[str], found: list[tuple[float, float | None]], *, files: list[float]) -> str:
+def row(name: str, heads: list[str], found: list[tuple[float, float | None]], *, files: dict[str, list[float]]) -> str:
     """The line of a family."""
     types = ", ".join(f"`{each}`" for each in find_family(name).model_types)
-    section = find_family(name).gguf
-    gguf = "" if section is None or not files else f"`{section.architecture}` {max(files):.0e} "
+    gguf = "".join(
+        f"`{family_and_section(each)[1].architecture}` {max(errors):.0e} " for each, errors in sorted(files.items())
+    )
     if not found:
         return f"| {name} | {types} | {', '.join(find_family(name).heads)} | not measured | | | {gguf}|\n"
     cached = [error for _, error in found if error is not None]

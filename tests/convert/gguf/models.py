@@ -6,7 +6,8 @@ from random import Random
 import numpy as np
 import torch
 
-from flexit.convert.mapping.family import family_names_by_type, find_family
+from flexit.convert.gguf.section import section_of
+from flexit.convert.mapping.family import families_by_architecture, find_family
 from flexit.runtime.proof.compare import relative_error
 from tests.convert.families.comparing import errors, inputs_for, theirs_on
 from tests.convert.families.models import Drawn, all_drawn, made
@@ -113,6 +114,20 @@ def gated(config, rng):
     config.dense_act_fn = "relu" if proj == "relu" else "gelu_new"
 
 
+def tempered(config, rng):
+    """Rotations of Ministral 3 whose mscale is 1, without a window."""
+    config.sliding_window = None
+    if "mscale" in config.rope_parameters:
+        config.rope_parameters["mscale_all_dim"] = rng.choice([0.7, 1.0])
+
+
+def interleaved(config, rng):
+    """Experts in every layer or every second, and 128 or fewer."""
+    config.num_local_experts = rng.choice([4, 4, 128])
+    config.moe_layers = list(range(config.interleave_moe_layer_step - 1, 5, config.interleave_moe_layer_step))
+    config.use_qk_norm = config.num_local_experts != 128
+
+
 def some_windows(config, rng):
     """Layers with a window, and perhaps others, in any order."""
     others = [rng.choice(["sliding_attention", "full_attention"]) for _ in range(config.num_hidden_layers - 1)]
@@ -123,6 +138,13 @@ def every_head_its_own(config, rng):
     """As many heads of keys as of queries."""
     del rng
     config.num_key_value_heads = config.num_attention_heads
+
+
+def four(windowed):
+    """Kinds of layers: every fourth without a window."""
+    return lambda config: [
+        windowed if (at + 1) % 4 else "full_attention" for at in range(config.num_hidden_layers)
+    ]  # fmt: skip
 
 
 FULL = fixed(use_sliding_window=False, layer_types=lambda config: ["full_attention"] * config.num_hidden_layers)
@@ -231,21 +253,51 @@ CHANGES = {
         ),
         USUAL,
     ],
+    "afmoe": [fixed(mup_enabled=True, attention_bias=False, layer_types=four("sliding_attention")), USUAL],
+    "ministral3": [fixed(hidden_act="silu"), tempered],
+    "mistral": [fixed(hidden_act="silu", sliding_window=None), LLAMA],
+    "llama4_text": [
+        fixed(num_hidden_layers=4),  # with fewer llama.cpp stops, since nothing reads its temperatures
+        fixed(
+            hidden_act="silu", attention_bias=False, attention_chunk_size=8192, floor_scale=8192, attn_scale=0.1,
+            attn_temperature_tuning=True, layer_types=four("chunked_attention"),
+            no_rope_layers=lambda config: [int((at + 1) % 4 != 0) for at in range(config.num_hidden_layers)],
+        ),
+        interleaved, LLAMA,
+    ],
+    "apertus": [fixed(hidden_act="xielu"), LLAMA],
+    "roberta": [fixed(hidden_act="gelu")],
+    "umt5": [fixed(relative_attention_max_distance=128), gated],
+    "t5 (t5encoder)": [fixed(relative_attention_max_distance=128), gated],
     "t5": [fixed(relative_attention_max_distance=128, scale_decoder_outputs=False), gated],
     "gpt_bigcode": [fixed(activation_function="gelu_pytorch_tanh", scale_attn_weights=True)],
 }  # fmt: skip
 """What is changed in the configuration of a random model of each family."""
 
 
-def model_for(family, seed):
-    """A random model of a family that its GGUF architecture can say."""
-    head = find_family(family).gguf.head
+def family_and_section(name):
+    """The family of a name above, and the section of its files: the first, or that of the architecture in brackets."""
+    family, _, architecture = name.partition(" (")
+    return find_family(family), section_of(find_family(family), architecture.rstrip(")") or None)
+
+
+def names_of_all():
+    """A name for every architecture of every family."""
+    pairs = [(family, arch) for arch, families in families_by_architecture().items() for family in families]
+    first = {family: section_of(find_family(family)).architecture for family, _ in pairs}
+    return sorted(family if first[family] == arch else f"{family} ({arch})" for family, arch in pairs)
+
+
+def model_for(name, seed):
+    """A random model that a GGUF architecture of its family can say."""
+    known, section = family_and_section(name)
+    family, head = known.family, section.head
     way = next(each for each in all_drawn() if (each.family, each.head) == (family, head))
 
     def draw(rng):
         config = way.draw(rng).config
         attention = config._attn_implementation
-        for change in CHANGES[family]:
+        for change in CHANGES[name]:
             change(config, rng)
         made_anew = type(way.draw(rng))
         return made_anew._from_config(config, attn_implementation=attention)
@@ -253,10 +305,10 @@ def model_for(family, seed):
     return made(Drawn(family, head, draw), seed)
 
 
-def saved(model, folder, seed):
+def saved(model, folder, seed, *, name):
     """A folder with a model of theirs, for an encoder one of sentence-transformers; and how its states are pooled."""
     model.save_pretrained(folder)
-    if not find_family(family_of(model)).gguf.pooled:
+    if not family_and_section(name)[1].pooled:
         return None
     rng = Random(seed)
     way, normalized = rng.choice(["mean_tokens", "cls_token", "lasttoken"]), rng.random() < 0.5
@@ -267,11 +319,6 @@ def saved(model, folder, seed):
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{way}": True}))
     return way, normalized
-
-
-def family_of(model):
-    """The family of a model of theirs."""
-    return family_names_by_type()[model.config.model_type]
 
 
 def pooled(states, mask, way, normalized):

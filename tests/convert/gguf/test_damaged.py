@@ -11,7 +11,7 @@ from flexit.convert.importing import read_source
 from flexit.convert.pretrained import from_pretrained
 from flexit.convert.sources.source import open_source
 from flexit.errors import FlexitError
-from tests.convert.gguf.models import CHANGES, model_for, saved
+from tests.convert.gguf.models import CHANGES, family_and_section, model_for, saved
 from tests.fuzz.day import today
 
 pytestmark = pytest.mark.slow
@@ -29,9 +29,10 @@ FAMILIES = sorted(Random(today()).sample(sorted(CHANGES), 20))
 def test_one_thing_wrong(tmp_path, family):
     rng = Random(f"{family} {today()}")
     model = model_for(family, today())
-    saved(model, tmp_path / "theirs", today())
+    saved(model, tmp_path / "theirs", today(), name=family)
     pretrained = from_pretrained(tmp_path / "theirs")
-    to_gguf(pretrained.spec, pretrained.weights, tmp_path / "x.gguf", family=family)
+    known = family_and_section(family)[0].family
+    to_gguf(pretrained.spec, pretrained.weights, tmp_path / "x.gguf", family=known)
     opened = open_source(tmp_path / "x.gguf")
     file = opened.gguf
     architecture = file.metadata["general.architecture"]
