@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -18,6 +18,7 @@ from flexit.convert.mapping.layers import UNROLLED, unrolled
 from flexit.convert.mapping.rules import copy_of
 from flexit.convert.pairing import Pair, pairs_of, rules_of
 from flexit.convert.readable import readable
+from flexit.convert.sentence_transformers import bare_encoder, pooled_as, with_pool
 from flexit.convert.sources.source import Source
 from flexit.convert.tensors import DTYPES, Array, LazyTensor, combined
 from flexit.errors import SourceError, UserError
@@ -40,10 +41,12 @@ class Written:
     Attributes:
         config: the configuration.
         tensors: every tensor by its name there; each is made when it is asked for.
+        pool: the block that makes a vector of a bare encoder's states, which modules of sentence-transformers say.
     """
 
     config: Data
     tensors: Mapping[str, LazyTensor]
+    pool: Data | None = None
 
 
 def as_family(
@@ -62,10 +65,10 @@ def as_family(
     """
     nearest: tuple[int, str, Mismatch] | None = None
     fits: list[tuple[Family, Head, Data]] = []
-    data = unrolled(spec)
+    data, pool = unrolled(spec), pooled_as(spec)
     for name in family_names() if family is None else (family,):
         known = find_family(name)
-        for head in known.heads.values():
+        for head in _heads(known, pool):
             found = Found(known.varying)
             try:
                 config = config_from(spec, data, known, head=head, found=found)
@@ -76,7 +79,8 @@ def as_family(
             fits.append((known, head, config))
     if fits:  # one that extends none, with fewest words
         known, head, config = fits[0] if len(fits) == 1 else min(fits, key=lambda fit: words(fit[0], fit[2]))
-        return Written({**config, **(beside or {})}, tensors_from(spec, weights, known, head=head, config=config))
+        tensors = tensors_from(spec, weights, known, head=head, config=config)
+        return Written({**config, **(beside or {})}, tensors, pool)
     assert nearest is not None
     _, name, error = nearest
     path = ".".join(error.path).replace(UNROLLED, "layers")
@@ -85,6 +89,14 @@ def as_family(
         path=path, expected=f"{worded(error.expected)} ({name}, the nearest)", found=worded(error.found),
         cure="change the block, or keep the model as a checkpoint or a bundle",
     )  # fmt: skip
+
+
+def _heads(family: Family, pool: Data | None) -> Iterable[Head]:
+    """Models of a family; for a spec with a vector its bare encoder with this pool alone."""
+    if pool is None:
+        return family.heads.values()
+    bare = bare_encoder(family)
+    return () if bare is None else (with_pool(bare, template_of(family, bare)["blocks"], pool),)
 
 
 def worded(value: object) -> str:

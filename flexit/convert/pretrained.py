@@ -12,7 +12,7 @@ from flexit.convert.gguf.reading import as_checkpoint
 from flexit.convert.importing import family_of, read_source, read_spec_of
 from flexit.convert.mapping.family import Family, find_family, read_family
 from flexit.convert.mapping.rotary import LONGEST
-from flexit.convert.sentence_transformers import for_sentences, left_to_callers
+from flexit.convert.sentence_transformers import EMBEDDING, for_sentences, left_to_callers, settings_of
 from flexit.convert.sources.finite import is_finite
 from flexit.convert.sources.inside import has_file, read_file
 from flexit.convert.sources.json import MAX_BYTES
@@ -174,6 +174,8 @@ def _files(source: Source, head: str) -> dict[str, bytes]:
     if generation is not None:
         found[GENERATION] = generation
     labels = source.config.get("id2label")
+    if head == EMBEDDING:
+        found |= settings_of(source)
     if head in CLASSIFIERS and isinstance(labels, dict) and labels:
         found[LABELS] = json.dumps(_names(cast("dict[str, Any]", labels)), ensure_ascii=False).encode()
     return found

@@ -1,11 +1,12 @@
 """Folders of sentence-transformers: ``modules.json`` names an encoder, how its states are pooled, and whether the
-vector is normalised.
+vector is normalised. They are read here, and what says so is written.
 
 The family of the encoder gets a model more, ``embedding``, whose last block does what the modules say.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -28,10 +29,16 @@ from flexit.ir.wording import cut, shown
 MODULES = "modules.json"
 SETTINGS = ("sentence_bert_config.json", "config_sentence_transformers.json")
 """What is said of texts, and of calls."""
+TOKENIZER = "tokenizer_config.json"
+MOST = "max_seq_length"
 EMBEDDING = "embedding"
 """The model that such a folder is."""
 ENCODERS = ("encoder", "hidden")
 """Models of a family that are bare encoders, the first one that it has."""
+POOLING, NORMALIZE = "1_Pooling", "2_Normalize"
+"""Folders of the modules after the encoder."""
+VECTOR = "sentence_embedding"
+"""Our output, and what the modules call it."""
 
 
 @cache
@@ -49,7 +56,7 @@ def for_sentences(source: Source, family: Family) -> Family:
     """
     if source.folder is None or not has_file(source.folder, MODULES):
         return family
-    bare = next((family.heads[name] for name in ENCODERS if name in family.heads), None)
+    bare = bare_encoder(family)
     if bare is None:
         raise _unsaid(MODULES, "a family with a bare encoder", family.family)
     pool = _pool(source.folder)
@@ -61,6 +68,23 @@ def for_sentences(source: Source, family: Family) -> Family:
     return family.model_copy(update={"heads": {EMBEDDING: head}, "ignored": [*family.ignored, *others]})
 
 
+def bare_encoder(family: Family) -> Head | None:
+    """The model of a family that is a bare encoder, if it has one."""
+    return next((family.heads[name] for name in ENCODERS if name in family.heads), None)
+
+
+def settings_of(source: Source) -> dict[str, bytes]:
+    """What a folder says of texts and of calls, by file, to go with the model and be written back."""
+    folder = source.folder
+    if folder is None:
+        return {}
+    found = {name: read_file(folder, name, max_bytes=MAX_BYTES) for name in SETTINGS if has_file(folder, name)}
+    about, most = _read(folder, SETTINGS[0]), _cut_by_tokenizer(folder)
+    if most is not None and about.get(MOST) is None:
+        found[SETTINGS[0]] = (json.dumps({**about, MOST: most}, indent=2) + "\n").encode()
+    return found
+
+
 def left_to_callers(source: Source, spec: Spec) -> tuple[Problem, ...]:
     """A warning of what sentence-transformers does to a text before the encoder reads it, which no spec says.
 
@@ -69,9 +93,9 @@ def left_to_callers(source: Source, spec: Spec) -> tuple[Problem, ...]:
     """
     if source.folder is None or not has_file(source.folder, MODULES):
         return ()
-    about, calls = (read_json(source.folder, file) if has_file(source.folder, file) else {} for file in SETTINGS)
+    about, calls = (_read(source.folder, file) for file in SETTINGS)
     done: list[str] = []
-    most, longest = about.get("max_seq_length"), longest_row(compile_spec(spec))
+    most, longest = about.get(MOST) or _cut_by_tokenizer(source.folder), longest_row(compile_spec(spec))
     if isinstance(most, int) and (longest is None or most < longest):
         done.append(f"texts cut at {most} tokens")
     if about.get("do_lower_case"):
@@ -110,6 +134,45 @@ def pool_of(method: str, *, normalized: bool) -> Data:
     return {**_table()["block"], "method": method, **(_table()["normalized"] if normalized else {})}
 
 
+def pooled_as(spec: Spec) -> Data | None:
+    """The block that pools the states of a spec's encoder to its vector; None where it has no vector."""
+    block = spec.blocks.get(str((spec.outputs or {}).get(VECTOR)))
+    method = getattr(block, "method", None)
+    if method not in _table()["methods"].values():
+        return None
+    return pool_of(str(method), normalized=bool(getattr(block, "normalize", False)))
+
+
+def written_modules(pool: Data, *, width: int, longest: int | None) -> dict[str, bytes]:
+    """The files that say how vectors are made, by their path in a folder, as every version of the library reads them.
+
+    Args:
+        pool: the block that does it.
+        width: of the vectors.
+        longest: tokens that the model reads of a text, if there is a bound.
+    """
+    kinds = [("", "Transformer"), (POOLING, "Pooling")]
+    if pool.get("normalize"):
+        kinds.append((NORMALIZE, "Normalize"))
+    modules = [
+        {"idx": at, "name": str(at), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for at, (path, kind) in enumerate(kinds)
+    ]
+    method = next(name for name, ours in _table()["methods"].items() if ours == pool["method"])
+    modes = {key: name == method for key, name in _table()["modes"].items()}
+    texts, calls = SETTINGS
+    about = {"do_lower_case": False} if longest is None else {MOST: longest, "do_lower_case": False}
+    files: Data = {
+        MODULES: modules,
+        f"{POOLING}/config.json": {"word_embedding_dimension": width, **modes, "include_prompt": True},
+        texts: about,
+        calls: {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    }
+    if pool.get("normalize"):
+        files[f"{NORMALIZE}/config.json"] = dict.fromkeys(("module_input_name", "module_output_name"), VECTOR)
+    return {name: (json.dumps(value, indent=2) + "\n").encode() for name, value in files.items()}
+
+
 def _pool(folder: Path) -> Data:
     """The block that the modules after the encoder are."""
     kinds = [(_kind(module), str(module.get("path", ""))) for module in _modules(folder)]
@@ -120,8 +183,28 @@ def _pool(folder: Path) -> Data:
         raise _unsaid(MODULES, "the encoder in the folder itself", shown(kinds[0][1]))
     place = f"{kinds[1][1]}/config.json"
     method = _method(read_json(folder, place), place)
+    if names[-1] == "Normalize":
+        _require_vector(folder, f"{kinds[2][1]}/config.json")
     normalized = _table()["normalized"] if names[-1] == "Normalize" else {}
     return {**_table()["block"], "method": method, **normalized}
+
+
+def _require_vector(folder: Path, place: str) -> None:
+    """Refuse a module that normalises something else than the vector."""
+    about = _read(folder, place)
+    named = {key: about.get(key) or VECTOR for key in ("module_input_name", "module_output_name")}
+    if set(named.values()) != {VECTOR}:
+        raise _unsaid(place, f"{VECTOR} to be normalised", ", ".join(map(str, named.values())))
+
+
+def _read(folder: Path, file: str) -> Mapping[str, Any]:
+    return read_json(folder, file) if has_file(folder, file) else {}
+
+
+def _cut_by_tokenizer(folder: Path) -> int | None:
+    """How many tokens the tokenizer leaves of a text, where newer folders say it; without a bound theirs says 1e30."""
+    most = _read(folder, TOKENIZER).get("model_max_length")
+    return most if isinstance(most, int) and most < 10**9 else None
 
 
 def _modules(folder: Path) -> list[Data]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from flexit.convert.exporting import as_family
 from flexit.convert.mapping.family import find_family
 from flexit.convert.mapping.rotary import LONGEST
+from flexit.convert.sentence_transformers import VECTOR, written_modules
 from flexit.files.folder import PARTIAL, writing
 from flexit.files.safetensors import Progress, write_sharded
 from flexit.ir.analysis.limits import longest_row
@@ -36,7 +37,8 @@ def to_pretrained(
     Args:
         spec: what it is.
         weights: its parameters by path: arrays, tensors of PyTorch, or lazy tensors; their number format is kept.
-        out_dir: where it goes: ``config.json``, ``model.safetensors`` or shards of 5 GB, and ``files``.
+        out_dir: where it goes: ``config.json``, ``model.safetensors`` or shards of 5 GB, ``files``, and for a model
+            that makes vectors of texts what sentence-transformers asks for (``modules.json`` and more).
         family: the family to write it as; by default the first that can say it.
         files: further files by name, such as ``tokenizer.json`` and ``generation_config.json``; token ids of the
             latter go into the configuration too, ``labels.json`` becomes its ``id2label``.
@@ -58,6 +60,8 @@ def to_pretrained(
     unsaid: dict[str, Any] = dict.fromkeys(BESIDE[:3])  # their classes have ids of published vocabularies as defaults
     longest = {LONGEST: context} if context is not None and _takes(written.config) else {}
     config = {**unsaid, **longest, **written.config, **_labels(carried)}
+    if written.pool is not None:
+        carried = {**_modules(spec, written.pool, context), **carried}
     dtypes = {tensor.dtype for tensor in written.tensors.values()}
     if len(dtypes) == 1:
         config["dtype"] = NAMES.get(dtypes.pop(), "float32")
@@ -65,10 +69,21 @@ def to_pretrained(
         (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         write_sharded(folder, written.tensors, metadata={"format": "pt"}, progress=progress)
         for name, content in carried.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
-        told = {"flexit": __version__, "files": sorted(path.name for path in folder.iterdir() if path.name != PARTIAL)}
+        names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        told = {"flexit": __version__, "files": sorted(name for name in names if name != PARTIAL)}
         (folder / MARKER).write_text(json.dumps(told), encoding="utf-8")
     return str(cast("list[str]", config["architectures"])[0])
+
+
+def _modules(spec: Spec, pool: dict[str, Any], context: int | None) -> dict[str, bytes]:
+    """What says how sentence-transformers makes vectors of the states."""
+    program = compile_spec(spec)
+    bounds = [bound for bound in (longest_row(program), context) if bound is not None]
+    width = program.outputs[VECTOR].dims[-1]
+    assert isinstance(width, int)
+    return written_modules(pool, width=width, longest=min(bounds, default=None))
 
 
 def _takes(config: Mapping[str, Any]) -> bool:

@@ -1,15 +1,22 @@
 """Folders of sentence-transformers, made by hand: the vectors against numpy on the encoder's own states."""
 
 import json
+from random import Random
 
 import numpy as np
 import pytest
 import torch
 import transformers as hf
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
+from flexit.cli.app import run
 from flexit.convert.pretrained import from_pretrained, spec_of
+from flexit.convert.to_pretrained import to_pretrained
 from flexit.errors import SourceError
 from flexit.lower.torch.module import to_torch
+from tests.convert.families.drawn.qwen3 import any_qwen3
 
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
 IDS = np.array([[5, 6, 7, 8, 9], [9, 8, 7, 1, 1]])
@@ -144,3 +151,120 @@ def test_what_is_done_to_texts_first_is_told(tmp_path):
     about.write_text("[")
     with pytest.raises(SourceError, match="FX1803"):
         from_pretrained(folder)
+
+
+def test_a_folder_of_version_6(tmp_path):
+    """Its tokenizer cuts texts, and its normalisation has settings."""
+    folder = folder_of(
+        tmp_path, encoder("bert"), pooling={"embedding_dimension": 16, "pooling_mode": "mean"}, normalize=True
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 12}))
+    (folder / "2_Normalize").mkdir()
+    named = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+    (folder / "2_Normalize" / "config.json").write_text(json.dumps(named))
+    pretrained = from_pretrained(folder)
+    assert [warning.found for warning in pretrained.warnings if warning.code == "FX1858"] == ["texts cut at 12 tokens"]
+    assert json.loads(pretrained.files["sentence_bert_config.json"]) == {"max_seq_length": 12}
+    (folder / "2_Normalize" / "config.json").write_text(json.dumps({"module_input_name": "token_embeddings"}))
+    with pytest.raises(SourceError, match="FX1857"):
+        from_pretrained(folder)
+
+
+# ---- written back
+
+MODULES = {
+    "Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize",
+}  # fmt: skip
+BACK = {
+    "bert": lambda: encoder("bert"),
+    "mpnet": lambda: encoder("mpnet"),
+    "qwen3": lambda: any_qwen3(Random(1), "hidden"),
+}
+"""Encoders with a pooler, with their own positions, and one that only looks back."""
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(("kind", "mode"), list(zip(BACK, list(POOLED)[1:], strict=True)))
+def test_the_folder_is_written_back(tmp_path, kind, mode, normalize):
+    folder = folder_of(made(tmp_path), BACK[kind](), pooling=config_of(mode), normalize=normalize)
+    calls = {"prompts": {"query": "q: "}, "default_prompt_name": "query", "similarity_fn_name": "dot"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(calls))
+    pretrained = from_pretrained(folder)
+    name = to_pretrained(pretrained.spec, pretrained.weights, tmp_path / "back", files=pretrained.files)
+    assert name == json.loads((folder / "config.json").read_text())["architectures"][0]
+    again = from_pretrained(tmp_path / "back")
+    assert (again.family, again.head) == (pretrained.family, "embedding")
+    assert (again.spec.blocks, again.spec.outputs) == (pretrained.spec.blocks, pretrained.spec.outputs)
+    assert {path: each.numpy().tobytes() for path, each in again.weights.items()} == {
+        path: each.numpy().tobytes() for path, each in pretrained.weights.items()
+    }
+    listed = json.loads((tmp_path / "back" / "modules.json").read_text())
+    kinds = list(MODULES)[: 3 if normalize else 2]
+    assert listed == [
+        {"idx": at, "name": str(at), "path": MODULES[each], "type": f"sentence_transformers.models.{each}"}
+        for at, each in enumerate(kinds)
+    ]
+    pooling = json.loads((tmp_path / "back" / "1_Pooling" / "config.json").read_text())
+    assert {key for key, on in pooling.items() if on is True} == {mode, "include_prompt"}
+    width = pretrained.spec.blocks["embed"].d_model
+    assert pooling["word_embedding_dimension"] == width
+    assert json.loads((tmp_path / "back" / "config_sentence_transformers.json").read_text()) == calls
+    theirs, loaded = hf.AutoModel.from_pretrained(tmp_path / "back", output_loading_info=True)
+    assert {key.partition(".")[0] for key in loaded["missing_keys"]} <= {"pooler"}  # which no vector is made with
+    assert not loaded["unexpected_keys"]
+    ids = torch.tensor(IDS[:1])
+    states = [model.eval()(input_ids=ids).last_hidden_state for model in (theirs, hf.AutoModel.from_pretrained(folder))]
+    assert torch.equal(*states)
+
+
+def made(tmp_path):
+    """A folder for theirs."""
+    (tmp_path / "theirs").mkdir()
+    return tmp_path / "theirs"
+
+
+def test_what_is_not_said_has_a_bound_of_its_own(tmp_path):
+    """Of a model without settings, the longest row is that of its position table."""
+    folder = folder_of(made(tmp_path), encoder("bert"), pooling=config_of("pooling_mode_mean_tokens"), normalize=True)
+    out = tmp_path / "back"
+    assert run(["import", str(folder), "-o", str(tmp_path / "ours")]) == 0
+    assert run(["convert", str(tmp_path / "ours"), "--to", "hf", "-o", str(out)]) == 0
+    assert json.loads((out / "sentence_bert_config.json").read_text()) == {"max_seq_length": 20, "do_lower_case": False}
+    calls = json.loads((out / "config_sentence_transformers.json").read_text())
+    assert calls == {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    assert run(["convert", str(folder), "--to", "hf", "-o", str(out), "--force"]) == 0  # every file of it is ours
+    (out / "2_Normalize" / "mine").write_text("")
+    assert run(["convert", str(folder), "--to", "hf", "-o", str(out), "--force"]) == 2
+
+
+def test_a_vector_that_no_module_makes_is_refused(tmp_path, capsys):
+    folder = folder_of(made(tmp_path), encoder("bert"), pooling=config_of("pooling_mode_mean_tokens"), normalize=True)
+    assert run(["import", str(folder), "-o", str(tmp_path / "ours")]) == 0
+    text = (tmp_path / "ours" / "spec.yaml").read_text()
+    assert "d_ff: 20, bias: true" in text
+    (tmp_path / "ours" / "spec.yaml").write_text(text.replace("d_ff: 20, bias: true", "d_ff: 20"))
+    capsys.readouterr()
+    assert run(["convert", str(tmp_path / "ours"), "--to", "hf", "-o", str(tmp_path / "back")]) == 2
+    assert "FX1870 blocks.encoder" in capsys.readouterr().err
+    assert not (tmp_path / "back").exists()
+
+
+def test_the_library_makes_the_same_vectors(tmp_path):
+    library = pytest.importorskip("sentence_transformers", reason="it is tried where it is installed")
+    folder = folder_of(made(tmp_path), encoder("bert"), pooling=config_of("pooling_mode_mean_tokens"), normalize=True)
+    write_tokenizer(folder)
+    pretrained = from_pretrained(folder)
+    to_pretrained(pretrained.spec, pretrained.weights, tmp_path / "back", files=pretrained.files)
+    texts = ["a b c", "d e", "f g h i j a b c d e f g h i j a b c d e f g h i j"]
+    found = [library.SentenceTransformer(str(each), device="cpu").encode(texts) for each in (folder, tmp_path / "back")]
+    assert np.abs(found[0] - found[1]).max() < 1e-6
+
+
+def write_tokenizer(folder):
+    """Words of one letter, in a folder of theirs that cuts texts at 12 of them."""
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghij"]
+    inner = Tokenizer(WordLevel({name: at for at, name in enumerate(names)}, unk_token="[UNK]"))
+    inner.pre_tokenizer = Whitespace()
+    tokens = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    hf.PreTrainedTokenizerFast(tokenizer_object=inner, **tokens).save_pretrained(folder)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 12, "do_lower_case": False}))

@@ -14,7 +14,7 @@ SPECS = ("spec.json", "spec.yaml")
 """Where a folder has its spec: as it was when it was trained or exported, or as it began or was imported."""
 CARRIED = (
     "tokenizer.json", "target_tokenizer.json", "generation_config.json", "labels.json", "chat_template.jinja",
-    "special_tokens_map.json",
+    "special_tokens_map.json", "sentence_bert_config.json", "config_sentence_transformers.json",
 )  # fmt: skip
 """Files beside the weights of a model that go into a bundle as they are."""
 
