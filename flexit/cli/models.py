@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from flexit.cli.console import answering, emit, near, say, table
+from flexit.cli.console import answering, complain, emit, near, say, table
 from flexit.cli.specs import As, Json, Model, Plugins, Sets, StateForm, load_plugins, named
 from flexit.runtime.status import stages
 from flexit.runtime.train.signals import interruptible
@@ -107,11 +107,13 @@ def export(
     with stages(LOADING) as step:
         from flexit.cli.generating import next_step
         from flexit.cli.opening import evidence_rows, exportable
+        from flexit.convert.pretrained import Pretrained
         from flexit.runtime.bundles.export import export as prove
 
         load_plugins(plugins)
         step("reading the model")
         source = exportable(model, sets or (), seed=seed, allow_memory=allow_memory, family=family)
+        complain(source.warnings if isinstance(source, Pretrained) else ())
         bundle = prove(
             source, out, force=force, seed=seed, progress=step, allow_memory=allow_memory, states=cast(Any, states),
             carry=carry or (),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -209,6 +209,12 @@ def noting(weights: Mapping[str, LazyTensor]) -> tuple[dict[str, LazyTensor], li
     """The same weights, and a list that gets the names of those that are read and are not finite."""
     bad: list[str] = []
     return {path: _noting(path, tensor, bad=bad) for path, tensor in weights.items()}, bad
+
+
+def warnings_of(model: Pretrained) -> tuple[Pretrained, Callable[[], tuple[Problem, ...]]]:
+    """The same model, and what is to be told of it once its weights were read: FX1871 beside what reading it gave."""
+    weights, bad = noting(model.weights)
+    return replace(model, weights=weights), lambda: (*model.warnings, *map(not_finite, dict.fromkeys(bad)))
 
 
 def _noting(path: str, tensor: LazyTensor, *, bad: list[str]) -> LazyTensor:
