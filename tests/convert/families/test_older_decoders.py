@@ -10,7 +10,7 @@ import transformers as hf
 
 from flexit.convert.pretrained import from_pretrained
 from tests.convert.families.comparing import TOLERANCE, errors, module_of
-from tests.convert.families.models import all_drawn
+from tests.convert.families.models import all_drawn, made
 
 pytestmark = pytest.mark.slow
 
@@ -147,3 +147,14 @@ def test_read_as_transformers_reads_them(name, tmp_path):
     module = module_of(from_pretrained(tmp_path))
     for padding in ("none", "left"):
         assert max(errors(model, module, padding).values()) < TOLERANCE
+
+
+def test_kimi_is_deepseek_by_another_name(tmp_path):
+    way = next(way for way in all_drawn() if (way.family, way.head) == ("deepseek_v3", "causal"))
+    made(way, 0).save_pretrained(tmp_path)
+    known = from_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    named = {"model_type": "kimi_k2", "auto_map": {"AutoConfig": "configuration_deepseek.DeepseekV3Config"}}
+    (tmp_path / "config.json").write_text(json.dumps({**config, **named}))
+    again = from_pretrained(tmp_path)
+    assert (again.family, again.head, again.spec) == ("deepseek_v3", "causal", known.spec)

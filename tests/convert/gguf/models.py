@@ -267,6 +267,7 @@ CHANGES = {
     ],
     "apertus": [fixed(hidden_act="xielu"), LLAMA],
     "roberta": [fixed(hidden_act="gelu")],
+    "jina_embeddings_v3": [fixed(hidden_act="gelu"), USUAL],
     "umt5": [fixed(relative_attention_max_distance=128), gated],
     "t5 (t5encoder)": [fixed(relative_attention_max_distance=128), gated],
     "t5": [fixed(relative_attention_max_distance=128, scale_decoder_outputs=False), gated],

@@ -210,7 +210,7 @@ def from_config(folder):
 
 BY_TABLE = (
     "gemma", "gemma2", "gemma3_text", "gpt2", "starcoder2", "falcon", "gpt_neox", "phi", "bloom", "mpt", "gpt_bigcode",
-    "bert", "distilbert", "modernbert", "roberta", "t5", "t5 (t5encoder)",
+    "bert", "distilbert", "modernbert", "roberta", "jina_embeddings_v3", "t5", "t5 (t5encoder)",
     "umt5",
 )  # fmt: skip
 """Families whose activation llama.cpp looks up in a table of fp16."""
