@@ -51,8 +51,9 @@ def documented(document: type[Group]) -> dict[str, type[Group]]:
         for entry in fields(waiting.pop()).values():
             for cls in below(entry.type):
                 name = cls.kind if issubclass(cls, Kind) else cls.__name__
+                if name not in known:  # a mixture may hold mixtures
+                    waiting.append(cls)
                 assert known.setdefault(name, cls) is cls, f"two classes are called {name}"
-                waiting.append(cls)
     return known
 
 

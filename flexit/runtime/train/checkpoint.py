@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ BEGUN = {
     FAILURES, NOW,
 }  # fmt: skip
 """What a run in Python has before its first checkpoint."""
-ENCODED = ("data", "held-out")
+ENCODED = re.compile(r"(data|held-out)(-[0-9]+)?")
 """Folders of a run folder with encoded data."""
 WRITTEN = (
     "config.yaml", "spec.yaml", "metrics.jsonl", "timing.jsonl", "samples.jsonl", "statistics.jsonl", "trackers.json",
@@ -251,9 +252,9 @@ def tidy(folder: Path) -> None:
     """Remove what a killed run left in its folder, and in that of its checkpoints. The run's lock must be held."""
     if folder.parent.is_dir():
         sweep_files(folder.parent, (LATEST, RUN, *WRITTEN))
-        for name in ENCODED:
-            if (folder.parent / f"{name}.lock").exists():  # of a writer that was killed when it was done
-                with locked(folder.parent / name):
+        for lock in [*folder.parent.glob("*.lock")]:
+            if ENCODED.fullmatch(lock.stem):  # of a writer that was killed when it was done
+                with locked(lock.with_suffix("")):
                     pass
     for parent, marker in ((folder, MARKER), (folder.parent / FAILURES, FAILURE)):
         if not parent.is_dir():

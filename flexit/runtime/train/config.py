@@ -49,8 +49,8 @@ class Data(Group):
     """Columns that the data has under other names than the task."""
     seq_len: Annotated[int, Field(ge=2)]
     """Tokens per row; of tasks with a row per text, at most."""
-    tokenizer: Tokenizer
-    """Text to token ids."""
+    tokenizer: Tokenizer | None = None
+    """Text to token ids; null: all data are token ids already."""
     bucket: NotNegativeInt = 0
     """Batches' worth of texts that are sorted by length together, so that little is padded; 0: none."""
     workers: Annotated[int, Field(ge=0, le=256)] = 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from flexit.ir.block import Fault
 from flexit.ir.language.kinds import choose
 from flexit.ir.wording import nearest, several
-from flexit.runtime.metric import LOSS, Metric, faults
+from flexit.runtime.metric import LOSS, Evidence, Metric, by_evidence, faults
 from flexit.runtime.train.config import RunConfig
 
 
@@ -18,7 +18,11 @@ def metrics_of(config: RunConfig) -> list[Metric]:
     if config.evaluate.metrics is not None:
         return config.evaluate.metrics
     found = (choose(Metric, kind) for kind in config.task.metrics)
-    return [each for each in found if isinstance(each, Metric)]
+    return [each for each in found if isinstance(each, Metric) and by_evidence(each, _shown(config)) is not None]
+
+
+def _shown(config: RunConfig) -> tuple[Evidence, ...]:
+    return config.task.shown(texts=config.data.tokenizer is not None)
 
 
 def metric_faults(config: RunConfig, names: Sequence[str]) -> Iterator[tuple[str, Fault]]:
@@ -28,7 +32,7 @@ def metric_faults(config: RunConfig, names: Sequence[str]) -> Iterator[tuple[str
         config: the run config.
         names: of the classes, where they are known.
     """
-    for index, wrong in faults(metrics_of(config), config.task.shows, names):
+    for index, wrong in faults(metrics_of(config), _shown(config), names):
         yield f"evaluate.metrics.{index}", wrong
 
 
@@ -61,6 +65,11 @@ def watching_faults(config: RunConfig) -> Iterator[tuple[str, Fault]]:
         yield "sample", Fault(
             code="FX1532", field="", message=f"{config.task.kind} makes no texts", expected="causal_lm or seq2seq",
             found=config.task.kind, cure="delete sample",
+        )  # fmt: skip
+    if config.sample is not None and config.data.tokenizer is None:
+        yield "sample", Fault(
+            code="FX1532", field="", message="there is no tokenizer that reads prompts", expected="data.tokenizer",
+            found="none", cure="add tokenizer: {kind: file, path: tokenizer.json} under data, or delete sample",
         )  # fmt: skip
     if config.statistics is not None and config.compile is not None:
         yield "statistics", Fault(

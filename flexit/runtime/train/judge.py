@@ -52,7 +52,9 @@ class Judge:
         """
         self.metrics = tuple(metrics)
         self._background = background
-        self._shown: tuple[Evidence, ...] = PLAIN if background is None else background.task.shows
+        self._shown: tuple[Evidence, ...] = PLAIN
+        if background is not None:
+            self._shown = background.task.shown(texts=bool(background.setting.tokenizers))
         names = () if background is None else background.setting.labels
         for index, wrong in faults(self.metrics, self._shown, names):
             path = f"evaluate.metrics.{index}" + (f".{wrong.field}" if wrong.field else "")

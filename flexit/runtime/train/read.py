@@ -118,21 +118,8 @@ def faults(config: RunConfig, root: Node) -> Iterator[Problem]:
     yield from _data(config, root)
 
 
-def _files(config: RunConfig, root: Node) -> Iterator[Problem]:
-    data = config.data
-    sources = {"data.train": data.train}
-    if data.validation is not None and data.validation.source is not None:
-        sources["data.validation.source"] = data.validation.source
-    for path in [path for path, source in sources.items() if getattr(source, "files", None) == []]:
-        yield fault(
-            root, "FX1601", f"{path}.files", message="no files to learn from", found="[]",
-            expected="at least one name or pattern", cure="write files: [corpus/*.txt], with your own folder",
-        )  # fmt: skip
-
-
 def _data(config: RunConfig, root: Node) -> Iterator[Problem]:
     data, task = config.data, config.task
-    yield from _files(config, root)
     yield from (placed_fault(root, path, each) for path, each in data_faults(config))
     if data.validation is not None and (data.validation.split is None) == (data.validation.source is None):
         yield fault(

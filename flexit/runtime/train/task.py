@@ -33,6 +33,7 @@ class Setting:
         seq_len: tokens per row, at most.
         columns: a task's own name of a column -> its name in the data, where that is another one.
         labels: names of classes, where the task has any.
+        end: the id that ends documents which come as token ids.
     """
 
     program: Program
@@ -40,6 +41,13 @@ class Setting:
     seq_len: int
     columns: Mapping[str, str]
     labels: Sequence[str] = ()
+    end: int | None = None
+
+    @property
+    def end_id(self) -> int | None:
+        """The token that ends documents."""
+        known = self.tokenizers.get(TOKENIZER)
+        return self.end if known is None or known.separator_id is None else known.separator_id
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -117,8 +125,14 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
     """What evaluations see of it, which metrics are told from; what comes first counts where one reads several."""
     metrics: ClassVar[tuple[str, ...]] = ()
     """The usual ones."""
+    special: ClassVar[bool] = True
+    """Whether it needs tokens that only a tokenizer knows."""
     tokenizers: ClassVar[Mapping[str, str]] = {TOKENIZER: "data.tokenizer"}
     """The file that each tokenizer is kept in, and where a run config describes it."""
+
+    def shown(self, *, texts: bool) -> tuple[Evidence, ...]:
+        """What evaluations see: without a tokenizer, no bytes of texts."""
+        return self.shows if texts else tuple("likelihood" if each == "bytes" else each for each in self.shows)
 
     def misfits(self, program: Program) -> Iterator[Fault]:
         """What of a model stands against learning this with it."""

@@ -83,6 +83,23 @@ def find_documents(patterns: Sequence[str], base: Path) -> list[Document]:
     return sorted(documents, key=lambda document: (document.sha256, str(document.path)))
 
 
+def require_file(file: Path, *, path: str) -> None:
+    """Raise where a file is not there.
+
+    Args:
+        file: the file.
+        path: the field that names it.
+
+    Raises:
+        UserError: FX1601.
+    """
+    if not file.is_file():
+        raise UserError.of(
+            "FX1601", f"there is no {file}", path=path, expected="a file", found="nothing",
+            cure=f"make it, or correct {path}",
+        )  # fmt: skip
+
+
 def texts(documents: Sequence[Document]) -> Iterator[str]:
     """The text of each document."""
     return (document.text() for document in documents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,9 +13,9 @@ from torch import Tensor
 from flexit.errors import UserError
 from flexit.runtime.tasks.fill_mask import MASKS
 from flexit.runtime.tokenizer import Tokenizer
-from flexit.runtime.train.data.examples import Indices
+from flexit.runtime.train.data.examples import Examples, Indices
 from flexit.runtime.train.data.inputs import Inputs
-from flexit.runtime.train.data.stream import Packing, Stream
+from flexit.runtime.train.data.stream import Cut, Packing, Stream, blocks
 from flexit.runtime.train.loss import IGNORED
 
 
@@ -90,7 +91,7 @@ class Hiding:
         return chosen
 
 
-class HiddenTokens:
+class HiddenTokens(Examples):
     """Rows of ids and ``labels``, each int64 ``[batch, seq_len]``; tokens that are to be found are labels."""
 
     lengths = None
@@ -107,9 +108,11 @@ class HiddenTokens:
     def __len__(self) -> int:
         return self._stream.n_tokens // self._seq_len
 
-    def batch(self, chosen: Indices, key: tuple[int, ...]) -> dict[str, Tensor]:
-        """Rows by number."""
-        ids, documents = self._stream.cut(chosen * self._seq_len, self._seq_len)
+    def rows(self, chosen: Indices) -> Sequence[Cut]:
+        return self._stream.rows(chosen * self._seq_len, self._seq_len)
+
+    def collate(self, rows: Sequence[Cut], key: tuple[int, ...]) -> dict[str, Tensor]:
+        ids, documents = blocks(rows)
         labels = ids.copy()
         hidden = self._hiding(ids, np.random.default_rng(key))
         labels[~hidden] = IGNORED

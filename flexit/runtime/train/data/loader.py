@@ -152,9 +152,9 @@ class Schedule(Dataset[dict[str, Tensor]]):
     def _order(self, number: int) -> Indices:
         """All examples in the order of one pass."""
         if self.seed is None:
-            return np.arange(len(self.examples))
+            return self.examples.plain_order()
         rng = np.random.default_rng([self.seed, number])
-        order = rng.permutation(len(self.examples))
+        order = self.examples.order(rng, seed=self.seed, number=number)
         lengths = self.examples.lengths
         if self._bucket < 2 or lengths is None:
             return order

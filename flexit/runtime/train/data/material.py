@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,30 @@ from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.config import RunConfig
 from flexit.runtime.train.data.examples import Examples
 from flexit.runtime.train.data.files import located
-from flexit.runtime.train.data.source import Records
-from flexit.runtime.train.data.store import OnProgress, Row, Store, make_store, open_store, predicted_size
+from flexit.runtime.train.data.mixed import in_turn, mixed
+from flexit.runtime.train.data.parts import Part, fingerprint_of, hashed, parts_of, records_of
+from flexit.runtime.train.data.store import (
+    OnProgress,
+    Row,
+    Store,
+    make_index,
+    make_store,
+    open_store,
+    predicted_size,
+    with_ids,
+)
+from flexit.runtime.train.data.token_files import TokenFiles
 from flexit.runtime.train.describe import config_data
 from flexit.runtime.train.identity import at, read_identity
 from flexit.runtime.train.read import fault, placed_fault
-from flexit.runtime.train.task import Setting
+from flexit.runtime.train.task import TOKENIZER, Setting
 
 DATA = "data"
 HELD_OUT = "held-out"
 SHARED = "shared.json"
 """In a folder of data that several runs share: what it was made for."""
+SPLIT = "equal texts together"
+"""How rows are told to be equal; data that was encoded when it was otherwise is encoded anew."""
 READ = ("data.train", "data.columns", "task")
 """What of a run config says how texts are read from records."""
 
@@ -38,44 +50,49 @@ class Material:
 
     Attributes:
         config: the run config.
-        training: records to learn from.
-        held_out: records to judge by, where they have a source of their own.
+        training: what to learn from; several parts where the source is a mixture.
+        held_out: what to judge by, where that has a source of its own.
         setting: with the tokenizers and classes.
+        limit: token ids from here on are in no vocabulary.
     """
 
     config: RunConfig
-    training: Records
-    held_out: Records | None
+    training: Sequence[Part]
+    held_out: Sequence[Part]
     setting: Setting
+    limit: int
 
     @property
     def fingerprint(self) -> str:
         """Of all records."""
-        if self.held_out is None:
-            return self.training.fingerprint
-        return _hash([self.training.fingerprint, self.held_out.fingerprint])
+        training = fingerprint_of(self.training)
+        return hashed([training, fingerprint_of(self.held_out)]) if self.held_out else training
 
     @property
     def tokenizers(self) -> str:
         """Fingerprint of the tokenizers."""
         known = list(self.setting.tokenizers.values())
-        return known[0].fingerprint if len(known) == 1 else _hash([each.fingerprint for each in known])
+        return known[0].fingerprint if len(known) == 1 else hashed([each.fingerprint for each in known])
 
     def examples(self, out: Path, on_progress: OnProgress | None = None) -> tuple[Examples, Examples | None]:
         """What is trained on and what is held out, encoded in the run folder where it is not there yet.
 
         Raises:
-            UserError: FX1610, a record lacks a column; or the source's own.
+            UserError: FX1610, a record lacks a column; FX1510, a source of a mixture has no row in a pass; or the
+                source's own.
         """
-        task, validation = self.config.task, self.config.data.validation
+        validation = self.config.data.validation
         share = None if validation is None else validation.split
-        store = self._encoded(out / DATA, self.training, on_progress=on_progress)
-        training, held_out = task.examples(store, self.setting, share)
-        if self.held_out is not None:
-            held_out, _ = task.examples(
-                self._encoded(out / HELD_OUT, self.held_out, on_progress=on_progress), self.setting, None
-            )
-        return training, None if validation is None else held_out
+        task = self.config.task
+        both = [
+            task.examples(self._encoded(part, out, on_progress=on_progress), self.setting, share)
+            for part in self.training
+        ]
+        training, held_out = mixed(self.training, [one for one, _ in both]), [other for _, other in both]
+        if self.held_out:
+            stores = [self._encoded(part, out, on_progress=on_progress) for part in self.held_out]
+            held_out = [task.examples(store, self.setting, None)[0] for store in stores]
+        return training, None if validation is None else in_turn(held_out)
 
     def to_encode(self, out: Path) -> int:
         """Predicted bytes of what is not encoded in a run folder yet.
@@ -87,43 +104,52 @@ class Material:
         def encode(values: Mapping[str, Any], place: str) -> Row:
             return self.config.task.encode(values, self.setting, place)
 
-        both = ((DATA, self.training), (HELD_OUT, self.held_out))
         return sum(
-            predicted_size(records, encode, size=records.size)
-            for name, records in both
-            if records is not None and ((store := open_store(out / name)) is None or not self._has(store, records))
+            part.found.predicted_size()
+            if isinstance(part.found, TokenFiles)
+            else predicted_size(part, encode, size=part.size)
+            for part in (*self.training, *self.held_out)
+            if (store := open_store(out / part.folder)) is None or not self._has(store, part)
         )
 
-    def _has(self, store: Store, records: Records) -> bool:
+    def _has(self, store: Store, part: Part) -> bool:
         """Whether a store holds records, encoded as they are to be."""
-        return (store.source, store.way) == (records.fingerprint, self._way())
+        return (store.source, store.way) == (part.found.fingerprint, self._way(part))
 
-    def _encoded(self, folder: Path, records: Records, *, on_progress: OnProgress | None) -> Store:
+    def _encoded(self, part: Part, out: Path, *, on_progress: OnProgress | None) -> Store:
+        folder, found = out / part.folder, part.found
         store = open_store(folder)
-        if store is None or not self._has(store, records):
-            store = make_store(
-                folder, self._rows(records), size=records.size, tokenizers=self.setting.tokenizers,
-                source=records.fingerprint, way=self._way(), by=self.config.task.by, labels=self.setting.labels,
-                on_progress=on_progress,
-            )  # fmt: skip
+        if store is None or not self._has(store, part):
+            if isinstance(found, TokenFiles):
+                with located(part.leaf.path):
+                    store = make_index(
+                        folder, found, limit=self.limit, tokenizers=self.setting.tokenizers, way=self._way(part),
+                        on_progress=on_progress,
+                    )  # fmt: skip
+            else:
+                store = make_store(
+                    folder, self._rows(part), size=part.size, tokenizers=self.setting.tokenizers,
+                    source=found.fingerprint, way=self._way(part), by=self.config.task.by,
+                    labels=self.setting.labels, on_progress=on_progress,
+                )  # fmt: skip
         if len(store) == 0:
-            place = "data.validation.source" if records is self.held_out else "data.train"
             raise UserError.of(
-                "FX1603", "there are no records", path=place, expected="at least one", found="none",
+                "FX1603", "there are no records", path=part.leaf.path, expected="at least one", found="none",
                 cure="name files that hold some",
             )  # fmt: skip
-        return store
+        return with_ids(store, folder, found) if isinstance(found, TokenFiles) else store
 
-    def _rows(self, records: Records) -> Iterator[tuple[Row, int]]:
-        for values, place, done in records:
+    def _rows(self, part: Part) -> Iterator[tuple[Row, int]]:
+        for values, place, done in part:
             yield self.config.task.encode(values, self.setting, place), done
 
-    def _way(self) -> str:
+    def _way(self, part: Part) -> str:
         task = config_data(self.config)["task"]
         setting = self.setting
         length = None if self.config.task.joins else setting.seq_len
-        return _hash(
-            [_sources(self.config), task, dict(setting.columns), length, self.tokenizers, list(setting.labels)]
+        limit = self.limit if isinstance(part.found, TokenFiles) else None
+        return hashed(
+            [SPLIT, part.way, task, dict(setting.columns), length, self.tokenizers, list(setting.labels), limit]
         )
 
 
@@ -146,13 +172,16 @@ def find_material(
         UserError: a source, a tokenizer, or a column that is not there.
     """
     data = config.data
-    with located("data.train"):
-        training = data.train.open(base)
+    training = parts_of(data.train, "data.train", base=base, folder=DATA)
     own = None if data.validation is None else data.validation.source
-    setting = Setting(program, {}, data.seq_len, dict(data.columns))
-    store = open_store(out / DATA)
-    same = store is not None and store.source == training.fingerprint and _as_before(config, out, *READ)
-    kept = store if began or same else None
+    held_out = parts_of(own, "data.validation.source", base=base, folder=HELD_OUT)
+    setting = Setting(program, {}, data.seq_len, dict(data.columns), end=_end(training))
+    stores = [open_store(out / part.folder) for part in training]
+    same = all(
+        store is not None and store.source == part.found.fingerprint
+        for store, part in zip(stores, training, strict=True)
+    ) and _as_before(config, out, *READ)
+    kept = stores[0] if began or same else None
     rows = config.task.rows(program)
     tokenizers: dict[str, Tokenizer] = {}
     for file, path in config.task.tokenizers.items():
@@ -167,11 +196,37 @@ def find_material(
             tokenizers[file] = config.task.settled(made, file=file)
         _require_vocabulary(tokenizers[file], rows=rows[file], root=root, path=path)
     setting = replace(setting, tokenizers=tokenizers)
+    _require_one_end(setting, root)
     setting = replace(setting, labels=_labels(config, training, setting, kept=kept))
     problems = [placed_fault(root, "task", each) for each in config.task.unfit_labels(setting)]
     if problems:
         raise RunConfigError(problems)
-    return Material(config, training, None if own is None else own.open(base), setting)
+    known = [rows[TOKENIZER], *(each.vocab_size for each in tokenizers.values())]
+    return Material(config, training, held_out, setting, min(known))
+
+
+def _end(parts: Sequence[Part]) -> int | None:
+    """The id that ends documents of token ids, as the run config says."""
+    found = [part.found.separator for part in parts if isinstance(part.found, TokenFiles)]
+    return next((each for each in found if each is not None), None)
+
+
+def _require_one_end(setting: Setting, root: Node) -> None:
+    """Raise where the tokenizer ends documents by another token than the token ids do.
+
+    Raises:
+        RunConfigError: FX1510.
+    """
+    known = setting.tokenizers.get(TOKENIZER)
+    if known is None or known.separator_id is None or setting.end in (None, known.separator_id):
+        return
+    raise RunConfigError([
+        fault(
+            root, "FX1510", "data.tokenizer.separator", message="documents would end by two tokens",
+            expected=f"the token {setting.end} of the arrays", found=f"{known.separator}, {known.separator_id}",
+            cure="write the separator that the arrays were made with in both places",
+        )
+    ])  # fmt: skip
 
 
 def _as_before(config: RunConfig, out: Path, *paths: str) -> bool:
@@ -182,21 +237,14 @@ def _as_before(config: RunConfig, out: Path, *paths: str) -> bool:
     )  # fmt: skip
 
 
-def _sources(config: RunConfig) -> list[Any]:
-    """How records are read, without the names of what they are read from."""
-    data = config_data(config)["data"]
-    found = [data["train"], (data["validation"] or {}).get("source")]
-    return [None if each is None else {k: v for k, v in each.items() if k not in ("files", "path")} for each in found]
-
-
-def _labels(config: RunConfig, records: Records, setting: Setting, *, kept: Store | None) -> list[str]:
+def _labels(config: RunConfig, parts: Sequence[Part], setting: Setting, *, kept: Store | None) -> list[str]:
     """Names of the classes: as written, as kept, or those that the records have."""
     written: list[str] = getattr(config.task, "labels", [])
     if written or kept is not None:
         return list(written or (kept.labels if kept is not None else ()))
     if not config.task.classes:
         return []
-    found = {name for values, place, _ in records for name in config.task.names(values, setting, place)}
+    found = {name for values, place, _ in records_of(parts) for name in config.task.names(values, setting, place)}
     numbers = all(re.fullmatch(r"-?[0-9]+", name) for name in found)
     return sorted(found, key=int) if numbers else sorted(found)
 
@@ -206,15 +254,16 @@ class _Texts:
     """The texts that a tokenizer learns from, each time anew."""
 
     config: RunConfig
-    records: Records
+    parts: Sequence[Part]
     setting: Setting
     file: str
     on_progress: OnProgress | None
 
     def __call__(self) -> Iterator[str]:
-        for values, place, done in self.records:
+        size = sum(part.size for part in self.parts)
+        for values, place, done in records_of(self.parts):
             if self.on_progress is not None:
-                self.on_progress("learning the vocabulary", done, self.records.size)
+                self.on_progress("learning the vocabulary", done, size)
             yield from self.config.task.texts(values, self.setting, place, file=self.file)
 
 
@@ -227,10 +276,6 @@ def _require_vocabulary(tokenizer: Tokenizer, *, rows: int, root: Node, path: st
                 cure=f"give the model a vocab_size of {tokenizer.vocab_size}, or another tokenizer",
             )
         ])  # fmt: skip
-
-
-def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def files_of(material: Material) -> Mapping[str, str]:

@@ -9,19 +9,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flexit.runtime.train.data.examples import Indices
+from flexit.runtime.train.data.examples import Examples, Indices
 from flexit.runtime.train.data.split import split_rows
-from flexit.runtime.train.data.store import Array, Column, Row, Store
+from flexit.runtime.train.data.store import AnyColumn, Array, Row, Store
 
 Collate = Callable[[Sequence[Row], np.random.Generator], dict[str, Tensor]]
 """Makes a batch of rows; all chance in it comes from the generator. It may be sent to another process."""
 
 
-class Ragged:
+class Ragged(Examples):
     """Rows of a store, a batch made of each handful of them."""
 
     def __init__(
-        self, columns: Mapping[str, Column], rows: npt.NDArray[np.int64], collate: Collate, *, longest: Sequence[str]
+        self, columns: Mapping[str, AnyColumn], rows: npt.NDArray[np.int64], collate: Collate, *, longest: Sequence[str]
     ) -> None:
         """Some rows.
 
@@ -44,9 +44,10 @@ class Ragged:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def batch(self, chosen: Indices, key: tuple[int, ...]) -> dict[str, Tensor]:
-        """A batch of rows."""
-        rows = [{name: column.row(index) for name, column in self._columns.items()} for index in self._rows[chosen]]
+    def rows(self, chosen: Indices) -> Sequence[Row]:
+        return [{name: column.row(index) for name, column in self._columns.items()} for index in self._rows[chosen]]
+
+    def collate(self, rows: Sequence[Row], key: tuple[int, ...]) -> dict[str, Tensor]:
         return self._collate(rows, np.random.default_rng(key))
 
 

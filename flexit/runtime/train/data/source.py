@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from flexit.ir.language.kinds import Kind
+
+if TYPE_CHECKING:
+    from flexit.runtime.train.data.token_files import TokenFiles
 
 
 class Record(NamedTuple):
@@ -43,10 +46,36 @@ class Records(Protocol):
         ...
 
 
+class Leaf(NamedTuple):
+    """A source that is no mixture.
+
+    Attributes:
+        path: where it stands in the run config, such as ``data.train.sources.0.source``.
+        source: the source.
+        weight: its share of the rows, relative to others.
+    """
+
+    path: str
+    source: Source
+    weight: float
+
+
 class Source(Kind, family="Source", package="flexit.runtime.train.data.sources"):
     """Where training data comes from."""
 
-    def open(self, base: Path) -> Records:
+    encoded: ClassVar[bool] = False
+    """Whether it gives token ids, not records."""
+
+    def leaves(self, path: str, weight: float = 1.0) -> Iterator[Leaf]:
+        """The sources that this one is made of: itself, unless it is a mixture.
+
+        Args:
+            path: where it stands in the run config.
+            weight: of it.
+        """
+        yield Leaf(path, self, weight)
+
+    def open(self, base: Path) -> Records | TokenFiles:
         """Find the data; nothing of it is kept in memory.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,10 +12,10 @@ from torch import Tensor
 
 from flexit.errors import UserError
 from flexit.ir.analysis.cost import position_limit
-from flexit.runtime.train.data.examples import Indices
+from flexit.runtime.train.data.examples import Examples, Indices
 from flexit.runtime.train.data.inputs import end_and_start
 from flexit.runtime.train.data.pairs import Pairs
-from flexit.runtime.train.data.stream import Stream
+from flexit.runtime.train.data.stream import Cut, Stream
 
 if TYPE_CHECKING:
     from flexit.runtime.train.task import Setting
@@ -98,7 +99,7 @@ class Cutting:
         return np.concatenate([*source, end]), np.concatenate([*target, end])
 
 
-class CutSpans:
+class CutSpans(Examples):
     """Sources and targets of joined documents; see :class:`~flexit.runtime.train.data.pairs.Pairs` for a batch."""
 
     lengths = None
@@ -112,11 +113,12 @@ class CutSpans:
     def __len__(self) -> int:
         return self._stream.n_tokens // self._seq_len
 
-    def batch(self, chosen: Indices, key: tuple[int, ...]) -> dict[str, Tensor]:
-        """Rows by number."""
+    def rows(self, chosen: Indices) -> Sequence[Cut]:
+        return self._stream.rows(chosen * self._seq_len, self._seq_len)
+
+    def collate(self, rows: Sequence[Cut], key: tuple[int, ...]) -> dict[str, Tensor]:
         rng = np.random.default_rng(key)
-        ids, _ = self._stream.cut(chosen * self._seq_len, self._seq_len)
-        pairs = [self._cutting(row, rng) for row in ids]
+        pairs = [self._cutting(row, rng) for row, _ in rows]
         return self._collate([{"source": source, "target": target} for source, target in pairs], rng)
 
 

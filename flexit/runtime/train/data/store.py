@@ -7,7 +7,7 @@ import json
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,8 @@ import flexit
 from flexit.errors import CheckpointError, UserError
 from flexit.files.folder import recover, writing
 from flexit.runtime.tokenizer import Tokenizer
+from flexit.runtime.train.data.arrays import Mapped
+from flexit.runtime.train.data.token_files import TokenFiles
 
 MARKER = "data.json"
 SAMPLE, SAMPLES = 65_536, 200
@@ -60,10 +62,17 @@ class Column:
         """The numbers of a row."""
         return self.values[self.starts[index] : self.starts[index + 1]]
 
+    def take(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Numbers by their places among those of all rows."""
+        return self.values[places].astype(np.int64)
+
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """How many numbers each row has."""
         return np.diff(self.starts)
+
+
+AnyColumn = Column | Mapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class Store:
         labels: names of classes, where the task has any.
     """
 
-    columns: Mapping[str, Column]
+    columns: Mapping[str, AnyColumn]
     hashes: npt.NDArray[np.uint64]
     tokenizers: Mapping[str, Tokenizer]
     source: str
@@ -155,24 +164,70 @@ def make_store(
             hashes.append(row_hash({name: row[name] for name in by}))
             if on_progress is not None:
                 on_progress("encoding", done, size)
+        stack.close()
         for name, writer in writers.items():
             with (temporary / f"{name}.starts").open("wb") as file:
                 np.concatenate([[0], np.cumsum(writer.lengths, dtype=np.int64)]).tofile(file)
         with (temporary / "hashes.bin").open("wb") as file:
             hashes.tofile(file)
-        for name, tokenizer in tokenizers.items():
-            (temporary / name).write_text(tokenizer.dumps(), encoding="utf-8")
-        meta = {
-            "flexit": flexit.__version__, "source": source, "way": way, "labels": list(labels),
-            "columns": {name: writer.dtype.name for name, writer in writers.items()},
-            "tokenizers": {name: tokenizer.separator for name, tokenizer in tokenizers.items()},
-            "files": sorted(path.name for path in temporary.iterdir() if path.suffix in (".bin", ".starts", ".json")),
-        }  # fmt: skip
-        stack.close()
-        (temporary / MARKER).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        columns = {name: writer.dtype.name for name, writer in writers.items()}
+        _describe(temporary, tokenizers=tokenizers, source=source, way=way, labels=labels, columns=columns)
     store = open_store(folder)
     assert store is not None
     return store
+
+
+def make_index(
+    folder: Path, found: TokenFiles, *, limit: int, tokenizers: Mapping[str, Tokenizer], way: str,
+    on_progress: OnProgress | None = None,
+) -> Store:  # fmt: skip
+    """Write where the documents of files of token ids are into a folder, replacing what is in it; the ids stay there.
+
+    Args:
+        folder: where.
+        found: the files.
+        limit: ids from here on are in no vocabulary.
+        tokenizers: by file name.
+        way: fingerprint of how they are read.
+        on_progress: told of what has been read.
+
+    Raises:
+        UserError: FX1611, an id is beyond the vocabulary; FX1607, a file is damaged; FX1304: the folder cannot be
+            written.
+    """
+    with writing(folder, marker=MARKER, force=True) as temporary:
+        with (temporary / "ids.starts").open("wb") as starts, (temporary / "hashes.bin").open("wb") as hashes:
+            for index, done in found.index(limit):
+                index.starts.tofile(starts)
+                index.hashes.tofile(hashes)
+                if on_progress is not None:
+                    on_progress("looking through token ids", done, found.size)
+            np.asarray([found.size], np.int64).tofile(starts)
+        _describe(temporary, tokenizers=tokenizers, source=found.fingerprint, way=way, labels=(), columns={})
+    store = open_store(folder)
+    assert store is not None
+    return store
+
+
+def with_ids(store: Store, folder: Path, found: TokenFiles) -> Store:
+    """A store of :func:`make_index` in a folder, with the ids, wherever their files lie now."""
+    return replace(store, columns={"ids": Mapped(found.files, folder / "ids.starts")})
+
+
+def _describe(
+    folder: Path, *, tokenizers: Mapping[str, Tokenizer], source: str, way: str, labels: Sequence[str],
+    columns: Mapping[str, str],
+) -> None:  # fmt: skip
+    """Write the tokenizers, and the file that says what else is there."""
+    for name, tokenizer in tokenizers.items():
+        (folder / name).write_text(tokenizer.dumps(), encoding="utf-8")
+    meta = {
+        "flexit": flexit.__version__, "source": source, "way": way, "labels": list(labels),
+        "columns": dict(columns),
+        "tokenizers": {name: tokenizer.separator for name, tokenizer in tokenizers.items()},
+        "files": sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".starts", ".json")),
+    }  # fmt: skip
+    (folder / MARKER).write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 
 def predicted_size(

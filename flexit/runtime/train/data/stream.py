@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flexit.runtime.train.data.examples import Indices
+from flexit.runtime.train.data.examples import Examples, Indices
 from flexit.runtime.train.data.split import Pieces, split_tokens
-from flexit.runtime.train.data.store import Column, Store
+from flexit.runtime.train.data.store import AnyColumn, Store
 from flexit.runtime.train.loss import IGNORED
 
 Numbers = npt.NDArray[np.int64]
+Cut = tuple[Numbers, Numbers]
+"""A row: its tokens, and the number of the document of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Stream:
         n_tokens: how many.
     """
 
-    def __init__(self, tokens: Column, pieces: Pieces) -> None:
+    def __init__(self, tokens: AnyColumn, pieces: Pieces) -> None:
         """A stream.
 
         Args:
@@ -62,6 +65,10 @@ class Stream:
         self._shifts = pieces.starts - (self._ends - pieces.lengths)
         self.n_tokens = int(self._ends[-1]) if len(self._ends) else 0
 
+    def rows(self, starts: Numbers, width: int) -> list[Cut]:
+        """What :meth:`cut` gives, row by row."""
+        return list(zip(*self.cut(starts, width), strict=True))
+
     def cut(self, starts: Numbers, width: int) -> tuple[Numbers, Numbers]:
         """Rows of tokens, and the number of each one's document, both ``[batch, width]``.
 
@@ -71,7 +78,13 @@ class Stream:
         """
         places = starts[:, None] + np.arange(width)[None, :]
         document = np.searchsorted(self._ends, places, side="right")
-        return self._tokens.values[places + self._shifts[document]].astype(np.int64), document
+        return self._tokens.take(places + self._shifts[document]), document
+
+
+def blocks(rows: Sequence[Cut]) -> tuple[Numbers, Numbers]:
+    """Rows as two arrays ``[batch, width]``, which are nobody else's."""
+    tokens, documents = zip(*rows, strict=True)
+    return np.stack(tokens), np.stack(documents)
 
 
 def streams(store: Store, share: float | None) -> tuple[Stream, Stream]:
@@ -81,7 +94,7 @@ def streams(store: Store, share: float | None) -> tuple[Stream, Stream]:
     return training, held_out
 
 
-class NextTokens:
+class NextTokens(Examples):
     """Rows ``{"input_ids", "labels"}``, each int64 ``[batch, seq_len]``; labels are one on.
 
     Rows overlap in one token. Where documents are kept apart, the first token of a document is no label.
@@ -97,10 +110,12 @@ class NextTokens:
     def __len__(self) -> int:
         return max(0, self._stream.n_tokens - 1) // self._seq_len
 
-    def batch(self, chosen: Indices, key: tuple[int, ...]) -> dict[str, Tensor]:
-        """Rows by number."""
+    def rows(self, chosen: Indices) -> Sequence[Cut]:
+        return self._stream.rows(chosen * self._seq_len, self._seq_len + 1)
+
+    def collate(self, rows: Sequence[Cut], key: tuple[int, ...]) -> dict[str, Tensor]:
         del key
-        block, documents = self._stream.cut(chosen * self._seq_len, self._seq_len + 1)
+        block, documents = blocks(rows)
         labels = block[:, 1:].copy()
         if self._packing.documents is not None:
             labels[documents[:, 1:] != documents[:, :-1]] = IGNORED

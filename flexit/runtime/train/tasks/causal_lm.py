@@ -24,6 +24,7 @@ class CausalLm(Task, kind="causal_lm"):
     """
 
     joins: ClassVar[bool] = True
+    special: ClassVar[bool] = False
     usual: ClassVar[bool] = True
 
     generates: ClassVar[bool] = True
@@ -55,7 +56,7 @@ class CausalLm(Task, kind="causal_lm"):
         return {TOKENIZER: token_rows(program, scored=True)}
 
     def generation(self, setting: Setting) -> Mapping[str, int]:
-        end = setting.tokenizer.separator_id
+        end = setting.end_id
         names = ("bos_token_id", "eos_token_id", "pad_token_id")
         return {} if end is None else dict.fromkeys(names, end)
 
