@@ -245,6 +245,7 @@ def test_a_run_without_a_tokenizer_and_one_that_goes_on(tmp_path: Path, texts: T
     del texts
     path = written(tmp_path, MAPPED)
     result = train(path, progress=False)
+    assert result.checkpoint is not None
     assert not (result.checkpoint / "tokenizer.json").exists()
     assert '"eos_token_id": 0' in (result.checkpoint / "generation_config.json").read_text()
     lines = (tmp_path / "run" / "metrics.jsonl").read_text()
@@ -265,6 +266,7 @@ def test_a_run_without_a_tokenizer_and_one_that_goes_on(tmp_path: Path, texts: T
 
 def test_a_checkpoint_has_the_tokenizer_that_is_named(tmp_path: Path, texts: Tokenizer):
     result = train(written(tmp_path, f"{MAPPED}, {FILE}"), progress=False)
+    assert result.checkpoint is not None
     assert (result.checkpoint / "tokenizer.json").read_text() == texts.dumps()
     assert "bits_per_byte" in (tmp_path / "run" / "metrics.jsonl").read_text()
     other = FILE.replace("<|endoftext|>", "w")

@@ -122,7 +122,7 @@ def test_without_chance_each_row_comes_once_spread_evenly():
 def test_shares_add_up_and_are_nearest(seed: int):
     draw = np.random.default_rng(seed)
     weights, total = draw.random(5) + 0.01, int(draw.integers(10, 1000))
-    found = shares(weights, total)
+    found = shares(weights.tolist(), total)
     assert found.sum() == total
     assert np.abs(found - weights / weights.sum() * total).max() < 1
 

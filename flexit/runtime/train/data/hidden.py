@@ -94,8 +94,6 @@ class Hiding:
 class HiddenTokens(Examples):
     """Rows of ids and ``labels``, each int64 ``[batch, seq_len]``; tokens that are to be found are labels."""
 
-    lengths = None
-
     def __init__(
         self, stream: Stream, seq_len: int, *, packing: Packing, hiding: Hiding, inputs: Inputs
     ) -> None:  # fmt: skip

@@ -102,8 +102,6 @@ class Cutting:
 class CutSpans(Examples):
     """Sources and targets of joined documents; see :class:`~flexit.runtime.train.data.pairs.Pairs` for a batch."""
 
-    lengths = None
-
     def __init__(self, stream: Stream, seq_len: int, cutting: Cutting) -> None:
         self._stream = stream
         self._seq_len = seq_len

@@ -100,8 +100,6 @@ class NextTokens(Examples):
     Rows overlap in one token. Where documents are kept apart, the first token of a document is no label.
     """
 
-    lengths = None
-
     def __init__(self, stream: Stream, *, seq_len: int, packing: Packing) -> None:
         self._stream = stream
         self._seq_len = seq_len
