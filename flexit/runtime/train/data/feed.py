@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flexit.errors import UserError
 from flexit.runtime.train import random_state
+from flexit.runtime.train.data.loader_state import packed, unpacked
 from flexit.runtime.train.step import never
 
 _END = object()
@@ -21,7 +22,7 @@ class Stateful(Protocol):
     """A loader that says itself where it is."""
 
     def state_dict(self) -> Any:
-        """The position, as JSON data."""
+        """The position, as JSON data; tensors may be in it."""
 
     def load_state_dict(self, state: Any, /) -> None:
         """Go to a position."""
@@ -116,7 +117,7 @@ class Feed:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The position as JSON data, and the random states that the current pass began with."""
-        own = None if self._stateful is None else self._stateful.state_dict()
+        own = None if self._stateful is None else packed(self._stateful.state_dict())
         return {"passes": self.passes, "batches": self.batches, "loader": own}, self._start
 
     def load(self, position: Mapping[str, Any], start: Mapping[str, Tensor]) -> None:
@@ -127,7 +128,7 @@ class Feed:
         """
         iterator = None
         if position["loader"] is not None and self._stateful is not None:
-            self._stateful.load_state_dict(position["loader"])
+            self._stateful.load_state_dict(unpacked(position["loader"]))
             iterator = iter(self.loader)
         elif position["batches"] > 0:
             iterator = self._after(position["batches"], start)
