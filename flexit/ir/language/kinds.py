@@ -23,6 +23,8 @@ class Group(BaseModel):
 
     widths: ClassVar[Mapping[str, int]] = {}
     """Fields that are widths, and how many times the model's width is usual for each."""
+    proposed: ClassVar[tuple[str, ...]] = ()
+    """Fields that may be left out, and that messages propose nevertheless."""
     later: ClassVar[tuple[str, ...]] = ()
     """Fields of the language that this build does not have yet; each is refused as *not yet*."""
 

@@ -41,6 +41,7 @@ class Data(Group):
     """What is learned from."""
 
     examples: ClassVar = ({"seq_len": 128},)
+    proposed: ClassVar = ("tokenizer",)
     train: Source
     """The records."""
     validation: Validation | None = None
