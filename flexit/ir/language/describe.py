@@ -210,7 +210,7 @@ def _example(option: Option, width: int | None) -> Any:
 
 
 def required(cls: type[Group], width: int | None, *, but: str = "") -> dict[str, Any] | None:
-    """The fields that must be written or are proposed, with examples; None where one of them, ``but`` aside, has none."""
+    """Fields that must be written or are proposed, with examples; None where one of them, ``but`` aside, has none."""
     needed = {
         name: example(cls, name, entry.type, width=width)
         for name, entry in as_slot(cls).items()
