@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 COUNT = 8
 """Mutations of each of one model of every family."""
 STRANGE = [
-    None, True, False, 0, 1, -1, 2, 3, 7, 10**6, 10**30, -(10**30), 0.0, 0.5, -1.5, 1e-300, 1e300, "", "silu", "x",
+    None, True, False, 0, 1, -1, 2, 3, 7, 10**6, 2**30, 10**30, -(10**30), 0.0, 0.5, -1.5, 1e-300, 1e300,
+    "", "silu", "x",
     "\x1b[31m", "10", [], [1], [None], ["full_attention"], [[1]], {}, {"a": 1}, {"rope_type": "yarn"}, {"rope_type": 3},
     {"rope_type": "linear", "factor": "x"}, {"rope_theta": None}, {"full_attention": {"rope_theta": 0}},
 ]  # fmt: skip

@@ -37,7 +37,7 @@ def errors(found: Walk) -> list[Problem]:
 
 def expanded(found: Walk) -> tuple[Program | None, list[Problem]]:
     """The program, or everything wrong with widths, lengths and types."""
-    too_many = list(limits.check_layers(found))
+    too_many = [*limits.check_layers(found), *limits.check_widths(found)]
     if too_many:
         return None, too_many
     expansion = expand(found.spec)
