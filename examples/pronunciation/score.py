@@ -14,8 +14,9 @@ import numpy as np
 
 import flexit
 from examples.pronunciation.words import LONGEST, by_length, ways, word_error
-from flexit import Session, TorchSession, generate
+from flexit import TorchSession, generate
 from flexit.runtime.generation.generation_config import GenerationConfig
+from flexit.runtime.sessions.session import Session
 from flexit.runtime.tokenizer import Tokenizer
 
 SIZE = 256

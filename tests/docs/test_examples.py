@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import importlib
 import re
 from pathlib import Path
 
@@ -29,6 +30,12 @@ def test_the_page_has_a_part_for_each():
     assert sorted(re.findall(r"^## (\w+)$", PAGE, re.MULTILINE)) == FOLDERS
     for command in re.findall(r"python -m (examples\.\S+)", PAGE):
         assert (EXAMPLES.parent / f"{command.replace('.', '/')}.py").is_file()
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in EXAMPLES.glob("*/*.py") if path.stem != "__init__"))
+def test_its_scripts_are_importable(script):
+    for path in EXAMPLES.glob(f"*/{script}.py"):
+        importlib.import_module(f"examples.{path.parent.name}.{script}")
 
 
 def test_words_and_their_ways():
