@@ -12,8 +12,8 @@ from pydoc_data.topics import topics
 from bench.report import Section
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.run import make_plan, make_trainer, prepare
-from flexit.runtime.train.step import Step
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.step import Step
 
 STEPS, SKIPPED = 60, 10
 LAYER = "kind: transformer_layer, norm: layer_norm, norm_placement: pre, feed_forward: {kind: mlp, d_ff: 512}"

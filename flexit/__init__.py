@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from flexit.runtime.tasks.text_model import Reading, TextModel
     from flexit.runtime.tokenizer import Tokenizer
     from flexit.runtime.train.config import TrainingConfig
-    from flexit.runtime.train.freezing import freeze
+    from flexit.runtime.train.optimisation.freezing import freeze
     from flexit.runtime.train.trainer import Trainer
     from flexit.runtime.transfer.transfer import transfer
 
@@ -101,7 +101,7 @@ _HOMES = {
     "add_lora": "flexit.runtime.adapters.modules",
     "merge_lora": "flexit.runtime.adapters.modules",
     "transfer": "flexit.runtime.transfer.transfer",
-    "freeze": "flexit.runtime.train.freezing",
+    "freeze": "flexit.runtime.train.optimisation.freezing",
     "TrainingConfig": "flexit.runtime.train.config",
     "TorchSession": "flexit.runtime.sessions.torch_session",
     "generate": "flexit.runtime.generation.generate",

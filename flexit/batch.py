@@ -11,7 +11,7 @@ from torch import Tensor
 from flexit.class_style import refuse_unknown, refused
 from flexit.configs import ModelType
 from flexit.runtime.train.arguments import article
-from flexit.runtime.train.loss import IGNORED
+from flexit.runtime.train.update.loss import IGNORED
 
 __all__ = ["Batch"]
 

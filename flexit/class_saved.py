@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from flexit.configs import ModelConfig
 from flexit.errors import CheckpointError, UserError
 from flexit.files.folder import writing
-from flexit.runtime.train import checkpoint
 from flexit.runtime.train.describe import spec_json
+from flexit.runtime.train.saving import checkpoint
 from flexit.version import __version__
 
 if TYPE_CHECKING:

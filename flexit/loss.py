@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flexit.class_style import refuse_unknown, refused, require_number
 from flexit.errors import UserError
 from flexit.models import Generator
-from flexit.runtime.train.loss import IGNORED
+from flexit.runtime.train.update.loss import IGNORED
 
 __all__ = ["LabelSmoothing", "LossCompute"]
 

@@ -30,9 +30,9 @@ from flexit.runtime.train.arguments import (
 )
 from flexit.runtime.train.callbacks.callback import Callback as RunCallback
 from flexit.runtime.train.config import Checkpoint, Evaluate, TrainingConfig
-from flexit.runtime.train.step import LossFn, Step
 from flexit.runtime.train.trainer import Loader, Result
 from flexit.runtime.train.trainer import Trainer as RunTrainer
+from flexit.runtime.train.update.step import LossFn, Step
 
 __all__ = ["Batch", "Trainer", "TrainerMetrics"]
 

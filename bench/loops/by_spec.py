@@ -13,8 +13,8 @@ from turns import RATE, memory, ready, tell, tokens, turns
 
 import flexit
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.step import Step
+from flexit.runtime.train.update.loss import CrossEntropy
+from flexit.runtime.train.update.step import Step
 
 FOR_EVER = 10**9
 

@@ -10,7 +10,7 @@ from flexit.cli.console import answering, emit, near, note, say, table
 from flexit.cli.models import LOADING, AllowMemory
 from flexit.cli.specs import Json, Plugins, load_plugins, named
 from flexit.runtime.status import stages
-from flexit.runtime.train.signals import interruptible
+from flexit.runtime.train.resources.signals import interruptible
 
 LEFT = ("variant", "what is missing")
 

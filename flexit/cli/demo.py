@@ -22,8 +22,8 @@ from flexit.runtime.runs.folder import VALIDATION, RunFolder
 from flexit.runtime.runs.picture import pictured
 from flexit.runtime.runs.series import curves_of
 from flexit.runtime.status import stages
+from flexit.runtime.train.resources.signals import interruptible
 from flexit.runtime.train.run import train
-from flexit.runtime.train.signals import interruptible
 
 STEPS = 300
 CHANGED = "FX1202"

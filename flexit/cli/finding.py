@@ -14,7 +14,7 @@ from flexit.cli.specs import Plugins, load_plugins, named
 from flexit.errors import UserError
 from flexit.files.folder import write_file
 from flexit.runtime.status import stages
-from flexit.runtime.train.signals import interruptible
+from flexit.runtime.train.resources.signals import interruptible
 
 if TYPE_CHECKING:
     from flexit.runtime.train.rate_finder import Sweep

@@ -10,7 +10,7 @@ import typer
 from flexit.cli.console import answering, complain, emit, near, say, table
 from flexit.cli.specs import As, Json, Model, Plugins, Sets, StateForm, load_plugins, named
 from flexit.runtime.status import stages
-from flexit.runtime.train.signals import interruptible
+from flexit.runtime.train.resources.signals import interruptible
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
 Prompts = Annotated[

@@ -18,7 +18,7 @@ from flexit.ir.views.difference import ABSENT, Change, Difference, difference
 from flexit.ir.views.tree import short, size, summary
 from flexit.ir.wording import nearest, shown
 from flexit.runtime.runs.folder import CONFIG, VALIDATION, RunFolder
-from flexit.runtime.train.saved_steps import checkpoints
+from flexit.runtime.train.saving.saved_steps import checkpoints
 
 COLUMNS = (
     "run", "model", "task", "parameters", "step", "tokens", "loss", "validation", "best", "state", "started",

@@ -23,7 +23,7 @@ def checkpoint_at(path: str) -> Path | None:
     Raises:
         CheckpointError: a damaged checkpoint, or a run whose checkpoints are all damaged.
     """
-    from flexit.runtime.train.checkpoint import newest_whole, require_whole
+    from flexit.runtime.train.saving.checkpoint import newest_whole, require_whole
 
     folder = Path(path)
     recover(folder)

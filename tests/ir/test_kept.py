@@ -89,8 +89,8 @@ import torch
 from flexit.ir.analysis.cost import cost
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.optim import make_optimizer
+from flexit.runtime.train.update.loss import CrossEntropy
+from flexit.runtime.train.optimisation.optim import make_optimizer
 from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.trainer import Trainer
 

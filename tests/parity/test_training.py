@@ -12,7 +12,7 @@ from torch import Tensor
 
 import flexit
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.loss import IGNORED, CrossEntropy
+from flexit.runtime.train.update.loss import IGNORED, CrossEntropy
 from tests.parity.test_decoders import perturbed
 
 STEPS, ROWS, LENGTH, VOCAB, RATE, WARMUP = 50, 4, 12, 61, 3e-3, 10

@@ -13,10 +13,10 @@ from flexit.runtime.generation.generate import generate
 from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.sessions.torch_session import TorchSession
 from flexit.runtime.tokenizer import Tokenizer
-from flexit.runtime.train.checkpoint import checkpoints
 from flexit.runtime.train.config import TrainingConfig
-from flexit.runtime.train.loss import CrossEntropy
+from flexit.runtime.train.saving.checkpoint import checkpoints
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.loss import CrossEntropy
 
 
 def trainer(out=None, accumulate=1, batches=4):

@@ -15,7 +15,7 @@ from flexit.ir.passes.freeze import freeze
 from flexit.ir.passes.lora import LowRank, adaptable, beside, lora
 from flexit.ir.program import Program
 from flexit.ir.wording import nearest
-from flexit.runtime.train.selection import Selection, selected
+from flexit.runtime.train.optimisation.selection import Selection, selected
 
 ROLES = ("projection", "query_projection", "residual_projection", "gate")
 """What is adapted where nothing is said: all matrices of the layers (Dettmers et al. 2023, arXiv 2305.14314)."""

@@ -17,7 +17,7 @@ from flexit.ir.spec import Spec
 from flexit.lower.torch.initialise import seed_of
 from flexit.lower.torch.module import FlexitModule, build, fill, to_torch
 from flexit.runtime.adapters.lora import Adapter, Lora, adapter_in, adapter_of
-from flexit.runtime.train.freezing import hold
+from flexit.runtime.train.optimisation.freezing import hold
 from flexit.runtime.train.wrong_fields import explained
 
 

@@ -47,7 +47,7 @@ from flexit.runtime.saved import read_spec, read_weights
 from flexit.runtime.sessions.ort_session import ModelFile, OrtSession
 from flexit.runtime.sessions.session import Array
 from flexit.runtime.sessions.torch_session import TorchSession, interface_of, sharing
-from flexit.runtime.train.checkpoint import require_whole
+from flexit.runtime.train.saving.checkpoint import require_whole
 
 CURE = "export a smaller model"
 

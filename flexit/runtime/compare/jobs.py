@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flexit.runtime.train.signals import Signals
+from flexit.runtime.train.resources.signals import Signals
 
 EVERY = 0.2
 """Seconds between two looks at the processes."""

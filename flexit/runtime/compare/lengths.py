@@ -9,10 +9,10 @@ from typing import Any
 
 from flexit.ir.analysis.cost import position_limit
 from flexit.runtime.compare.results import CANNOT
-from flexit.runtime.train import checkpoint
 from flexit.runtime.train.config import Batch
 from flexit.runtime.train.data.material import Material
 from flexit.runtime.train.run import Plan, make_trainer
+from flexit.runtime.train.saving import checkpoint
 
 
 def by_length(

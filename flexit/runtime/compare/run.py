@@ -20,8 +20,8 @@ from flexit.runtime.compare.plan import DATA, RUNS, Case, Comparison, plan
 from flexit.runtime.compare.results import Outcome
 from flexit.runtime.runs.folder import RunFolder
 from flexit.runtime.train.describe import to_yaml
+from flexit.runtime.train.resources.signals import interruptible
 from flexit.runtime.train.run import absolute, make_plan, share
-from flexit.runtime.train.signals import interruptible
 
 MARKER = "compare.json"
 CORES = 2

@@ -20,7 +20,7 @@ from flexit.ir.io.places import RUN, SPECS, found_at, instead_of, place_of
 from flexit.ir.io.yaml import read
 from flexit.ir.spec import Spec
 from flexit.runtime.train.callbacks.metrics import read_lines
-from flexit.runtime.train.saved_steps import checkpoints, latest, step_of
+from flexit.runtime.train.saving.saved_steps import checkpoints, latest, step_of
 
 CONFIG, METRICS, TIMING, ENVIRONMENT, COST = (
     "config.yaml", "metrics.jsonl", "timing.jsonl", "environment.json", "cost.json",

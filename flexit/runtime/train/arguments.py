@@ -11,10 +11,10 @@ from torch import nn
 
 from flexit.errors import UserError
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.checkpoint import may_be_run
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.policies.rollback import Rollback
-from flexit.runtime.train.saved_steps import checkpoints
+from flexit.runtime.train.saving.checkpoint import may_be_run
+from flexit.runtime.train.saving.saved_steps import checkpoints
 
 
 def refused(code: str, path: str, *, expected: str, found: str, cure: str) -> UserError:

@@ -19,11 +19,11 @@ from flexit.runtime.adapters.folder import START, is_adapter, read_note, sha256
 from flexit.runtime.adapters.modules import adapted
 from flexit.runtime.opening import weights_at
 from flexit.runtime.saved import WEIGHTS, read_arrays
-from flexit.runtime.train import checkpoint
 from flexit.runtime.train.config import RunConfig
-from flexit.runtime.train.freezing import hold
 from flexit.runtime.train.model import Model
+from flexit.runtime.train.optimisation.freezing import hold
 from flexit.runtime.train.read import fault
+from flexit.runtime.train.saving import checkpoint
 from flexit.runtime.train.task import TOKENIZER
 from flexit.runtime.transfer import report
 from flexit.runtime.transfer.options import WeightsFrom

@@ -13,12 +13,12 @@ from flexit.runtime.train.data.source import Source
 from flexit.runtime.train.data.vocabulary import Tokenizer
 from flexit.runtime.train.fields import NotNegativeFloat, NotNegativeInt, Share
 from flexit.runtime.train.non_finite import NonFinite
-from flexit.runtime.train.optimizer import Optimizer
+from flexit.runtime.train.optimisation.optimizer import Optimizer
+from flexit.runtime.train.optimisation.schedule import Schedule
+from flexit.runtime.train.optimisation.selection import Selection
 from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.policies.stop import Stop
-from flexit.runtime.train.schedule import Schedule
 from flexit.runtime.train.schedules.constant import Constant
-from flexit.runtime.train.selection import Selection
 from flexit.runtime.train.task import Task
 from flexit.runtime.train.tracker import Tracker
 from flexit.runtime.transfer.options import WeightsFrom

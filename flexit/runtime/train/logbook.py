@@ -18,8 +18,8 @@ from flexit.files.folder import write_file
 from flexit.ir.analysis.cost import cost
 from flexit.ir.program import Program
 from flexit.runtime.train.config import RunConfig
-from flexit.runtime.train.machine import command_line, git_state, machine, versions
-from flexit.runtime.train.memory import training_memory
+from flexit.runtime.train.resources.machine import command_line, git_state, machine, versions
+from flexit.runtime.train.resources.memory import training_memory
 
 ENVIRONMENT, COST = "environment.json", "cost.json"
 FORWARDS = 3

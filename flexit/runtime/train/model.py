@@ -19,13 +19,13 @@ from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest
 from flexit.runtime.adapters.lora import Adapter, adapter_of
 from flexit.runtime.saved import WEIGHTS, read_spec, read_weights
-from flexit.runtime.train import freezing
 from flexit.runtime.train.config import RunConfig
 from flexit.runtime.train.data.vocabulary import Tokenizer
-from flexit.runtime.train.groups import idle
-from flexit.runtime.train.loss import ROUTERS
+from flexit.runtime.train.optimisation import freezing
+from flexit.runtime.train.optimisation.groups import idle
+from flexit.runtime.train.optimisation.selection import selected
 from flexit.runtime.train.read import fault, placed_fault
-from flexit.runtime.train.selection import selected
+from flexit.runtime.train.update.loss import ROUTERS
 
 
 @dataclass(frozen=True, slots=True)

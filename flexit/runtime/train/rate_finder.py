@@ -16,13 +16,13 @@ from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.callbacks.checkpoints import Checkpoints
 from flexit.runtime.train.callbacks.evaluation import Evaluation
 from flexit.runtime.train.config import Checkpoint, Evaluate, RunConfig
-from flexit.runtime.train.optimizer import Misfit
+from flexit.runtime.train.optimisation.optimizer import Misfit
+from flexit.runtime.train.optimisation.schedule import Schedule
 from flexit.runtime.train.run import Plan, make_plan, make_trainer, prepare
-from flexit.runtime.train.schedule import Schedule
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.train.update.step import Step
 
 NEVER = 2**31 - 1
 SMOOTHING = 0.9

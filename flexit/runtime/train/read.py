@@ -25,7 +25,7 @@ from flexit.ir.schema.phase import explained
 from flexit.ir.wording import nearest, several
 from flexit.runtime.train.config import RunConfig
 from flexit.runtime.train.data_faults import data_faults
-from flexit.runtime.train.evaluation_faults import evaluation_faults
+from flexit.runtime.train.evaluation.evaluation_faults import evaluation_faults
 
 DOCUMENT = FieldType((GroupOf(RunConfig),))
 

@@ -22,7 +22,6 @@ from flexit.ir.language.written import Node
 from flexit.ir.program import Program
 from flexit.lower.torch.memory import require_memory
 from flexit.runtime.status import stages
-from flexit.runtime.train import checkpoint
 from flexit.runtime.train.beginning import first_module, first_weights, require_origin
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.config import RunConfig, TrainingConfig
@@ -30,9 +29,18 @@ from flexit.runtime.train.data.loader import Loader
 from flexit.runtime.train.data.material import SHARED, Material, files_of, find_material
 from flexit.runtime.train.data.store import OnProgress
 from flexit.runtime.train.describe import config_data, to_yaml
-from flexit.runtime.train.device import autocast, make_scaler, pick_device
-from flexit.runtime.train.disk import checkpoint_bytes, require_disk
-from flexit.runtime.train.identity import (
+from flexit.runtime.train.evaluation.judging import judge_of
+from flexit.runtime.train.evaluation.sampling import samples_of
+from flexit.runtime.train.logbook import entry, write_cost
+from flexit.runtime.train.model import Model, find_model
+from flexit.runtime.train.optimisation.optim import make_optimizer
+from flexit.runtime.train.read import read_config
+from flexit.runtime.train.resources.device import autocast, make_scaler, pick_device
+from flexit.runtime.train.resources.disk import checkpoint_bytes, require_disk
+from flexit.runtime.train.resources.memory import training_memory
+from flexit.runtime.train.resources.signals import interruptible
+from flexit.runtime.train.saving import checkpoint
+from flexit.runtime.train.saving.identity import (
     MARKER,
     have_same_shapes,
     identity,
@@ -41,19 +49,11 @@ from flexit.runtime.train.identity import (
     with_specs,
     write_identity,
 )
-from flexit.runtime.train.judging import judge_of
-from flexit.runtime.train.logbook import entry, write_cost
-from flexit.runtime.train.loss import RoutedLoss, router_masks
-from flexit.runtime.train.memory import training_memory
-from flexit.runtime.train.model import Model, find_model
-from flexit.runtime.train.optim import make_optimizer
-from flexit.runtime.train.preparing import require_compiler
-from flexit.runtime.train.read import read_config
-from flexit.runtime.train.sampling import samples_of
-from flexit.runtime.train.saved_steps import step_of
-from flexit.runtime.train.signals import interruptible
-from flexit.runtime.train.step import LossFn
+from flexit.runtime.train.saving.saved_steps import step_of
 from flexit.runtime.train.trainer import Result, Trainer
+from flexit.runtime.train.update.loss import RoutedLoss, router_masks
+from flexit.runtime.train.update.preparing import require_compiler
+from flexit.runtime.train.update.step import LossFn
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flexit.runtime.train.config import Losses
     from flexit.runtime.train.data.examples import Examples
     from flexit.runtime.train.data.store import Row, Store
-    from flexit.runtime.train.step import LossFn
+    from flexit.runtime.train.update.step import LossFn
 
 TOKENIZER = "tokenizer.json"
 
@@ -192,7 +192,7 @@ class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):
 
     def loss(self, losses: Losses) -> LossFn:
         """What is minimised, with the weights of side terms: cross-entropy unless the task says otherwise."""
-        from flexit.runtime.train.loss import CrossEntropy
+        from flexit.runtime.train.update.loss import CrossEntropy
 
         return CrossEntropy(
             router_balance=losses.router_balance, router_z=losses.router_z, z_loss=losses.z_loss, chunk=losses.chunk,

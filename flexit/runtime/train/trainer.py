@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from flexit.errors import CheckpointError
 from flexit.files.folder import locked
 from flexit.runtime.adapters.folder import note_of
-from flexit.runtime.train import checkpoint, held_out, optimizer_state, random_state
 from flexit.runtime.train.arguments import (
     batches_per_pass,
     refused,
@@ -30,27 +29,30 @@ from flexit.runtime.train.arguments import (
     settings_of,
     steps_left,
 )
-from flexit.runtime.train.batch import prepared
 from flexit.runtime.train.callbacks.callback import Callback, keyed, state_of
 from flexit.runtime.train.callbacks.standard import standard
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.data.feed import Feed
 from flexit.runtime.train.describe import spec_json, spec_of
-from flexit.runtime.train.device import pick_device
-from flexit.runtime.train.disk import bytes_at_hand, require_disk
+from flexit.runtime.train.evaluation import held_out
+from flexit.runtime.train.evaluation.judge import Judge
 from flexit.runtime.train.failures.before import Before
 from flexit.runtime.train.failures.mishaps import Failure, Mishaps
-from flexit.runtime.train.identity import require_same_run, trainer_identity
-from flexit.runtime.train.judge import Judge
-from flexit.runtime.train.mark import Mark
+from flexit.runtime.train.optimisation import optimizer_state
+from flexit.runtime.train.optimisation.schedule import require_room
 from flexit.runtime.train.policies.rollback import Rollback
-from flexit.runtime.train.preparing import make_ready
+from flexit.runtime.train.resources.device import pick_device
+from flexit.runtime.train.resources.disk import bytes_at_hand, require_disk
+from flexit.runtime.train.resources.room import telling_what_to_lower
+from flexit.runtime.train.resources.signals import Signals
 from flexit.runtime.train.result import HeldOut, Result
-from flexit.runtime.train.room import telling_what_to_lower
-from flexit.runtime.train.schedule import require_room
-from flexit.runtime.train.signals import Signals
-from flexit.runtime.train.step import LossFn, NotFinite, Step, Stopped
-from flexit.runtime.train.updater import Updater
+from flexit.runtime.train.saving import checkpoint, random_state
+from flexit.runtime.train.saving.identity import require_same_run, trainer_identity
+from flexit.runtime.train.saving.mark import Mark
+from flexit.runtime.train.update.batch import prepared
+from flexit.runtime.train.update.preparing import make_ready
+from flexit.runtime.train.update.step import LossFn, NotFinite, Step, Stopped
+from flexit.runtime.train.update.updater import Updater
 
 Loader = Iterable[Any]
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from flexit.ir.language.kinds import Group
-from flexit.runtime.train.selection import Selection
+from flexit.runtime.train.optimisation.selection import Selection
 
 Depth = Literal["interleave", "repeat", "upscale"]
 Added = Literal["identity", "copy"]

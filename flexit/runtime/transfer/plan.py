@@ -12,7 +12,7 @@ from flexit.errors import Problem, UserError
 from flexit.ir.program import Param, Program
 from flexit.ir.spec import Spec
 from flexit.ir.wording import nearest
-from flexit.runtime.train.selection import selected
+from flexit.runtime.train.optimisation.selection import selected
 from flexit.runtime.transfer.axes import TABLES, Described, described
 from flexit.runtime.transfer.layers import Layers, Place
 from flexit.runtime.transfer.options import Options

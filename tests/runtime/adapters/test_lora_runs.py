@@ -22,9 +22,9 @@ from flexit.runtime.adapters.modules import add_lora
 from flexit.runtime.opening import weights_at
 from flexit.runtime.saved import read_spec, read_weights
 from flexit.runtime.train.failures.replay import replay
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.memory import training_memory
+from flexit.runtime.train.resources.memory import training_memory
 from flexit.runtime.train.run import make_plan, train
+from flexit.runtime.train.update.loss import CrossEntropy
 from tests.runtime.transfer.models import checkpoint, ids, small
 
 RUN = """

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from flexit.errors import RunConfigError, UserError
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.config import TrainingConfig
-from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.schedules.cosine import Cosine
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.loss import CrossEntropy
 from tests.runtime.train.plain import Small, batches, mean_loss, trainer
 
 QUIET = TrainingConfig(progress=False, device="cpu")

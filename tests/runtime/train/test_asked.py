@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from flexit.runtime.train.asked import NOW
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.checkpoint import read_state
-from flexit.runtime.train.saved_steps import checkpoints
-from flexit.runtime.train.step import Step
+from flexit.runtime.train.resources.asked import NOW
+from flexit.runtime.train.saving.checkpoint import read_state
+from flexit.runtime.train.saving.saved_steps import checkpoints
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.step import Step
 from tests.runtime.train.plain import batches, trainer
 
 RUN = textwrap.dedent("""

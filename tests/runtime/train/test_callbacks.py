@@ -16,8 +16,8 @@ from rich.console import Console
 from flexit.errors import CheckpointError, UserError
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.callbacks.progress import ProgressBar
-from flexit.runtime.train.step import Step
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.step import Step
 from tests.runtime.train.plain import batches, trainer
 
 

@@ -12,9 +12,9 @@ from flexit.errors import CheckpointError, UserError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.train.config import Checkpoint, TrainingConfig
-from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.schedules.cosine import Cosine
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.loss import CrossEntropy
 from tests.runtime.train.plain import Small, batches, mean_loss, trainer
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from flexit.errors import UserError
-from flexit.runtime.train.chunked import cross_entropy_and_z
-from flexit.runtime.train.loss import IGNORED, CrossEntropy
+from flexit.runtime.train.update.chunked import cross_entropy_and_z
+from flexit.runtime.train.update.loss import IGNORED, CrossEntropy
 
 ROWS, LENGTH, VOCABULARY = 3, 7, 11
 
@@ -80,7 +80,7 @@ PEAK = textwrap.dedent("""
     import re, resource, sys
     from pathlib import Path
     import torch
-    from flexit.runtime.train.loss import CrossEntropy
+    from flexit.runtime.train.update.loss import CrossEntropy
 
     def peak():
         status = Path("/proc/self/status")  # what getrusage says there includes the parent's memory at the fork

@@ -12,9 +12,9 @@ import pytest
 from flexit.errors import ResourceError
 from flexit.runtime.train.config import Checkpoint
 from flexit.runtime.train.data.store import predicted_size
-from flexit.runtime.train.disk import checkpoint_bytes, most_at_once
+from flexit.runtime.train.resources.disk import checkpoint_bytes, most_at_once
 from flexit.runtime.train.run import make_plan, prepare, train
-from flexit.runtime.train.saved_steps import checkpoints
+from flexit.runtime.train.saving.saved_steps import checkpoints
 from tests.runtime.train.plain import batches, trainer
 
 

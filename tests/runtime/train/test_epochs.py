@@ -12,8 +12,8 @@ from torch import Tensor
 from flexit.errors import UserError
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.schedules.linear import Linear
-from flexit.runtime.train.step import Step
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.step import Step
 from tests.runtime.train.plain import batches, mean_loss, trainer
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flexit.errors import CheckpointError
-from flexit.runtime.train.checkpoint import checkpoints
 from flexit.runtime.train.run import train
+from flexit.runtime.train.saving.checkpoint import checkpoints
 from flexit.runtime.train.trainer import Result
 
 LINES = {"steps": "4", "schedule": "constant", "evaluate": "{every: 2, max_batches: 1}", "checkpoint": "{every: 2}"}

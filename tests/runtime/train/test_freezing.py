@@ -17,8 +17,8 @@ from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import load_spec
 from flexit.ir.passes.freeze import freeze as frozen_program
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.freezing import freeze
-from flexit.runtime.train.memory import training_memory
+from flexit.runtime.train.optimisation.freezing import freeze
+from flexit.runtime.train.resources.memory import training_memory
 from flexit.runtime.train.run import make_plan, train
 
 FREEZE = "[{match: 'decoder.layers.0.*'}, {role: embedding}]"

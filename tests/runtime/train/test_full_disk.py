@@ -18,8 +18,8 @@ import pytest
 
 from flexit.errors import ResourceError
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.checkpoint import read_state
 from flexit.runtime.train.run import train
+from flexit.runtime.train.saving.checkpoint import read_state
 from flexit.runtime.train.trainer import Trainer
 
 LINES = {"steps": "8", "checkpoint": "{every: 4}", "evaluate": "{every: 8, max_batches: 1}", "log": "{every: 2}"}

@@ -12,14 +12,14 @@ import torch
 from flexit.errors import RunConfigError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.train.groups import ParameterGroup
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.optim import make_optimizer
+from flexit.runtime.train.optimisation.groups import ParameterGroup
+from flexit.runtime.train.optimisation.optim import make_optimizer
 from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.optimizers.muon import Muon
 from flexit.runtime.train.optimizers.sgd import Sgd
 from flexit.runtime.train.run import make_plan, train
-from flexit.runtime.train.step import accumulate
+from flexit.runtime.train.update.loss import CrossEntropy
+from flexit.runtime.train.update.step import accumulate
 
 
 def model() -> FlexitModule:

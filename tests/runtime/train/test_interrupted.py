@@ -14,9 +14,9 @@ from torch import Tensor
 
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.data.feed import Feed
-from flexit.runtime.train.mark import Mark
-from flexit.runtime.train.step import Step
+from flexit.runtime.train.saving.mark import Mark
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.step import Step
 from tests.runtime.train.plain import Small, batches, mean_loss, trainer
 
 STEPS, ACCUMULATE = 7, 4

@@ -34,13 +34,13 @@ from flexit.runtime.tasks.text_model import TextModel
 from flexit.runtime.token_bytes import bytes_of_tokens
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.callbacks.metrics import read_lines
-from flexit.runtime.train.checkpoint import score_of
 from flexit.runtime.train.config import Evaluate
 from flexit.runtime.train.data.tokenizers.bytes import Bytes
 from flexit.runtime.train.data.tokenizers.characters import Characters
 from flexit.runtime.train.data.tokenizers.unigram import Unigram
 from flexit.runtime.train.read import read_config
 from flexit.runtime.train.run import train
+from flexit.runtime.train.saving.checkpoint import score_of
 from tests.runtime.train.plain import batches, trainer
 from tests.texts import MOODS, write_model
 

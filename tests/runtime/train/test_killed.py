@@ -31,7 +31,8 @@ FORKS = textwrap.dedent("""
     import tokenizers, torch
     from flexit.files import folder
     from flexit.lower.torch import module
-    from flexit.runtime.train import loss, run, step
+    from flexit.runtime.train.update import loss, step
+    from flexit.runtime.train import run
     from flexit.runtime.train.callbacks.metrics import Metrics
 
     def start(config, at, inside, told):

@@ -9,11 +9,11 @@ import torch
 
 from flexit.errors import UserError
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.checkpoint import checkpoints, retire
 from flexit.runtime.train.config import Checkpoint, Evaluate
-from flexit.runtime.train.loss import IGNORED
-from flexit.runtime.train.step import Step
+from flexit.runtime.train.saving.checkpoint import checkpoints, retire
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.loss import IGNORED
+from flexit.runtime.train.update.step import Step
 from tests.runtime.train.plain import batches, trainer
 
 

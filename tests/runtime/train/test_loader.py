@@ -21,8 +21,8 @@ from flexit.runtime.train.data.ragged import Ragged, mask_of, padded
 from flexit.runtime.train.data.split import Pieces, split_rows, split_tokens
 from flexit.runtime.train.data.store import Column, make_store, open_store
 from flexit.runtime.train.data.stream import NextTokens, Packing, Stream
-from flexit.runtime.train.loss import IGNORED
-from flexit.runtime.train.random_state import capture, restore, seed_all
+from flexit.runtime.train.saving.random_state import capture, restore, seed_all
+from flexit.runtime.train.update.loss import IGNORED
 from tests.runtime.train.plain import joined as rows_of
 
 LENGTHS = (3, 1, 7, 2, 9, 4, 30, 5, 6, 8, 2, 11)

@@ -18,7 +18,7 @@ from flexit.ir.io.load import load_spec
 from flexit.runtime.runs.folder import RunFolder
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.logbook import Entry, starts
-from flexit.runtime.train.machine import git_state
+from flexit.runtime.train.resources.machine import git_state
 from flexit.runtime.train.run import train
 
 

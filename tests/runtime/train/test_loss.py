@@ -11,8 +11,8 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.loss import IGNORED, CrossEntropy, balance, labelled, router_masks, z_loss
-from flexit.runtime.train.step import accumulate
+from flexit.runtime.train.update.loss import IGNORED, CrossEntropy, balance, labelled, router_masks, z_loss
+from flexit.runtime.train.update.step import accumulate
 
 
 def brute_balance(logits: np.ndarray) -> float:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from flexit.errors import UserError
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.failures.mishaps import Failure
-from flexit.runtime.train.saved_steps import checkpoints
-from flexit.runtime.train.step import Step
+from flexit.runtime.train.saving.saved_steps import checkpoints
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.step import Step
 from tests.runtime.train.plain import Small, batches, mean_loss, trainer
 
 EVERY = {"every": 3, "keep_last": 2}

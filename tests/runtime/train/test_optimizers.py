@@ -16,17 +16,17 @@ from flexit.errors import RunConfigError
 from flexit.ir import registry
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.train import optimizer_state
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.optim import make_optimizer
-from flexit.runtime.train.optimizer import Moved, Optimizer, Together
+from flexit.runtime.train.optimisation import optimizer_state
+from flexit.runtime.train.optimisation.optim import make_optimizer
+from flexit.runtime.train.optimisation.optimizer import Moved, Optimizer, Together
 from flexit.runtime.train.optimizers.adafactor import Adafactor
 from flexit.runtime.train.optimizers.adamw import AdamW
 from flexit.runtime.train.optimizers.muon import Muon, is_matrix_of_layer
 from flexit.runtime.train.optimizers.pytorch_optimizer import PytorchOptimizer
 from flexit.runtime.train.optimizers.sgd import Sgd
 from flexit.runtime.train.run import train
-from flexit.runtime.train.step import Clip, accumulate, update
+from flexit.runtime.train.update.loss import CrossEntropy
+from flexit.runtime.train.update.step import Clip, accumulate, update
 
 STEPS = 5
 

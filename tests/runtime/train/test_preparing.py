@@ -16,9 +16,9 @@ from flexit.errors import UserError
 from flexit.ir.io.load import load_spec
 from flexit.lower.torch.layers import Recomputed, layers_of, recompute
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.step import accumulate
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.loss import CrossEntropy
+from flexit.runtime.train.update.step import accumulate
 from tests.runtime.train.plain import batches, trainer
 from tests.runtime.train.test_step import ragged
 
@@ -141,7 +141,7 @@ def test_a_compiled_run_in_two_parts_has_the_same_bits(tmp_path: Path):
 
 @pytest.mark.parametrize("settings", [{"recompute": True}, {"compile": "regional"}])
 def test_a_module_without_layers_is_refused(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flexit.runtime.train.preparing.require_compiler", lambda device: None)
+    monkeypatch.setattr("flexit.runtime.train.update.preparing.require_compiler", lambda device: None)
     with pytest.raises(UserError, match=r"FX1704 config\.(recompute|compile): the model has no layers"):
         trainer(batches(2), **settings)
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from flexit.errors import ResourceError
-from flexit.runtime.train import checkpoint
 from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train.saving import checkpoint
 from flexit.runtime.train.trainer import Trainer
 from tests.runtime.train.plain import batches, trainer
 

@@ -24,8 +24,8 @@ from flexit.runtime.train.failures.examine import examine
 from flexit.runtime.train.failures.numbers import numbers_of
 from flexit.runtime.train.failures.record import KEPT, recorded
 from flexit.runtime.train.failures.replay import replay
-from flexit.runtime.train.loss import CrossEntropy
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.loss import CrossEntropy
 from tests.miniature import miniature
 from tests.runtime.train.plain import batches, mean_loss, trainer
 
@@ -262,7 +262,7 @@ def test_few_are_kept(tmp_path: Path):
 
 def test_a_loss_of_this_library_is_kept_with_its_settings():
     from flexit.runtime.train.failures.losses import described, made
-    from flexit.runtime.train.loss import InBatch, SquaredError
+    from flexit.runtime.train.update.loss import InBatch, SquaredError
 
     for loss in (CrossEntropy(z_loss=0.1, label_smoothing=0.2), CrossEntropy(chunk=7), SquaredError(), InBatch(0.3)):
         data = json.loads(json.dumps(described(loss)))

@@ -18,11 +18,11 @@ from flexit.ir.io.load import load_spec
 from flexit.ir.spec import Spec
 from flexit.lower.torch.memory import size
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.memory import training_memory
 from flexit.runtime.train.read import parse_config
-from flexit.runtime.train.room import moments_of
+from flexit.runtime.train.resources.memory import training_memory
+from flexit.runtime.train.resources.room import moments_of
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.loss import CrossEntropy
 from tests.runtime.train.plain import batches, mean_loss, trainer
 
 NO_ROOM = (

@@ -11,9 +11,9 @@ import pytest
 from flexit.errors import CheckpointError, UserError
 from flexit.files.folder import locked, recover
 from flexit.runtime.train.callbacks.metrics import cut_back
-from flexit.runtime.train.checkpoint import checkpoints, latest, may_be_run, retire, tidy
-from flexit.runtime.train.identity import read_identity
 from flexit.runtime.train.run import train
+from flexit.runtime.train.saving.checkpoint import checkpoints, latest, may_be_run, retire, tidy
+from flexit.runtime.train.saving.identity import read_identity
 
 
 def files_in(folder: Path) -> dict[str, bytes]:

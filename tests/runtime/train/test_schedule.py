@@ -11,7 +11,7 @@ import torch
 
 from flexit.errors import UserError
 from flexit.ir import registry
-from flexit.runtime.train.schedule import Schedule, require_room
+from flexit.runtime.train.optimisation.schedule import Schedule, require_room
 from flexit.runtime.train.schedules.constant import Constant
 from flexit.runtime.train.schedules.cosine import Cosine
 from flexit.runtime.train.schedules.inverse_sqrt import InverseSqrt

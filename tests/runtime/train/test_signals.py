@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from flexit.runtime.train import run as train_run
+from flexit.runtime.train.resources.signals import interruptible
 from flexit.runtime.train.run import train
-from flexit.runtime.train.signals import interruptible
 from tests.interrupts import dropped, first_losing, in_a_destructor, in_a_weak_callback, interrupt
 
 

@@ -11,8 +11,8 @@ from flexit.errors import UserError
 from flexit.ir.io.load import load_spec
 from flexit.ir.spec import Spec
 from flexit.lower.torch.module import FlexitModule, to_torch
-from flexit.runtime.train.loss import IGNORED, CrossEntropy
-from flexit.runtime.train.step import Clip, accumulate, update
+from flexit.runtime.train.update.loss import IGNORED, CrossEntropy
+from flexit.runtime.train.update.step import Clip, accumulate, update
 
 ROWS, LENGTH = 32, 24
 

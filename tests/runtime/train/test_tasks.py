@@ -27,12 +27,12 @@ from flexit.runtime.train.data.hidden import Hiding, word_starts
 from flexit.runtime.train.data.pairs import Pairs
 from flexit.runtime.train.data.spans import Cutting
 from flexit.runtime.train.data.tokenizers.wordpiece import WordPiece
-from flexit.runtime.train.loss import IGNORED, CrossEntropy, InBatch, SquaredError
 from flexit.runtime.train.run import make_plan, prepare, train
 from flexit.runtime.train.task import Setting
 from flexit.runtime.train.tasks.masked_lm import MaskedLm
 from flexit.runtime.train.tasks.span_corruption import SpanCorruption
 from flexit.runtime.train.tasks.token_classification import TokenClassification
+from flexit.runtime.train.update.loss import IGNORED, CrossEntropy, InBatch, SquaredError
 
 WORDS = ("good", "fine", "great", "bad", "poor", "awful", "film", "plot", "cast", "and", "the", "was")
 

@@ -18,14 +18,14 @@ from flexit.errors import CheckpointError, UserError
 from flexit.ir.spec import Spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.checkpoint import checkpoints, read_state
 from flexit.runtime.train.config import Checkpoint, Evaluate, TrainingConfig
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.optim import make_optimizer
+from flexit.runtime.train.optimisation.optim import make_optimizer
 from flexit.runtime.train.result import HeldOut
+from flexit.runtime.train.saving.checkpoint import checkpoints, read_state
 from flexit.runtime.train.schedules.linear import Linear
-from flexit.runtime.train.step import Step
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.loss import CrossEntropy
+from flexit.runtime.train.update.step import Step
 from tests.runtime.train.plain import joined
 
 TOKENS = (np.arange(2000) * 7 % 300).astype(np.uint16)

@@ -11,8 +11,8 @@ import pytest
 
 from flexit.ir.compile import compile_spec
 from flexit.ir.io.load import load_spec
-from flexit.runtime.train.memory import training_memory
 from flexit.runtime.train.read import parse_config
+from flexit.runtime.train.resources.memory import training_memory
 
 CONFIG = """flexit: 1
 model: tiny-llama
@@ -32,11 +32,11 @@ import torch
 from flexit.ir.io.load import load_spec
 from flexit.ir.passes.freeze import freeze
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.freezing import hold
-from flexit.runtime.train.selection import selected
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.memory import training_memory
-from flexit.runtime.train.optim import make_optimizer
+from flexit.runtime.train.optimisation.freezing import hold
+from flexit.runtime.train.optimisation.selection import selected
+from flexit.runtime.train.update.loss import CrossEntropy
+from flexit.runtime.train.resources.memory import training_memory
+from flexit.runtime.train.optimisation.optim import make_optimizer
 from flexit.runtime.train.read import parse_config
 from flexit.runtime.train.trainer import Trainer
 

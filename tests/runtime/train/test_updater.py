@@ -21,10 +21,10 @@ from flexit.ir.io.load import load_spec
 from flexit.lower.torch.module import to_torch
 from flexit.runtime.saved import read_spec, read_weights
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.loss import IGNORED, CrossEntropy
 from flexit.runtime.train.run import train
-from flexit.runtime.train.step import Clip, Step, accumulate, update
 from flexit.runtime.train.trainer import Trainer
+from flexit.runtime.train.update.loss import IGNORED, CrossEntropy
+from flexit.runtime.train.update.step import Clip, Step, accumulate, update
 from tests.runtime.train.plain import Small, batches, mean_loss, trainer
 from tests.runtime.train.test_step import ragged, split
 

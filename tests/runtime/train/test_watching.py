@@ -25,12 +25,12 @@ from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.callbacks.statistics import Sums
 from flexit.runtime.train.config import Log, Statistics
 from flexit.runtime.train.read import read_config
+from flexit.runtime.train.resources.work import PEAKS, Work, known_peak
 from flexit.runtime.train.run import train
 from flexit.runtime.train.trackers.mlflow import MLflow
 from flexit.runtime.train.trackers.tensorboard import TensorBoard
 from flexit.runtime.train.trackers.trackio import Trackio
 from flexit.runtime.train.trackers.wandb import WandB
-from flexit.runtime.train.work import PEAKS, Work, known_peak
 from tests.ir.test_cost import AttentionFlops
 from tests.runtime.train.plain import batches, trainer
 

@@ -11,8 +11,8 @@ from flexit.errors import UserError
 
 if TYPE_CHECKING:
     from flexit.runtime.train.failures.mishaps import Failure
-    from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.train.update.step import Step
 
 
 class Callback:

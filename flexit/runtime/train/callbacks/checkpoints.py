@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flexit.runtime.train import checkpoint
-from flexit.runtime.train.asked import Asked
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.policies.rollback import Rollback
-from flexit.runtime.train.saved_steps import regular
+from flexit.runtime.train.resources.asked import Asked
+from flexit.runtime.train.saving import checkpoint
+from flexit.runtime.train.saving.saved_steps import regular
 
 if TYPE_CHECKING:
     from flexit.runtime.train.config import Checkpoint
-    from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.train.update.step import Step
 
 
 class Checkpoints(Callback):
-    """Saves every ``every`` steps, where it is asked to (:mod:`flexit.runtime.train.asked`), and at the end, also at
-    one that a signal asked for.
+    """Saves every ``every`` steps, where it is asked to (:mod:`flexit.runtime.train.resources.asked`), and at the end,
+    also at one that a signal asked for.
     """
 
     def __init__(self, config: Checkpoint) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from flexit.runtime.train.callbacks.callback import Callback
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.train.update.step import Step
 
 
 class Evaluation(Callback):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from flexit.files.folder import write_file
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.work import Work
+from flexit.runtime.train.resources.work import Work
 
 if TYPE_CHECKING:
     from flexit.runtime.train.failures.mishaps import Failure
-    from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.train.update.step import Step
 
 
 Told = Callable[[str, Mapping[str, Any]], None]
@@ -135,7 +135,7 @@ class Metrics(Callback):
 
     def _telling(self, path: Path) -> AbstractContextManager[None]:
         """What tells of a refusal to write."""
-        from flexit.runtime.train.checkpoint import telling_what_is_left
+        from flexit.runtime.train.saving.checkpoint import telling_what_is_left
 
         return telling_what_is_left(self.metrics.parent / "checkpoints", path)
 

@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from flexit.runtime.train.callbacks.callback import Callback
-from flexit.runtime.train.work import Work
+from flexit.runtime.train.resources.work import Work
 
 if TYPE_CHECKING:
     from flexit.runtime.train.failures.mishaps import Failure
-    from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.train.update.step import Step
 
 SMOOTHING = 0.95
 """Share of the old mean in the loss and rate that are shown."""

@@ -16,14 +16,14 @@ from flexit.runtime.generation.text_stream import text_of
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.callbacks.metrics import cut_back
 from flexit.runtime.train.callbacks.progress import ProgressBar
-from flexit.runtime.train.checkpoint import telling_what_is_left
-from flexit.runtime.train.decoding import in_full, session_of
+from flexit.runtime.train.evaluation.decoding import in_full, session_of
+from flexit.runtime.train.saving.checkpoint import telling_what_is_left
 
 if TYPE_CHECKING:
     from flexit.runtime.tokenizer import Tokenizer
     from flexit.runtime.train.failures.mishaps import Failure
-    from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.train.update.step import Step
 
 FILE = "samples.jsonl"
 

@@ -15,8 +15,8 @@ from flexit.runtime.train.callbacks.statistics import Statistics
 from flexit.runtime.train.callbacks.time_limit import TimeLimit
 from flexit.runtime.train.callbacks.tracking import Tracking
 from flexit.runtime.train.config import TrainingConfig
-from flexit.runtime.train.device import pick_device
-from flexit.runtime.train.work import Work, known_peak
+from flexit.runtime.train.resources.device import pick_device
+from flexit.runtime.train.resources.work import Work, known_peak
 
 
 def standard(config: TrainingConfig, out: Path | None) -> tuple[list[Callback], list[Callback]]:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.callbacks.metrics import cut_back, finite
-from flexit.runtime.train.checkpoint import telling_what_is_left
+from flexit.runtime.train.saving.checkpoint import telling_what_is_left
 
 if TYPE_CHECKING:
     from flexit.runtime.train.failures.mishaps import Failure
-    from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.train.update.step import Step
 
 FILE = "statistics.jsonl"
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from flexit.runtime.train.callbacks.callback import Callback
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.step import Step
     from flexit.runtime.train.trainer import Trainer
+    from flexit.runtime.train.update.step import Step
 
 LIMIT = "limit.minutes"
 """What a run says that it was stopped by."""

@@ -9,9 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from flexit.errors import UserError
-from flexit.runtime.train import random_state
 from flexit.runtime.train.data.loader_state import packed, unpacked
-from flexit.runtime.train.step import never
+from flexit.runtime.train.saving import random_state
+from flexit.runtime.train.update.step import never
 
 _END = object()
 """In the place of a batch: the pass is over."""

@@ -16,7 +16,7 @@ from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.data.examples import Examples, Indices
 from flexit.runtime.train.data.inputs import Inputs
 from flexit.runtime.train.data.stream import Cut, Packing, Stream, blocks
-from flexit.runtime.train.loss import IGNORED
+from flexit.runtime.train.update.loss import IGNORED
 
 
 class Shares(Protocol):

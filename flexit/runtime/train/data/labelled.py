@@ -12,7 +12,7 @@ from torch import Tensor
 from flexit.runtime.train.data.inputs import Inputs
 from flexit.runtime.train.data.ragged import mask_of, padded
 from flexit.runtime.train.data.store import Row
-from flexit.runtime.train.loss import IGNORED
+from flexit.runtime.train.update.loss import IGNORED
 
 
 @dataclass(frozen=True, slots=True)

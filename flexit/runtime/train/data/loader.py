@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from flexit.errors import UserError
-from flexit.runtime.train.asked import NUMBER
 from flexit.runtime.train.data.examples import Examples, Indices
+from flexit.runtime.train.resources.asked import NUMBER
 
 LOST = (RuntimeError, OSError, EOFError)
 """What a dead worker becomes in the parent."""

@@ -30,8 +30,8 @@ from flexit.runtime.train.data.store import (
 )
 from flexit.runtime.train.data.token_files import TokenFiles
 from flexit.runtime.train.describe import config_data
-from flexit.runtime.train.identity import at, read_identity
 from flexit.runtime.train.read import fault, placed_fault
+from flexit.runtime.train.saving.identity import at, read_identity
 from flexit.runtime.train.task import TOKENIZER, Setting
 
 DATA = "data"

@@ -13,7 +13,7 @@ from torch import Tensor
 from flexit.runtime.train.data.examples import Examples, Indices
 from flexit.runtime.train.data.split import Pieces, split_tokens
 from flexit.runtime.train.data.store import AnyColumn, Store
-from flexit.runtime.train.loss import IGNORED
+from flexit.runtime.train.update.loss import IGNORED
 
 Numbers = npt.NDArray[np.int64]
 Cut = tuple[Numbers, Numbers]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from flexit.runtime.train import random_state
+from flexit.runtime.train.saving import random_state
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from flexit.runtime.train import random_state
 from flexit.runtime.train.failures.before import Before
 from flexit.runtime.train.failures.numbers import is_sound, numbers_of
 from flexit.runtime.train.failures.watched import Finding, first_in_weights, watched
-from flexit.runtime.train.loss import labelled
-from flexit.runtime.train.step import Autocast, Batch, LossFn
+from flexit.runtime.train.saving import random_state
+from flexit.runtime.train.update.loss import labelled
+from flexit.runtime.train.update.step import Autocast, Batch, LossFn
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flexit.runtime.train.loss import CrossEntropy, InBatch, RoutedLoss, SquaredError
+from flexit.runtime.train.update.loss import CrossEntropy, InBatch, RoutedLoss, SquaredError
 
 KNOWN: dict[str, type[RoutedLoss]] = {cls.__name__: cls for cls in (CrossEntropy, SquaredError, InBatch)}
 """Whatever else a loss is, it is code of the user's."""

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from flexit.errors import ResourceError
-from flexit.runtime.train import checkpoint
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.failures import record
 from flexit.runtime.train.failures.before import Before
@@ -18,7 +17,8 @@ from flexit.runtime.train.failures.examine import Part, examine
 from flexit.runtime.train.failures.losses import described
 from flexit.runtime.train.failures.watched import Finding
 from flexit.runtime.train.non_finite import Answer
-from flexit.runtime.train.step import Autocast, Batch, LossFn, NotFinite
+from flexit.runtime.train.saving import checkpoint
+from flexit.runtime.train.update.step import Autocast, Batch, LossFn, NotFinite
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ import flexit
 from flexit.errors import CheckpointError
 from flexit.files.folder import recover, remove_tree, sweep, writing
 from flexit.files.ours import is_ours, strangers
-from flexit.runtime.train import random_state
-from flexit.runtime.train.checkpoint import FAILURE, FAILURES, under
 from flexit.runtime.train.failures.examine import Part
+from flexit.runtime.train.saving import random_state
+from flexit.runtime.train.saving.checkpoint import FAILURE, FAILURES, under
 
 MARKER = FAILURE
 KEPT = 3

@@ -17,13 +17,13 @@ from flexit.lower.torch.module import to_torch
 from flexit.runtime.adapters.folder import NOTE, read_note
 from flexit.runtime.adapters.modules import adapted_as
 from flexit.runtime.saved import spec_in
-from flexit.runtime.train import random_state
-from flexit.runtime.train.device import autocast, pick_device
 from flexit.runtime.train.failures import record
 from flexit.runtime.train.failures.examine import in_the_sum
 from flexit.runtime.train.failures.losses import made
 from flexit.runtime.train.failures.watched import Finding, Trace, first_in_weights, watched
-from flexit.runtime.train.step import LossFn
+from flexit.runtime.train.resources.device import autocast, pick_device
+from flexit.runtime.train.saving import random_state
+from flexit.runtime.train.update.step import LossFn
 
 
 @dataclass(frozen=True, slots=True)

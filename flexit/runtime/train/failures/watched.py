@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from flexit.runtime.train.failures.numbers import Numbers, is_sound, numbers_of, tensors_in
-from flexit.runtime.train.step import Autocast, Batch, LossFn, forward
+from flexit.runtime.train.update.step import Autocast, Batch, LossFn, forward
 
 Where = Literal["weights", "batch", "forward", "loss", "backward", "sum"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from flexit.ir.language.kinds import INFERRED, PositiveFloat
-from flexit.runtime.train.optimizer import Optimizer, Together
+from flexit.runtime.train.optimisation.optimizer import Optimizer, Together
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from flexit.ir.language.kinds import PositiveFloat
 from flexit.runtime.train.fields import Decay, NotNegativeFloat
-from flexit.runtime.train.optimizer import Misfit, Optimizer, Together, two_moments
+from flexit.runtime.train.optimisation.optimizer import Misfit, Optimizer, Together, two_moments
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from flexit.ir.language.kinds import PositiveFloat, PositiveInt
 from flexit.runtime.train.fields import Decay, NotNegativeFloat
-from flexit.runtime.train.optimizer import Misfit, Moved, Optimizer, Together, two_moments
+from flexit.runtime.train.optimisation.optimizer import Misfit, Moved, Optimizer, Together, two_moments
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class Muon(Optimizer, kind="muon"):
     def build(self, groups: Sequence[Together]) -> torch.optim.Optimizer:
         import torch
 
-        from flexit.runtime.train.joined import Joined
+        from flexit.runtime.train.optimisation.joined import Joined
 
         matrices, rest = _split(groups, inside=True), _split(groups, inside=False)
         first, second = self.betas

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from flexit.runtime.train.optimizer import Misfit, Optimizer, Together
+from flexit.runtime.train.optimisation.optimizer import Misfit, Optimizer, Together
 
 if TYPE_CHECKING:
     import torch
@@ -27,13 +27,13 @@ class PytorchOptimizer(Optimizer, kind="pytorch_optimizer"):
     """Further arguments of it by name, beside ``lr`` and ``weight_decay``."""
 
     def misfits(self) -> Iterator[Misfit]:
-        from flexit.runtime.train.library import misfit
+        from flexit.runtime.train.optimisation.library import misfit
 
         found = misfit(self.name, {"lr": self.lr, **self.settings})
         if found is not None:
             yield found
 
     def build(self, groups: Sequence[Together]) -> torch.optim.Optimizer:
-        from flexit.runtime.train.library import of_library
+        from flexit.runtime.train.optimisation.library import of_library
 
         return of_library(self.name, [group.settings() for group in groups], {"lr": self.lr, **self.settings})

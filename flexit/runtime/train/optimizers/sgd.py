@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from flexit.runtime.train.fields import Decay
-from flexit.runtime.train.optimizer import Misfit, Optimizer, Together
+from flexit.runtime.train.optimisation.optimizer import Misfit, Optimizer, Together
 
 if TYPE_CHECKING:
     import torch

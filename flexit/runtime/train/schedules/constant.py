@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flexit.runtime.train.schedule import Schedule
+from flexit.runtime.train.optimisation.schedule import Schedule
 
 
 class Constant(Schedule, kind="constant"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flexit.runtime.train.fields import Factor
-from flexit.runtime.train.schedule import Schedule
+from flexit.runtime.train.optimisation.schedule import Schedule
 
 
 class Cosine(Schedule, kind="cosine"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flexit.ir.language.kinds import PositiveInt
-from flexit.runtime.train.schedule import Schedule
+from flexit.runtime.train.optimisation.schedule import Schedule
 
 
 class InverseSqrt(Schedule, kind="inverse_sqrt"):

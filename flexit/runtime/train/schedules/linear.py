@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flexit.runtime.train.fields import Factor
-from flexit.runtime.train.schedule import Schedule
+from flexit.runtime.train.optimisation.schedule import Schedule
 
 
 class Linear(Schedule, kind="linear"):

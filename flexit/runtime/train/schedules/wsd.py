@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from flexit.ir.language.kinds import INFERRED, PositiveInt
 from flexit.runtime.train.fields import Factor
-from flexit.runtime.train.optimizer import Misfit
-from flexit.runtime.train.schedule import Schedule
+from flexit.runtime.train.optimisation.optimizer import Misfit
+from flexit.runtime.train.optimisation.schedule import Schedule
 
 
 class Wsd(Schedule, kind="wsd"):

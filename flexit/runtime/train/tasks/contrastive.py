@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flexit.runtime.train.config import Losses
     from flexit.runtime.train.data.ragged import Ragged
     from flexit.runtime.train.data.store import Row, Store
-    from flexit.runtime.train.loss import InBatch
+    from flexit.runtime.train.update.loss import InBatch
 
 
 class Contrastive(Task, kind="contrastive"):
@@ -67,7 +67,7 @@ class Contrastive(Task, kind="contrastive"):
         return halves(store, collate, share, longest=["anchor.ids", "positive.ids"])
 
     def loss(self, losses: Losses) -> InBatch:
-        from flexit.runtime.train.loss import InBatch
+        from flexit.runtime.train.update.loss import InBatch
 
         return InBatch(
             self.temperature, router_balance=losses.router_balance, router_z=losses.router_z

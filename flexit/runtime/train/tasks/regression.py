@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flexit.runtime.train.config import Losses
     from flexit.runtime.train.data.ragged import Ragged
     from flexit.runtime.train.data.store import Row, Store
-    from flexit.runtime.train.loss import SquaredError
+    from flexit.runtime.train.update.loss import SquaredError
 
 LARGEST = float(np.finfo(np.float32).max)
 """Magnitude of a label."""
@@ -70,6 +70,6 @@ class Regression(Task, kind="regression"):
         return halves(store, collate, share, longest=["ids"])
 
     def loss(self, losses: Losses) -> SquaredError:
-        from flexit.runtime.train.loss import SquaredError
+        from flexit.runtime.train.update.loss import SquaredError
 
         return SquaredError(router_balance=losses.router_balance, router_z=losses.router_z)

@@ -16,7 +16,7 @@ from torch.amp import GradScaler
 
 from flexit.errors import UserError
 from flexit.runtime.train.arguments import article
-from flexit.runtime.train.loss import IGNORED, labelled
+from flexit.runtime.train.update.loss import IGNORED, labelled
 
 Batch = Mapping[str, Any]
 Autocast = Callable[[], AbstractContextManager[Any]]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from flexit.errors import UserError
 from flexit.ir.language.kinds import Kind
 from flexit.runtime.train.fields import NotNegativeInt
-from flexit.runtime.train.optimizer import Misfit
+from flexit.runtime.train.optimisation.optimizer import Misfit
 
 
 class Schedule(Kind, family="Schedule", package="flexit.runtime.train.schedules"):

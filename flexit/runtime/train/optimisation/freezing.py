@@ -12,8 +12,8 @@ from flexit.errors import Problem, UserError
 from flexit.ir.language.written import Node
 from flexit.ir.program import Param, Program
 from flexit.ir.wording import nearest
+from flexit.runtime.train.optimisation.selection import Selection, selected
 from flexit.runtime.train.read import fault
-from flexit.runtime.train.selection import Selection, selected
 from flexit.runtime.train.wrong_fields import explained
 
 

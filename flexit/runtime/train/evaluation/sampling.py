@@ -14,7 +14,7 @@ from flexit.runtime.generation.sampling import Sampling
 from flexit.runtime.sessions.torch_session import interface_of
 from flexit.runtime.train.callbacks.samples import Request, Samples
 from flexit.runtime.train.config import RunConfig, Sample
-from flexit.runtime.train.decoding import target_tokenizer
+from flexit.runtime.train.evaluation.decoding import target_tokenizer
 from flexit.runtime.train.read import placed_fault
 from flexit.runtime.train.task import Setting
 

@@ -14,8 +14,8 @@ from flexit.ir.program import Program
 from flexit.lower.torch.memory import available, size
 from flexit.runtime.sessions.session import lacks_memory, room_asked
 from flexit.runtime.train.config import TrainingConfig
-from flexit.runtime.train.loss import CrossEntropy
-from flexit.runtime.train.memory import Load, lighter, predicted
+from flexit.runtime.train.resources.memory import Load, lighter, predicted
+from flexit.runtime.train.update.loss import CrossEntropy
 
 ANYWAY = "smaller batches with a higher accumulate, or shorter rows"
 

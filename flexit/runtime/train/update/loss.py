@@ -15,8 +15,8 @@ from torch.nn import functional as fn
 from flexit.errors import UserError
 from flexit.ir.program import Program
 from flexit.lower.torch.module import side_name
-from flexit.runtime.train.chunked import cross_entropy_and_z
-from flexit.runtime.train.labels import IGNORED
+from flexit.runtime.train.update.chunked import cross_entropy_and_z
+from flexit.runtime.train.update.labels import IGNORED
 
 ROUTERS = "router_logits"
 

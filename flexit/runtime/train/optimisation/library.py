@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from flexit.ir.wording import nearest
-from flexit.runtime.train import optimizer_state
-from flexit.runtime.train.optimizer import Misfit
+from flexit.runtime.train.optimisation import optimizer_state
+from flexit.runtime.train.optimisation.optimizer import Misfit
 
 TRIED_STEPS = 4
 """Updates before and after the state is put into another optimizer of the same kind."""

@@ -13,10 +13,10 @@ from torch.nn import functional as fn
 from flexit.errors import UserError
 from flexit.runtime.metric import Evidence, Labels, Likelihood, Numbers, Vectors
 from flexit.runtime.train.arguments import article
-from flexit.runtime.train.labels import IGNORED
+from flexit.runtime.train.update.labels import IGNORED
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.judge import Background
+    from flexit.runtime.train.evaluation.judge import Background
 
 Batch = Mapping[str, Any]
 
@@ -57,7 +57,7 @@ def observer(evidence: Evidence, model: nn.Module, background: Background | None
         case "vectors":
             return _Vectors()
         case "texts":
-            from flexit.runtime.train.decoding import Decoded
+            from flexit.runtime.train.evaluation.decoding import Decoded
 
             assert background is not None
             return Decoded(model, background)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flexit.runtime.train.labels import IGNORED
+from flexit.runtime.train.update.labels import IGNORED
 
 
 def cross_entropy_and_z(logits: Tensor, labels: Tensor, *, chunk: int) -> tuple[Tensor, Tensor]:

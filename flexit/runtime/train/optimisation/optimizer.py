@@ -10,7 +10,7 @@ from pydantic import Field
 
 from flexit.ir.language.kinds import Kind, PositiveFloat
 from flexit.runtime.train.fields import NotNegativeFloat
-from flexit.runtime.train.groups import ParameterGroup
+from flexit.runtime.train.optimisation.groups import ParameterGroup
 
 if TYPE_CHECKING:
     import torch

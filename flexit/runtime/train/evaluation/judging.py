@@ -5,8 +5,8 @@ from __future__ import annotations
 from flexit.errors import RunConfigError
 from flexit.ir.language.written import Node
 from flexit.runtime.train.config import RunConfig
-from flexit.runtime.train.evaluation_faults import metric_faults, metrics_of
-from flexit.runtime.train.judge import Background, Judge
+from flexit.runtime.train.evaluation.evaluation_faults import metric_faults, metrics_of
+from flexit.runtime.train.evaluation.judge import Background, Judge
 from flexit.runtime.train.read import placed_fault
 from flexit.runtime.train.task import Setting
 

@@ -13,13 +13,13 @@ from flexit.runtime.generation.generate import generate
 from flexit.runtime.metric import Texts
 from flexit.runtime.sessions.torch_session import TorchSession, sharing
 from flexit.runtime.tasks.text_model import TARGET_TOKENIZER as TARGET
-from flexit.runtime.train.labels import IGNORED
 from flexit.runtime.train.task import TOKENIZER
+from flexit.runtime.train.update.labels import IGNORED
 
 if TYPE_CHECKING:
     from flexit.lower.torch.module import FlexitModule
     from flexit.runtime.tokenizer import Tokenizer
-    from flexit.runtime.train.judge import Background
+    from flexit.runtime.train.evaluation.judge import Background
     from flexit.runtime.train.task import Setting
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from flexit.ir.program import Program
-from flexit.runtime.train.groups import entry_of
-from flexit.runtime.train.optimizer import Moved, Optimizer, Together
+from flexit.runtime.train.optimisation.groups import entry_of
+from flexit.runtime.train.optimisation.optimizer import Moved, Optimizer, Together
 
 UNDECAYED = frozenset({"gain", "bias", "sink", "layer_scale", "mix", "slope"})
 """Roles that weight decay leaves alone, besides vectors of any role."""

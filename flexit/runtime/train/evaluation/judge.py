@@ -11,11 +11,11 @@ from torch import nn
 from flexit.errors import UserError
 from flexit.ir.wording import several
 from flexit.runtime.metric import LOSS, PLAIN, Evidence, Metric, by_evidence, faults
-from flexit.runtime.train.observing import Observer, observer
+from flexit.runtime.train.evaluation.observing import Observer, observer
 
 if TYPE_CHECKING:
-    from flexit.runtime.train.step import LossFn
     from flexit.runtime.train.task import Setting, Task
+    from flexit.runtime.train.update.step import LossFn
 
 
 @dataclass(frozen=True, slots=True)

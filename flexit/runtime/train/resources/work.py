@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from flexit.runtime.train.step import Shapes
+    from flexit.runtime.train.update.step import Shapes
 
 PEAKS: Mapping[str, Mapping[str, float]] = {
     "H200": {"bf16": 989.4e12, "fp16": 989.4e12, "fp32": 66.9e12},

@@ -23,9 +23,9 @@ from flexit.files.ours import is_ours, strangers
 from flexit.ir.io.places import ADAPTER, WEIGHTS
 from flexit.ir.passes.lora import beside
 from flexit.runtime.adapters.lora import adapter_in
-from flexit.runtime.train.asked import NOW
-from flexit.runtime.train.identity import MARKER as RUN
-from flexit.runtime.train.saved_steps import LATEST, NAME, checkpoints, latest, regular, step_of
+from flexit.runtime.train.resources.asked import NOW
+from flexit.runtime.train.saving.identity import MARKER as RUN
+from flexit.runtime.train.saving.saved_steps import LATEST, NAME, checkpoints, latest, regular, step_of
 
 MARKER = "training/state.json"
 AVERAGE = "ema"

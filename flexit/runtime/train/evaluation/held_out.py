@@ -11,9 +11,9 @@ from torch import nn
 
 from flexit.errors import UserError
 from flexit.runtime.modes import evaluating
-from flexit.runtime.train.batch import prepared
-from flexit.runtime.train.loss import IGNORED, labelled
-from flexit.runtime.train.step import LossFn, forward
+from flexit.runtime.train.update.batch import prepared
+from flexit.runtime.train.update.loss import IGNORED, labelled
+from flexit.runtime.train.update.step import LossFn, forward
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flexit.runtime.train import random_state
 from flexit.runtime.train.data.feed import Feed
+from flexit.runtime.train.saving import random_state
 
 
 @dataclass(frozen=True, slots=True)

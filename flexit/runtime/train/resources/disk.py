@@ -15,10 +15,10 @@ from flexit.ir.analysis.cost import count_parameters
 from flexit.ir.program import Program
 from flexit.lower.torch.memory import size
 from flexit.runtime.adapters.lora import adapter_in
-from flexit.runtime.train.checkpoint import learned_of, weights_of
 from flexit.runtime.train.config import Checkpoint, RunConfig
-from flexit.runtime.train.room import moments_of
-from flexit.runtime.train.saved_steps import checkpoints
+from flexit.runtime.train.resources.room import moments_of
+from flexit.runtime.train.saving.checkpoint import learned_of, weights_of
+from flexit.runtime.train.saving.saved_steps import checkpoints
 
 
 def checkpoint_bytes(program: Program, config: RunConfig) -> int:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from flexit.runtime.train import checkpoint, optimizer_state
 from flexit.runtime.train.config import TrainingConfig
-from flexit.runtime.train.device import autocast, make_scaler
-from flexit.runtime.train.step import Batch, Clip, LossFn, NotFinite, Step, accumulate, update
+from flexit.runtime.train.optimisation import optimizer_state
+from flexit.runtime.train.resources.device import autocast, make_scaler
+from flexit.runtime.train.saving import checkpoint
+from flexit.runtime.train.update.step import Batch, Clip, LossFn, NotFinite, Step, accumulate, update
 
 
 class Updater:
