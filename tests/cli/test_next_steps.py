@@ -151,7 +151,7 @@ def test_a_folder_with_more_than_specs(checkpoint: Path, bundle: Path, capsys: p
     told = capsys.readouterr()
     files = [entry["file"] for entry in json.loads(told.out)["files"]]
     assert files == ["varied.yaml"]
-    assert "run.yaml: a run config" in told.err
+    assert "run.yaml: no spec but a run config" in told.err
     assert run(["check", "run.yaml"]) == 2
     Path("wrong.yaml").write_text("flexit: 1\nname: wrong\n")
     assert run(["check", "."]) == 2
