@@ -1,6 +1,7 @@
 """Configurations with anything wrong in them: a clear error, or a model; never another exception."""
 
 import json
+from copy import deepcopy
 from random import Random
 
 import pytest
@@ -39,11 +40,11 @@ def mutated(config, rng):
         if what == 0:
             data.pop(key, None)
         elif what == 1 and isinstance(data.get(key), dict) and data[key]:
-            data[key][rng.choice(sorted(data[key]))] = rng.choice(STRANGE)
+            data[key][rng.choice(sorted(data[key]))] = deepcopy(rng.choice(STRANGE))
         elif what == 2 and isinstance(data.get(key), list) and data[key]:
-            data[key][rng.randrange(len(data[key]))] = rng.choice(STRANGE)
+            data[key][rng.randrange(len(data[key]))] = deepcopy(rng.choice(STRANGE))
         else:
-            data[key] = rng.choice(STRANGE)
+            data[key] = deepcopy(rng.choice(STRANGE))
     return data
 
 
