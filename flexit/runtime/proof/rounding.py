@@ -38,16 +38,18 @@ def roughly(program: Program, weights: Mapping[str, Array]) -> Iterator[TorchSes
 
 
 def rounding(
-    program: Program, weights: Mapping[str, Array], inputs: Mapping[str, Array], *, rows: Array, case: Case | None
-) -> float:  # fmt: skip
-    """The largest relative difference that rounding makes in the outputs, as errors are measured in a proof.
+    program: Program, weights: Mapping[str, Array], inputs: Mapping[str, Array], *, case: Case | None
+) -> Array:  # fmt: skip
+    """The largest relative difference that rounding makes in the outputs of a row, as errors are measured in a proof.
 
     Args:
         program: the whole model.
         weights: parameters by path.
         inputs: of one case.
-        rows: ``bool[batch]``, those that are looked at.
         case: how many of the tokens are read before, where it is decoded with a cache; None: run whole.
+
+    Returns:
+        ``float[batch]``.
     """
     reference = exactly(program, weights)
     expected = reference.run(inputs)
@@ -59,7 +61,7 @@ def rounding(
             sides = (session, reference)
             decoded = cached(program, sides, inputs, case=case, whole=expected["logits"])
             found.append(errors_by_row(decoded.found, decoded.expected, decoded.unpadded))
-    return float(np.max(found, axis=0)[rows].max(initial=0.0))
+    return np.max(found, axis=0)
 
 
 class _Moved(TorchSession):

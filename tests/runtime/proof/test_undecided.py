@@ -154,3 +154,17 @@ def test_an_agreement_on_nothing_fails(monkeypatch):
     )
     with pytest.raises(ProofError, match="no case has a position of output logits that is no padding"):
         proven(differ=[], close=[])
+
+
+def test_a_row_that_rounding_explains_is_drawn_again(monkeypatch):
+    with pytest.raises(ProofError, match="ONNX Runtime differs from PyTorch by"):
+        proven(differ=range(4), close=[], by=3e-4)
+    monkeypatch.setattr(
+        "flexit.runtime.proof.prove.rounding",
+        lambda program, weights, inputs, *, case: np.full(len(inputs["input_ids"]), 1e-3),
+    )
+    evidence = proven(differ=range(4), close=[], by=3e-4)
+    assert 0 < evidence.redrawn <= 0.05 * evidence.sequences
+    assert evidence.error < 1e-5
+    with pytest.raises(ProofError, match="ONNX Runtime differs from PyTorch by"):
+        proven(differ=range(4), close=[], by=3e-3)  # more than rounding may explain
