@@ -57,7 +57,7 @@ class Case:
     @property
     def folder(self) -> str:
         """The name of its folder."""
-        return re.sub(r"[^A-Za-z0-9._+=-]+", "-", self.name)
+        return folder_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,11 @@ class Comparison:
     out: Path
     base: Path
     cases: tuple[Case, ...]
+
+
+def folder_of(name: str) -> str:
+    """The name of the folder of a case."""
+    return re.sub(r"[^A-Za-z0-9._+=-]+", "-", name)
 
 
 def plan(path: str | Path) -> Comparison:
@@ -204,7 +209,7 @@ def _loader(config: RunConfig) -> Any:
 
 
 def _require_different(drafts: Sequence[_Draft], root: Node) -> None:
-    folders = [re.sub(r"[^A-Za-z0-9._+=-]+", "-", draft.name).lower() for draft in drafts]
+    folders = [folder_of(draft.name).lower() for draft in drafts]
     twice = next((draft.name for draft, folder in zip(drafts, folders, strict=True) if folders.count(folder) > 1), None)
     if twice is not None:
         raise RunConfigError([
