@@ -30,10 +30,10 @@ def exactly(program: Program, weights: Mapping[str, Array]) -> TorchSession:
     return TorchSession(_module(program, weights, torch.float64))
 
 
-def roughly(program: Program, weights: Mapping[str, Array]) -> Iterator[TorchSession]:
+def roughly(program: Program, weights: Mapping[str, Array], *, draws: int = DRAWS) -> Iterator[TorchSession]:
     """References that rounding alone tells from the exact one, the first in single precision."""
     yield TorchSession(_module(program, weights, torch.float32))
-    for seed in range(DRAWS):
+    for seed in range(draws):
         yield _Moved(_module(program, weights, torch.float64), seed)
 
 
@@ -51,17 +51,34 @@ def rounding(
     Returns:
         ``float[batch]``.
     """
+    return np.max(list(moves(program, weights, inputs, case=case)), axis=0)
+
+
+def moves(
+    program: Program, weights: Mapping[str, Array], inputs: Mapping[str, Array], *, case: Case | None,
+    draws: int = DRAWS,
+) -> Iterator[Array]:  # fmt: skip
+    """What :func:`rounding` is the largest of, one by one: they differ by orders of magnitude where a model amplifies.
+
+    Args:
+        program: the whole model.
+        weights: parameters by path.
+        inputs: of one case.
+        case: as there.
+        draws: times that results are moved, after the comparison in single precision.
+
+    Yields:
+        ``float[batch]``.
+    """
     reference = exactly(program, weights)
     expected = reference.run(inputs)
-    found: list[Array] = []
-    for session in roughly(program, weights):
+    for session in roughly(program, weights, draws=draws):
         if case is None:
-            found.append(whole(program, inputs, found=session.run(inputs), expected=expected)[0])
+            yield whole(program, inputs, found=session.run(inputs), expected=expected)[0]
         else:
             sides = (session, reference)
             decoded = cached(program, sides, inputs, case=case, whole=expected["logits"])
-            found.append(errors_by_row(decoded.found, decoded.expected, decoded.unpadded))
-    return np.max(found, axis=0)
+            yield errors_by_row(decoded.found, decoded.expected, decoded.unpadded)
 
 
 class _Moved(TorchSession):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,7 +48,8 @@ def test_a_comparison_that_is_killed_and_started_again(
 
     assert run(["compare", str(file), "--jobs", "1"]) == 1
     out, said = capsys.readouterr()
-    assert "1 of 3 runs are finished already" in said and "bad seed 0: FX1701" in said
+    # the run that was at work looks for its parent twice a second, and may have come to its end before
+    assert re.search(r"[12] of 3 runs are finished already", said) and "bad seed 0: FX1701" in said
     assert done.stat().st_mtime_ns == before, "a finished run is not run again"
     assert (tmp_path / "compared/data/300/data/ids.bin").stat().st_mtime_ns == encoded
     assert not list(runs.glob("*/seed-0/data")), "runs have no data of their own"

@@ -157,14 +157,20 @@ def test_an_agreement_on_nothing_fails(monkeypatch):
 
 
 def test_a_row_that_rounding_explains_is_drawn_again(monkeypatch):
+    """Rounding on both sides may take them apart by twice what it moves one of them, in one draw of many."""
     with pytest.raises(ProofError, match="ONNX Runtime differs from PyTorch by"):
         proven(differ=range(4), close=[], by=3e-4)
+    made = [1e-6, 1e-5, 3e-4]
     monkeypatch.setattr(
-        "flexit.runtime.proof.prove.rounding",
-        lambda program, weights, inputs, *, case: np.full(len(inputs["input_ids"]), 1e-3),
+        "flexit.runtime.proof.prove.moves",
+        lambda program, weights, inputs, *, case, draws: (np.full(len(inputs["input_ids"]), each) for each in made),
     )
     evidence = proven(differ=range(4), close=[], by=3e-4)
     assert 0 < evidence.redrawn <= 0.05 * evidence.sequences
     assert evidence.error < 1e-5
+    made[-1] = 1e-4
+    with pytest.raises(ProofError, match="ONNX Runtime differs from PyTorch by"):
+        proven(differ=range(4), close=[], by=3e-4)  # more than twice what rounding was seen to make
+    made[-1] = 1.0
     with pytest.raises(ProofError, match="ONNX Runtime differs from PyTorch by"):
         proven(differ=range(4), close=[], by=3e-3)  # more than rounding may explain
