@@ -88,6 +88,21 @@ def test_clip_value_is_that_of_pytorch():
         assert torch.equal(one, other)
 
 
+def test_gradients_of_parameters_that_do_not_move_are_those_of_one_update():
+    norms: list[float | None] = []
+
+    class Keep(Callback):
+        def after_step(self, trainer: Trainer, step: Step) -> None:
+            norms.append(step.grad_norm)
+
+    model = Small()
+    model.layers[2] = nn.Identity()  # no dropout
+    optimizer = torch.optim.SGD(model.layers[3].parameters(), lr=1e-12)
+    config = {"clip_norm": None, "progress": False, "device": "cpu"}
+    Trainer(model, optimizer, mean_loss, batches(1), None, [Keep()], config).fit(steps=3)
+    assert norms == pytest.approx(norms[:1] * 3)
+
+
 def test_the_mean_of_the_weights_is_its_formula():
     seen: list[list[Tensor]] = []
 

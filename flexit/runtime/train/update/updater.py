@@ -69,7 +69,7 @@ class Updater:
             UserError: FX1605, no label counts; FX1701, a number is not finite; FX1704, the loss cannot be minimised.
         """
         config, groups = self._config, self._optimizer.param_groups
-        self._optimizer.zero_grad(set_to_none=True)
+        self._model.zero_grad(set_to_none=True)  # also of parameters that the optimizer does not move
         losses, tokens = accumulate(
             self._model, self._loss_fn, batches, autocast=self.autocast, scaler=self._scaler, stop=stop, place=place
         )  # fmt: skip
