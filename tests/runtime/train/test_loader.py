@@ -151,6 +151,22 @@ def test_without_seed_the_order_is_kept_and_a_short_batch_ends_the_pass():
     assert [int(batch["input_ids"][0, 0]) for batch in rows] == [0, 40]
 
 
+class Chances(NextTokens):
+    """Rows with a number that is drawn."""
+
+    def collate(self, rows, key: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        return {**super().collate(rows, key), "chance": torch.from_numpy(np.random.default_rng(key).random(1))}
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_without_seed_all_chance_is_the_same_in_each_pass(seed: int | None):
+    stream = Stream(column(np.arange(101, dtype=np.uint16)), Pieces(np.asarray([0]), np.asarray([101])))
+    loader = Loader(Chances(stream, seq_len=10, packing=Packing()), batch_size=2, seed=seed)
+    passes = [[float(batch["chance"]) for batch in loader] for _ in range(2)]
+    assert len(set(passes[0])) == 5
+    assert (passes[0] == passes[1]) == (seed is None)
+
+
 def test_too_little_data():
     with pytest.raises(UserError, match="too little data for training") as caught:
         joined(20, seed=0)

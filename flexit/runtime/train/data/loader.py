@@ -138,8 +138,8 @@ class Schedule(Dataset[dict[str, Tensor]]):
         return self.made(key)
 
     def made(self, key: Key) -> dict[str, Tensor]:
-        """A batch."""
-        chance = (0 if self.seed is None else self.seed, *key)
+        """A batch. Without a seed all chance is the same in each pass, so that two evaluations can be compared."""
+        chance = (0, 0, key[1]) if self.seed is None else (self.seed, *key)
         return self.examples.batch(self.chosen(key), chance)
 
     def chosen(self, key: Key) -> Indices:
