@@ -271,6 +271,13 @@ def test_an_empty_loader():
     assert caught.value.code == "FX1704"
 
 
+def test_a_loader_that_cannot_say_where_it_was_is_refused():
+    feed = Feed(joined(200, seed=1))
+    feed.next()
+    with pytest.raises(UserError, match=r"FX1704 train_dataloader: .*not the one that the checkpoint goes on with"):
+        Feed(list(joined(200, seed=1))).load(*feed.state())
+
+
 def endless() -> StatefulDataLoader[dict[str, torch.Tensor]]:
     """A loader of torchdata, which says itself where it is, with a worker."""
     return StatefulDataLoader(

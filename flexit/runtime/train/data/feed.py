@@ -124,10 +124,13 @@ class Feed:
         """Go to a saved position. The caller restores the random states afterwards.
 
         Raises:
-            UserError: FX1704, the loader has fewer batches than were seen; the feed is where it was.
+            UserError: FX1704, the loader has fewer batches than were seen, or cannot be told where it was; the feed is
+                where it was.
         """
         iterator = None
-        if position["loader"] is not None and self._stateful is not None:
+        if position["loader"] is not None:
+            if self._stateful is None:
+                raise _another("one without state_dict and load_state_dict", expected="a loader that says where it is")
             self._stateful.load_state_dict(unpacked(position["loader"]))
             iterator = iter(self.loader)
         elif position["batches"] > 0:
@@ -142,14 +145,17 @@ class Feed:
         iterator = iter(self.loader)
         if sum(1 for _ in islice(iterator, seen)) < seen:
             random_state.restore(before)
-            raise UserError.of(
-                "FX1704", "the training loader is not the one that the checkpoint goes on with",
-                path="train_dataloader", expected=f"more than {seen} batches, those that were seen",
-                found="fewer", cure="give the loader that the run began with, or begin a new run",
-            )  # fmt: skip
+            raise _another("fewer", expected=f"more than {seen} batches, those that were seen")
         return iterator
 
     def _begin(self) -> None:
         if self._stateful is None:
             self._start = random_state.capture()
         self._iterator = iter(self.loader)
+
+
+def _another(found: str, *, expected: str) -> UserError:
+    return UserError.of(
+        "FX1704", "the training loader is not the one that the checkpoint goes on with", path="train_dataloader",
+        expected=expected, found=found, cure="give the loader that the run began with, or begin a new run",
+    )  # fmt: skip
