@@ -7,7 +7,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.preprocessing import normalize
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from flexit.cli.app import run
@@ -363,6 +364,20 @@ def test_a_trainer_in_python_tells_what_it_can_see():
     assert found["validation_macro_f1"] == pytest.approx(f1_score(wanted, best, average="macro"))
     assert found["validation_perplexity"] == pytest.approx(float(cross_entropy(scores, wanted).exp()))
     assert made.validation_loss == found["validation_loss"]
+
+
+def test_labels_may_be_narrow_integers():
+    held_out = batches(2)
+    narrow = [{**each, "labels": each["labels"].int()} for each in held_out]
+    found = [
+        trainer(batches(3), held_out=given, evaluate=Evaluate(every=2, metrics=["perplexity"]), loss_fn=wide).evaluate()
+        for given in (held_out, narrow)
+    ]
+    assert found[0] == found[1]
+
+
+def wide(outputs: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    return cross_entropy(outputs, batch["labels"].long())
 
 
 def test_a_metric_that_needs_more_than_a_trainer_in_python_has():

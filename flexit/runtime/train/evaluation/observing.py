@@ -71,7 +71,7 @@ class _Likelihood:
         self.nats, self.count, self.n_bytes = 0.0, 0, 0
 
     def see(self, outputs: Any, batch: Batch) -> None:
-        logits, labels = _scores(outputs).flatten(0, -2).float(), batch["labels"].flatten()
+        logits, labels = _scores(outputs).flatten(0, -2).float(), batch["labels"].flatten().long()
         self.nats += float(fn.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
         counted = labels[labels != IGNORED].cpu()
         self.count += len(counted)
