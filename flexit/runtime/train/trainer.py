@@ -233,8 +233,11 @@ class Trainer:
         )
 
     def _go_back(self, failure: Failure) -> None:
-        """Take all but the data and the random states back to the newest regular checkpoint."""
-        found = checkpoint.newest_whole(self._folder(), every=self.config.checkpoint.every)
+        """Take all but the data and the random states back to the newest regular checkpoint; of a run that began with
+        another policy and has none, to the newest of all.
+        """
+        folder = self._folder()
+        found = checkpoint.newest_whole(folder, every=self.config.checkpoint.every) or checkpoint.newest_whole(folder)
         assert found is not None, "a run that may go back begins with a checkpoint"
         path, state, _ = found
         weights, (tensors, _) = checkpoint.read_weights(self.model, path), checkpoint.read_tensors(path)

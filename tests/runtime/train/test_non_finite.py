@@ -177,6 +177,30 @@ def test_it_begins_with_something_to_go_back_to(tmp_path: Path):
     assert_same(run.model, model)
 
 
+def test_a_run_that_began_without_rollbacks_goes_back_to_its_newest_checkpoint(tmp_path: Path):
+    keep = {"every": 5, "keep_last": 1}
+    trainer(batches(12), out=tmp_path, checkpoint=keep).fit(steps=7)
+    told = Told()
+    run = trainer(batches(12), told, out=tmp_path, checkpoint=keep, loss_fn=Poisoned(8), non_finite="rollback")
+    run.resume(allow_changed=True)
+    assert run.fit(steps=9).step == 9
+    assert [(each.step, each.answer) for each in told.failures] == [(9, "rollback")]
+
+
+def test_steps_that_are_made_anew_are_saved_at_the_end(tmp_path: Path):
+    class StopsAgain(Callback):
+        def after_failure(self, trainer: Trainer, failure: Failure) -> None:
+            trainer.steps = 7
+
+    run = trainer(
+        batches(12), StopsAgain(), out=tmp_path, checkpoint={"every": 5}, loss_fn=Poisoned(7), non_finite="rollback"
+    )  # fmt: skip
+    run.fit(steps=7)
+    result = run.fit(steps=12)
+    assert result.step == 7 and result.checkpoint is not None
+    assert result.checkpoint.name == "step-000007"
+
+
 def test_the_run_goes_back_a_few_times_alone(tmp_path: Path):
     policy = {"kind": "rollback", "most": 2}
     run = trainer(batches(10), loss_fn=Poisoned(2, 4, 6), out=tmp_path, non_finite=policy, checkpoint=EVERY)

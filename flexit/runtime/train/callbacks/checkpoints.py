@@ -13,6 +13,7 @@ from flexit.runtime.train.saving.saved_steps import regular
 
 if TYPE_CHECKING:
     from flexit.runtime.train.config import Checkpoint
+    from flexit.runtime.train.failures.mishaps import Failure
     from flexit.runtime.train.trainer import Trainer
     from flexit.runtime.train.update.step import Step
 
@@ -36,6 +37,10 @@ class Checkpoints(Callback):
     def after_step(self, trainer: Trainer, step: Step) -> None:
         if self._asked() or step.number % self.config.every == 0:
             trainer.save()
+
+    def after_failure(self, trainer: Trainer, failure: Failure) -> None:
+        if failure.answer == "rollback":  # checkpoints of later steps are gone
+            self._saved = trainer.step
 
     def before_checkpoint(self, trainer: Trainer) -> None:
         del trainer
