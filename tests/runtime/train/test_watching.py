@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from flexit.errors import RunConfigError, UserError
@@ -21,6 +22,7 @@ from flexit.runtime.generation.generate import generate
 from flexit.runtime.saved import load_checkpoint
 from flexit.runtime.sessions.torch_session import TorchSession
 from flexit.runtime.tokenizer import Tokenizer
+from flexit.runtime.train.callbacks import metrics
 from flexit.runtime.train.callbacks.metrics import read_lines
 from flexit.runtime.train.callbacks.statistics import Sums
 from flexit.runtime.train.config import Log, Statistics
@@ -32,7 +34,7 @@ from flexit.runtime.train.trackers.tensorboard import TensorBoard
 from flexit.runtime.train.trackers.trackio import Trackio
 from flexit.runtime.train.trackers.wandb import WandB
 from tests.ir.test_cost import AttentionFlops
-from tests.runtime.train.plain import batches, trainer
+from tests.runtime.train.plain import batches, mean_loss, trainer
 
 # ---- work
 
@@ -56,6 +58,28 @@ def test_a_module_without_a_program_has_no_flops(tmp_path: Path):
     assert Work().of(torch.nn.Linear(2, 2), [{"x": (2, 2)}]) is None
     trainer(batches(3), out=tmp_path).fit(steps=2)
     assert set(read_lines(tmp_path / "timing.jsonl")[0]) == {"step", "seconds", "tokens_per_second"}
+
+
+def test_the_time_of_evaluations_alone_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Clock:
+        now = 0.0
+
+        def perf_counter(self) -> float:
+            return self.now
+
+    clock = Clock()
+
+    def loss(outputs: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        clock.now += 1.0 if outputs.requires_grad else 50.0
+        return mean_loss(outputs, batch)
+
+    monkeypatch.setattr(metrics, "time", clock)
+    run = trainer(
+        batches(4), held_out=batches(1), out=tmp_path, loss_fn=loss, evaluate={"every": 3}, log={"every": 4}
+    )  # fmt: skip
+    run.fit(steps=8)
+    timing = [(line["seconds"], line["tokens_per_second"]) for line in read_lines(tmp_path / "timing.jsonl")]
+    assert timing == [(4.0, 2.0), (4.0, 2.0)]
 
 
 def test_peaks_by_the_name_of_the_device(monkeypatch: pytest.MonkeyPatch):

@@ -53,7 +53,7 @@ class Metrics(Callback):
         self._sums: dict[str, float] = {}
         self._tokens = self._skipped = self._rollbacks = 0
         self._timed_tokens = 0
-        self._since = 0.0
+        self._since = self._made = 0.0
         self._files: dict[Path, TextIO] = {}
 
     def start(self, trainer: Trainer) -> None:
@@ -61,6 +61,7 @@ class Metrics(Callback):
             cut_back(path, trainer.step)
             self._files[path] = path.open("a", encoding="utf-8")
         self._since, self._flops = time.perf_counter(), 0
+        self._made = self._since
 
     def after_failure(self, trainer: Trainer, failure: Failure) -> None:
         if failure.answer == "skip":
@@ -77,6 +78,7 @@ class Metrics(Callback):
         self._timed_tokens += step.tokens
         made = self.work.of(trainer.model, step.shapes)
         self._flops = None if made is None or self._flops is None else self._flops + made
+        now = self._made = time.perf_counter()
         if step.number % self.every and step.number != trainer.steps:
             return
         means = {name: total / max(1, self._tokens) for name, total in self._sums.items()}
@@ -84,7 +86,6 @@ class Metrics(Callback):
         line |= {"skipped": self._skipped} if self._skipped else {}
         line |= {"rollbacks": self._rollbacks} if self._rollbacks else {}
         self._write(self.metrics, line, of="metrics")
-        now = time.perf_counter()
         seconds = now - self._since
         rate = self._timed_tokens / seconds if seconds else 0.0
         timing = {"step": step.number, "seconds": round(seconds, 3), "tokens_per_second": round(rate, 1)}
@@ -100,8 +101,9 @@ class Metrics(Callback):
         if not self._files:  # between two runs, whose lines are of their own evaluations
             return
         self._write(self.metrics, {"step": trainer.step, **metrics}, of="evaluation")
-        self._since = time.perf_counter()
-        self._timed_tokens = self._flops = 0
+        now = time.perf_counter()
+        self._since += now - self._made  # the time of the evaluation is not that of updates
+        self._made = now
 
     def before_checkpoint(self, trainer: Trainer) -> None:
         del trainer
