@@ -18,6 +18,7 @@ from flexit.runtime.train.callbacks.evaluation import Evaluation
 from flexit.runtime.train.config import Checkpoint, Evaluate, RunConfig
 from flexit.runtime.train.optimisation.optimizer import Misfit
 from flexit.runtime.train.optimisation.schedule import Schedule
+from flexit.runtime.train.policies.stop import Stop
 from flexit.runtime.train.run import Plan, make_plan, make_trainer, prepare
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _swept(config: RunConfig, low: float, high: float, *, steps: int, out: str) 
         update={
             "schedule": schedule, "steps": steps, "out": out,
             "evaluate": evaluate, "early_stopping": None, "limit": None, "track": [], "sample": None,
-            "statistics": None, "ema": None, "checkpoint": Checkpoint(every=NEVER),
+            "statistics": None, "ema": None, "non_finite": Stop(), "checkpoint": Checkpoint(every=NEVER),
         }
     )  # fmt: skip
 

@@ -40,6 +40,17 @@ def test_bounds_that_cannot_be(bounds: tuple[float, float, int]):
         require_bounds(*bounds)
 
 
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+def test_a_loss_that_is_no_number_ends_the_sweep(write_config: Callable[..., Path], policy: str):
+    sgd = {"optimizer": "sgd", "clip_norm": "null", "schedule": "constant", "evaluate": ""}
+    data = "{train: {kind: text, files: ['corpus/cmd.py']}, seq_len: 16, tokenizer: bpe}"
+    path = write_config(**sgd, non_finite=policy, data=data, checkpoint="{every: 4}")
+    sweep = find_rate(path, low=1e-2, high=1e300, steps=10, progress=False)
+    assert sweep.ended
+    assert all(map(math.isfinite, sweep.losses))
+    assert len(sweep.rates) < 10
+
+
 @pytest.mark.slow
 def test_a_sweep_of_a_run(write_config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = write_config(ema="{decay: 0.9}", early_stopping="{patience: 1}", optimizer="{kind: adamw, lr: 3e-4}")
