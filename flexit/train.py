@@ -5,6 +5,7 @@ It is ``flexit.Trainer`` that runs.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -43,7 +44,7 @@ class TrainerMetrics:
 
     Attributes:
         epochs: their numbers, from 1.
-        train_losses: mean over the labels that were learned from.
+        train_losses: mean over the labels that were learned from; nan where all updates were left out.
         val_losses: mean over the held-out labels; empty without any.
         train_times: seconds, evaluation included.
         learning_rates: of the first parameter group, at the end.
@@ -84,13 +85,13 @@ class _Epochs(Teller):
         self._validation = trainer.validation_loss
 
     def after_step(self, trainer: RunTrainer, step: Step) -> None:
-        self.loss += step.loss * step.tokens
+        self.loss += 0.0 if step.skipped else step.loss * step.tokens
         self.tokens += step.tokens
         if step.number % self.steps:
             return
         epoch, metrics, now = step.number // self.steps, self.trainer.metrics, time.perf_counter()
         metrics.epochs.append(epoch)
-        metrics.train_losses.append(self.loss / self.tokens)
+        metrics.train_losses.append(self.loss / self.tokens if self.tokens else math.nan)
         if self._validation is not None:
             metrics.val_losses.append(self._validation)
         metrics.train_times.append(self.seconds + now - self._since)

@@ -254,6 +254,22 @@ def test_updates_of_several_batches_end_with_the_epoch():
     assert trainer.result.step == 6
 
 
+def test_updates_that_are_left_out_do_not_count():
+    model, data = translator().eval(), batches(3)
+    own = LossCompute(model.generator, nn.CrossEntropyLoss())
+
+    def poisoned(outputs, batch):
+        return own(outputs, batch) * (float("nan") if torch.equal(batch["labels"], data[1]["labels"]) else 1.0)
+
+    adam = torch.optim.Adam(model.parameters(), lr=0.0)
+    trainer = Trainer(model, adam, poisoned, data, config={**QUIET, "non_finite": "skip"})
+    found = trainer.fit(epochs=2)
+    kept = Trainer(model, adam, own, [data[0], data[2]], config=QUIET).fit(epochs=2)
+    assert found.train_losses == kept.train_losses
+    nothing = Trainer(model, adam, poisoned, [data[1]], config={**QUIET, "non_finite": "skip"}).fit(epochs=1)
+    assert np.isnan(nothing.train_losses).all()
+
+
 def test_it_stops_early():
     stopping = EarlyStoppingCallback(patience=2, min_delta=100.0)
     trainer = made(translator(), batches(2), val_dataloader=batches(1, seed=1), callbacks=[stopping])
