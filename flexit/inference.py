@@ -11,6 +11,7 @@ from flexit.class_style import described, refused, require_number
 from flexit.models import BaseModel, graph_inputs
 from flexit.runtime.generation.generate import generate
 from flexit.runtime.generation.sampling import Sampling
+from flexit.runtime.modes import evaluating
 from flexit.runtime.sessions.torch_session import TorchSession
 
 __all__ = ["greedy_decode", "sample_decode"]
@@ -78,15 +79,11 @@ def _decode(
         )  # fmt: skip
     prompts, begun, others = _beginning(model, src, src_mask, start=start)
     require_number("max_len", max_len, f"at least {begun.shape[1] + 1}", whole=True, least=begun.shape[1] + 1)
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         made = generate(
             TorchSession(model), prompts, max_new_tokens=max_len - begun.shape[1], eos_id=end, sampling=sampling,
             others=others,
         )  # fmt: skip
-    finally:
-        model.train(was_training)
     longest = max(map(len, made))
     new = torch.tensor([row + [0] * (longest - len(row)) for row in made], dtype=torch.int64)
     return torch.cat([begun, new.to(begun.device)], 1)
