@@ -64,9 +64,11 @@ def test_the_first_entry_that_means_a_parameter_counts(kind: Any):
     assert len(set(found.values())) == 6
 
 
-def test_what_no_entry_means_comes_first():
+@pytest.mark.parametrize("kind", [AdamW, Muon])
+@pytest.mark.parametrize("groups", [GROUPS, [ParameterGroup(match="*.layers.*", lr_factor=0.1)]])
+def test_what_no_entry_means_comes_first(kind: Any, groups: list[ParameterGroup]):
     over = model()
-    optimizer = make_optimizer(over, over.program, AdamW(groups=GROUPS))
+    optimizer = make_optimizer(over, over.program, kind(lr=1e-3, groups=groups))
     assert optimizer.param_groups[0]["lr"] == 1e-3
 
 

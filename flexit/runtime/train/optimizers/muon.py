@@ -63,6 +63,7 @@ class Muon(Optimizer, kind="muon"):
             ))  # fmt: skip
         if rest:
             parts.append(torch.optim.AdamW(rest, lr=self.lr, betas=(first, second), eps=self.eps, fused=True))
+        parts.sort(key=lambda part: part.param_groups[0]["lr"] != self.lr)  # the rate that is told is that of the first
         return Joined(parts)
 
 
