@@ -144,6 +144,7 @@ class _Planner:
                     expected="the beginning of a name, such as a block", found=before,
                     cure=f"write {near}" if near else "correct it",
                 )  # fmt: skip
+        yield from self._twice()
         for index, entry in enumerate(self.options.new):
             if not any(entry.holds(param) for param in self.new.values()):
                 near = nearest(entry.match or "", [*self.new])
@@ -151,6 +152,18 @@ class _Planner:
                     code="FX2205", path=f"new.{index}", message="means no parameter of the new model",
                     expected=f"at least one{f', such as {near}' if near else ''}", found=entry.said, cure="correct it",
                 )  # fmt: skip
+
+    def _twice(self) -> Iterator[Problem]:
+        """FX2205, for the first name that two tensors of the old model would have."""
+        for param in self.sides[0].program.params():
+            name = _renamed(param.path, self.options.rename)
+            if self.original[name] != param.path:
+                yield Problem(
+                    code="FX2205", path="rename", message="two tensors there would have one name",
+                    expected="a name for each", found=f"{name}, of {param.path} and {self.original[name]}",
+                    cure="rename the other one too",
+                )  # fmt: skip
+                return
 
     def step(self, param: Param) -> Step | Problem:
         """What a parameter of the new model begins as."""

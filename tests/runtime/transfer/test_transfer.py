@@ -189,6 +189,7 @@ def _written(folder: Path, text: str) -> Path:
         ({"heads": 2, "attention": ", head_dim: 4"}, {}, "FX2201", {K}),
         ({"layers": 6}, {"depth": "upscale"}, "FX2202", {"decoder.layers"}),
         ({}, {"new": [{"match": "head.*"}]}, "FX2205", {"new.0"}),
+        ({}, {"rename": {"decoder.layers.1": "decoder.layers.0"}}, "FX2205", {"rename"}),
         ({}, {"depht": "repeat"}, "FX0201", {"depht"}),
     ],
 )
