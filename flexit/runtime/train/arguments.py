@@ -57,10 +57,10 @@ def settings_of(config: object) -> TrainingConfig:
 
 
 def require_held_out(config: TrainingConfig, loader: object) -> None:
-    """Raise where there is only one of held-out data and evaluation, or early stopping without them.
+    """Raise where there is only one of held-out data and evaluation, or something without effect for want of them.
 
     Raises:
-        UserError: FX1505, FX1531.
+        UserError: FX1505, FX1531 (early stopping), FX1509 (checkpoints that would be kept).
     """
     if (config.evaluate is None) != (loader is None):
         raise refused(
@@ -72,6 +72,29 @@ def require_held_out(config: TrainingConfig, loader: object) -> None:
         raise refused(
             "FX1531", "config.early_stopping", expected="a val_dataloader, and config.evaluate", found="neither",
             cure="give both, or leave early_stopping out",
+        )  # fmt: skip
+    _require_kept(config)
+
+
+def _require_kept(config: TrainingConfig) -> None:
+    """Raise where no checkpoint is the best, or falls on the steps that are kept."""
+    keep, evaluate = config.checkpoint, config.evaluate
+    if keep.keep_best and evaluate is None:
+        raise refused(
+            "FX1509", "config.checkpoint.keep_best", expected="a val_dataloader, and config.evaluate",
+            found="neither", cure="give both, or leave keep_best out",
+        )  # fmt: skip
+    if keep.keep_best and evaluate is not None and keep.every % evaluate.every:
+        raise refused(
+            "FX1509", "config.checkpoint.every", found=str(keep.every),
+            expected=f"a multiple of config.evaluate.every, {evaluate.every}, by which the best are told",
+            cure=f"write {max(1, keep.every // evaluate.every) * evaluate.every}, or leave keep_best out",
+        )  # fmt: skip
+    if keep.keep_every is not None and keep.keep_every % keep.every:
+        raise refused(
+            "FX1509", "config.checkpoint.keep_every", found=str(keep.keep_every),
+            expected=f"a multiple of checkpoint.every, {keep.every}",
+            cure=f"write {max(1, keep.keep_every // keep.every) * keep.every}, or leave it out",
         )  # fmt: skip
 
 

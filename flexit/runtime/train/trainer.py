@@ -92,7 +92,7 @@ class Trainer:
 
         Raises:
             UserError: FX1704 (something that cannot be used), FX1505 (evaluation without data, or data without
-                evaluation), FX1702 (no such device).
+                evaluation), FX1509 (checkpoints that cannot be kept), FX1702 (no such device).
         """
         self.config = settings_of(config)
         held_out_loader = {} if val_dataloader is None else {"val_dataloader": val_dataloader}

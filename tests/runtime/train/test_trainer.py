@@ -26,7 +26,7 @@ from flexit.runtime.train.schedules.linear import Linear
 from flexit.runtime.train.trainer import Trainer
 from flexit.runtime.train.update.loss import CrossEntropy
 from flexit.runtime.train.update.step import Step
-from tests.runtime.train.plain import joined
+from tests.runtime.train.plain import batches, joined, trainer
 
 TOKENS = (np.arange(2000) * 7 % 300).astype(np.uint16)
 
@@ -304,6 +304,20 @@ def test_evaluation_without_data(spec: Spec):
         make(spec, None).evaluate()
     with pytest.raises(UserError, match="a run folder"):
         make(spec, None).save()
+
+
+@pytest.mark.parametrize(
+    ("keep", "every", "match"),
+    [
+        ({"keep_best": 1}, None, r"config.checkpoint.keep_best: .*\n.*found neither"),
+        ({"keep_best": 1, "every": 3}, 2, r"config.checkpoint.every: .*\n.*a multiple of config.evaluate.every, 2"),
+        ({"keep_every": 5, "every": 2}, None, r"config.checkpoint.keep_every: .*\n.*a multiple of checkpoint.every, 2"),
+    ],
+)
+def test_what_would_not_be_kept(keep: dict[str, int], every: int | None, match: str):
+    held_out = {} if every is None else {"held_out": batches(1), "evaluate": {"every": every}}
+    with pytest.raises(UserError, match=f"FX1509 {match}"):
+        trainer(batches(2), checkpoint=keep, **held_out)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
