@@ -24,6 +24,7 @@ from flexit.lower.torch.memory import require_memory
 from flexit.runtime.status import stages
 from flexit.runtime.train.beginning import first_module, first_weights, require_origin
 from flexit.runtime.train.callbacks.callback import Callback
+from flexit.runtime.train.callbacks.starts import Starts
 from flexit.runtime.train.config import RunConfig, TrainingConfig
 from flexit.runtime.train.data.loader import Loader
 from flexit.runtime.train.data.material import SHARED, Material, files_of, find_material
@@ -281,6 +282,7 @@ def make_trainer(
             log=config.log, seed=config.seed, out=str(plan.out), progress=progress,
         ),
     )  # fmt: skip
+    trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, Starts)]  # train notes it
     trainer.judge = judge
     trainer.allow_disk = True  # what is predicted was asked for, or allowed not to be there
     trainer.extras = files

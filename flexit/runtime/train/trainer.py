@@ -68,6 +68,7 @@ class Trainer:
         extras: text files that go into each checkpoint, by name (``tokenizer.json``, ...).
         allow_disk: whether :meth:`fit` starts although the disk has no room for the checkpoints.
         newest: the newest checkpoint, if one was written or resumed from.
+        stopped_by: what ended the last call of :meth:`fit` before its time, as :class:`Result` says it.
         judge: tells the metrics of evaluations.
     """
 
@@ -122,7 +123,7 @@ class Trainer:
         )  # fmt: skip
         make_ready(self.model, self.config, self.device)
         self._resumed = self._by_pass = self._done = False
-        self._stopped_by: str | None = None
+        self.stopped_by: str | None = None
         self._dropped: Mark | None = None
         own = require_callbacks(callbacks)
         before, after = standard(self.config, self.out)
@@ -160,7 +161,7 @@ class Trainer:
         self._by_pass = epochs is not None
         self.steps = self._last_step(epochs) if epochs is not None else steps or 0
         require_room(self.config.schedule, self.steps)
-        loss, self._done, self._stopped_by = None, False, None
+        loss, self._done, self.stopped_by = None, False, None
         with ExitStack() as stack:
             signals = stack.enter_context(Signals())
             self._begin(stack)
@@ -168,14 +169,15 @@ class Trainer:
             self._tell("start")
             if isinstance(self.config.non_finite, Rollback) and self.newest is None:
                 self.save()  # something to go back to
-            while self.step < self.steps and not (signals.received or self._stopped_by or self._done):
+            while self.step < self.steps and not (signals.received or self.stopped_by or self._done):
                 done = self._update(signals)
                 if done is not None:
                     loss = loss if done.skipped else done.loss
                     self._tell("after_step", done)
+            self.stopped_by = signals.received or self.stopped_by
             self._tell("end")
         last = self.validation_loss
-        return Result(self.step, self.tokens, loss, last, signals.received or self._stopped_by, self.newest, self._done)
+        return Result(self.step, self.tokens, loss, last, signals.received or self.stopped_by, self.newest, self._done)
 
     def stop(self, by: str | None = None) -> None:
         """End the run after the update at hand; for callbacks.
@@ -186,7 +188,7 @@ class Trainer:
         if by is None:
             self._done = True
         else:
-            self._stopped_by = by
+            self.stopped_by = by
 
     def _update(self, signals: Signals) -> Step | None:
         """One update: gradients of the mean loss over all tokens of the micro-batches, the clip, the optimizer.

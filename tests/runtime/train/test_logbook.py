@@ -20,6 +20,7 @@ from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.logbook import Entry, starts
 from flexit.runtime.train.resources.machine import git_state
 from flexit.runtime.train.run import train
+from tests.runtime.train.plain import batches, trainer
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -92,3 +93,33 @@ def test_a_damaged_file_is_kept_aside(tmp_path: Path) -> None:
     Entry(tmp_path, seed=0, device=torch.device("cpu"))
     assert len(starts(tmp_path) or []) == 1
     assert (tmp_path / "environment.damaged").read_text() == "{"
+
+
+def test_a_trainer_in_python_has_entries_too(tmp_path: Path) -> None:
+    class Stopping(Callback):
+        def after_step(self, trainer: Any, step: Any) -> None:
+            if step.number == 3:
+                trainer.stop(by="a test")
+
+    out = tmp_path / "run"
+    made = trainer(batches(4), Stopping(), out=out, seed=5)
+    made.fit(steps=2)
+    (one,) = starts(out) or []
+    assert (one["outcome"], one["from_step"], one["to_step"], one["seed"]) == ("finished", 0, 2, 5)
+    assert RunFolder(out).state == "finished"
+    made.fit(steps=4)
+    assert (starts(out) or [])[1]["outcome"] == "stopped by a test"
+    assert RunFolder(out).state == "interrupted"
+    again = trainer(batches(4), Failing(), out=out, seed=5)
+    again.resume()
+    with pytest.raises(UserError, match="no more"):
+        again.fit(steps=4)
+    assert [(each["outcome"], each["from_step"]) for each in starts(out) or []][2:] == [("failed: FX1704 no more", 3)]
+    assert RunFolder(out).state == "failed"
+
+
+def test_a_start_that_fails_at_once_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no more"):
+        trainer(batches(4), Failing(), out=tmp_path / "run").fit(steps=2)
+    trainer(batches(4), out=tmp_path / "run").fit(steps=2)
+    assert len(starts(tmp_path / "run") or []) == 2

@@ -19,8 +19,8 @@ class Callback:
     """Does nothing at every occasion; override what is needed.
 
     Callbacks are called in the order in which the trainer has them: trackers, metrics, progress, evaluation, early
-    stopping, those of the user, checkpoints, statistics, the time limit. A state is kept in checkpoints under
-    :attr:`state_key`.
+    stopping, those of the user, checkpoints, statistics, the time limit, the entry of the start. A state is kept in
+    checkpoints under :attr:`state_key`.
     """
 
     @property

@@ -11,6 +11,7 @@ from flexit.runtime.train.callbacks.early_stopping import EarlyStopper
 from flexit.runtime.train.callbacks.evaluation import Evaluation
 from flexit.runtime.train.callbacks.metrics import Metrics
 from flexit.runtime.train.callbacks.progress import ProgressBar
+from flexit.runtime.train.callbacks.starts import Starts
 from flexit.runtime.train.callbacks.statistics import Statistics
 from flexit.runtime.train.callbacks.time_limit import TimeLimit
 from flexit.runtime.train.callbacks.tracking import Tracking
@@ -54,3 +55,5 @@ def _after(config: TrainingConfig, out: Path | None) -> Iterator[Callback]:
         yield Statistics(out, every=config.statistics.every)
     if config.limit is not None:
         yield TimeLimit(config.limit.minutes)
+    if out is not None:
+        yield Starts(out)

@@ -34,7 +34,7 @@ FAILURES, FAILURE = "failures", "failure.json"
 """Folder in a run folder with updates that were not finite, and the file that marks the folder of each."""
 BEGUN = {
     "checkpoints", "metrics.jsonl", "timing.jsonl", "samples.jsonl", "statistics.jsonl", "trackers.json", "tensorboard",
-    FAILURES, NOW,
+    "environment.json", FAILURES, NOW,
 }  # fmt: skip
 """What a run in Python has before its first checkpoint."""
 ENCODED = re.compile(r"(data|held-out)(-[0-9]+)?")
