@@ -37,7 +37,7 @@ from flexit.runtime.train.model import Model, find_model
 from flexit.runtime.train.optimisation.optim import make_optimizer
 from flexit.runtime.train.read import read_config
 from flexit.runtime.train.resources.device import autocast, make_scaler, pick_device
-from flexit.runtime.train.resources.disk import checkpoint_bytes, require_disk
+from flexit.runtime.train.resources.disk import checkpoint_bytes, require_disk, start_bytes
 from flexit.runtime.train.resources.memory import training_memory
 from flexit.runtime.train.resources.signals import interruptible
 from flexit.runtime.train.saving import checkpoint
@@ -168,7 +168,8 @@ def prepare(
     material, now = _examined(plan, allow_changed=allow_changed, on_progress=on_progress)
     require_disk(
         plan.out, each=checkpoint_bytes(plan.model.program, plan.config), keep=plan.config.checkpoint,
-        steps=plan.config.steps, data=material.to_encode(plan.store), allow=allow_disk,
+        steps=plan.config.steps, start=start_bytes(plan.model.program, plan.config, plan.out),
+        data=material.to_encode(plan.store), allow=allow_disk,
     )  # fmt: skip
     material.examples(plan.store, on_progress)
     write_file(plan.out / "config.yaml", to_yaml(absolute(plan.config, plan.base)))

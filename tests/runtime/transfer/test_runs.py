@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from flexit.errors import RunConfigError
+from flexit.errors import ResourceError, RunConfigError
 from flexit.lower.torch.module import to_torch
-from flexit.runtime.train.run import make_plan, train
+from flexit.runtime.train.resources.disk import checkpoint_bytes
+from flexit.runtime.train.run import make_plan, prepare, train
 from flexit.runtime.transfer.transfer import transfer
 from tests.runtime.transfer.models import checkpoint, ids, small
 
@@ -132,3 +134,21 @@ def test_a_gpt2_of_hugging_face_grows_and_computes_the_same(tmp_path: Path):
         wanted = theirs(given).logits
         found = module(input_ids=given)["logits"]
     assert torch.allclose(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
+
+
+def test_first_weights_are_among_what_the_disk_must_hold(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checkpoint(tmp_path / "old", small())
+    config = write(steps=4)
+    plan = make_plan(config)
+    of_checkpoint = checkpoint_bytes(plan.model.program, plan.config)
+    prepare(plan)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=of_checkpoint))
+    with pytest.raises(ResourceError, match=r"FX1710 out: (.|\n)*one more checkpoint of .*, .* of first weights"):
+        train(config, progress=False)
+    weights = 4 * sum(param.size for param in plan.model.program.params())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=of_checkpoint + weights))
+    assert train(config, progress=False).step == 4
+    written = (tmp_path / "run" / "start" / "model.safetensors").stat().st_size
+    assert weights <= written <= weights + 10_000

@@ -29,6 +29,14 @@ def checkpoint_bytes(program: Program, config: RunConfig) -> int:
     return 4 * (weights * (1 if config.ema is None else 2) + config.optimizer.moments * moved)
 
 
+def start_bytes(program: Program, config: RunConfig, out: Path) -> int:
+    """Predicted bytes of the weights that a run takes over from another model, which it writes until it has a
+    checkpoint: 4 for each.
+    """
+    begun = config.weights_from is None or checkpoints(out / "checkpoints")
+    return 0 if begun else 4 * count_parameters(program)
+
+
 def bytes_at_hand(model: nn.Module, optimizer: torch.optim.Optimizer, *, ema: bool) -> int:
     """The same of a model and an optimizer that are there."""
     adapter = adapter_in(model)
@@ -45,7 +53,7 @@ def most_at_once(keep: Checkpoint, *, steps: int) -> int:
 
 
 def require_disk(
-    out: Path, *, each: int, keep: Checkpoint, steps: int, data: int = 0, allow: bool = False
+    out: Path, *, each: int, keep: Checkpoint, steps: int, start: int = 0, data: int = 0, allow: bool = False
 ) -> None:  # fmt: skip
     """Refuse a run whose checkpoints and data the disk has no room for, beside those that are there already.
 
@@ -54,6 +62,7 @@ def require_disk(
         each: bytes of a checkpoint.
         keep: which are kept.
         steps: of the run.
+        start: bytes of first weights that are still to be written.
         data: bytes of data that is still to be encoded.
         allow: start anyway.
 
@@ -61,7 +70,7 @@ def require_disk(
         ResourceError: FX1710, with both figures; FX1304, the disk cannot be asked.
     """
     there, count = len(checkpoints(out / "checkpoints")), most_at_once(keep, steps=steps)
-    needed = data + each * max(1, count - there)
+    needed = start + data + each * max(1, count - there)
     with disk_errors(out):
         free = shutil.disk_usage(_existing(out)).free
     if allow or needed <= free:
@@ -76,7 +85,8 @@ def require_disk(
     ]  # fmt: skip
     raise ResourceError.of(
         "FX1710", "the run needs more space on the disk than there is", path="out",
-        expected=f"{size(needed)}: {parts}" + (f", and {size(data)} of data" if data else ""),
+        expected=f"{size(needed)}: {parts}" + (f", {size(start)} of first weights" if start else "")
+        + (f", and {size(data)} of data" if data else ""),
         found=f"{size(free)} free where {out} is",
         cure=f"{', '.join(cures[:-1])}, or {cures[-1]}; or start anyway with --allow-disk",
     )  # fmt: skip
