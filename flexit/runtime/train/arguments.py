@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from flexit.errors import UserError
+from flexit.runtime.metric import LOSS
 from flexit.runtime.train.callbacks.callback import Callback
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.policies.rollback import Rollback
@@ -60,7 +61,7 @@ def require_held_out(config: TrainingConfig, loader: object) -> None:
     """Raise where there is only one of held-out data and evaluation, or something without effect for want of them.
 
     Raises:
-        UserError: FX1505, FX1531 (early stopping), FX1509 (checkpoints that would be kept).
+        UserError: FX1505, FX1531 (early stopping, what is best), FX1509 (checkpoints that would be kept).
     """
     if (config.evaluate is None) != (loader is None):
         raise refused(
@@ -79,6 +80,11 @@ def require_held_out(config: TrainingConfig, loader: object) -> None:
 def _require_kept(config: TrainingConfig) -> None:
     """Raise where no checkpoint is the best, or falls on the steps that are kept."""
     keep, evaluate = config.checkpoint, config.evaluate
+    if keep.best != LOSS and not keep.keep_best:
+        raise refused(
+            "FX1531", "config.checkpoint.best", expected="keep_best of 1 or more, without which it has no effect",
+            found="0", cure="add keep_best, or leave best out",
+        )  # fmt: skip
     if keep.keep_best and evaluate is None:
         raise refused(
             "FX1509", "config.checkpoint.keep_best", expected="a val_dataloader, and config.evaluate",

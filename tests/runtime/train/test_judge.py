@@ -380,6 +380,12 @@ def wide(outputs: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
     return cross_entropy(outputs, batch["labels"].long())
 
 
+def test_the_best_of_what_is_not_told():
+    made = trainer(batches(3), held_out=batches(2), evaluate={"every": 2}, checkpoint={"keep_best": 1, "best": "f1"})
+    with pytest.raises(UserError, match=r"FX1531 checkpoint.best: .*\n.*expected loss; found f1"):
+        made.evaluate()
+
+
 def test_a_metric_that_needs_more_than_a_trainer_in_python_has():
     with pytest.raises(UserError, match="FX1530") as caught:
         trainer(batches(3), held_out=batches(2), evaluate=Evaluate(every=2, metrics=["bleu"]))

@@ -87,9 +87,13 @@ class Judge:
             name: ``loss``, or that of a metric.
             loss: of the evaluation.
             values: of the evaluation, by the names of the metrics.
+
+        Raises:
+            UserError: FX1531, evaluations do not tell it.
         """
         if name == LOSS:
             return loss
+        self.require_known("checkpoint.best", name)
         metric = next(each for each in self.metrics if each.name == name)
         return -values[name] if metric.higher else values[name]
 
