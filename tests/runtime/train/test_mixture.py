@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 from flexit.errors import RunConfigError, UserError
+from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.data.examples import Examples, Indices
 from flexit.runtime.train.data.loader import Loader
-from flexit.runtime.train.data.mixed import Mixed, shares
+from flexit.runtime.train.data.mixed import Mixed, held_out_alike, shares
 from flexit.runtime.train.data.source import Source
 from flexit.runtime.train.data.sources.mixture import Mixture, Weighted
 from flexit.runtime.train.data.sources.text import Text
+from flexit.runtime.train.data.split import split_rows, split_tokens
+from flexit.runtime.train.data.store import Store, make_store
 from flexit.runtime.train.read import parse_config
 from flexit.runtime.train.run import make_plan, prepare, train
 
@@ -241,6 +244,54 @@ def test_a_run_that_goes_on_ends_with_the_same_bits(tmp_path: Path):
     ends = [(tmp_path / out / "checkpoints" / "step-000012" / "model.safetensors") for out in ("whole", "part")]
     assert ends[0].read_bytes() == ends[1].read_bytes()
     assert (tmp_path / "whole/metrics.jsonl").read_bytes() == (tmp_path / "part/metrics.jsonl").read_bytes()
+
+
+def stored(folder: Path, lengths: dict[int, int], order: np.ndarray) -> Store:
+    """Documents by number, each with numbers of its own."""
+    rows = (({"ids": np.full(lengths[int(each)], each, np.uint16)}, 0) for each in order)
+    tokenizers = {"tokenizer.json": Tokenizer.train(["a"], vocab_size=257)}
+    return make_store(folder, rows, size=1, tokenizers=tokenizers, source="s", way="w", by=["ids"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("joined", [True, False])
+def test_what_several_sources_have_is_on_one_side(tmp_path: Path, seed: int, joined: bool):
+    draw = np.random.default_rng(seed)
+    lengths = {number: int(draw.integers(1, 30)) for number in range(400)}
+    wholes = [np.arange(300), draw.permutation(np.arange(250, 400)), draw.permutation(np.arange(40))]
+    stores = [stored(tmp_path / str(number), lengths, order) for number, order in enumerate(wholes)]
+    counts: dict[int, set[int]] = {}
+    for store, order in zip(held_out_alike(stores, 0.2, joined=joined), wholes, strict=True):
+        if joined:
+            sides = split_tokens(store.columns["ids"], store.hashes, 0.2, settled=store.settled)
+            places = [np.concatenate([np.arange(a, a + n) for a, n in zip(*each, strict=True)]) for each in sides]
+            both = [store.columns["ids"].take(each) for each in places]
+            share = len(both[1]) / (len(both[0]) + len(both[1]))
+            for number in order:
+                counts.setdefault(int(number), set()).add(int((both[1] == number).sum()))
+        else:
+            both = split_rows(store.hashes, 0.2, settled=store.settled)
+            share = len(both[1]) / len(order)
+            for number in order:
+                counts.setdefault(int(number), set()).add(int(number in order[both[1]]))
+        assert sum(map(len, both)) == (sum(lengths[int(each)] for each in order) if joined else len(order))
+        assert share == pytest.approx(0.2, abs=0.01)
+    assert all(len(found) == 1 for found in counts.values())
+
+
+def test_a_run_holds_equal_texts_of_two_sources_out_together(tmp_path: Path):
+    write(tmp_path)
+    lines = (tmp_path / "a.jsonl").read_text().splitlines() + (tmp_path / "b.jsonl").read_text().splitlines()
+    (tmp_path / "b.jsonl").write_text("\n".join(lines[40:]))
+    said = config(f"{BOTH}, tokenizer: characters", task="seq2seq", model="tiny-t5")
+    (tmp_path / "run.yaml").write_text(said)
+    plan = make_plan(tmp_path / "run.yaml")
+    training, held_out = prepare(plan).examples(plan.out)
+    assert held_out is not None
+    one, other = (
+        {row["source"].tobytes() for row in each.rows(np.arange(len(each)))} for each in (training, held_out)
+    )  # fmt: skip
+    assert one and other and not one & other
 
 
 def test_other_weights_encode_nothing_anew(tmp_path: Path):

@@ -16,7 +16,7 @@ from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.config import RunConfig
 from flexit.runtime.train.data.examples import Examples
 from flexit.runtime.train.data.files import located
-from flexit.runtime.train.data.mixed import in_turn, mixed
+from flexit.runtime.train.data.mixed import held_out_alike, in_turn, mixed
 from flexit.runtime.train.data.parts import Part, fingerprint_of, hashed, parts_of, records_of
 from flexit.runtime.train.data.store import (
     OnProgress,
@@ -84,10 +84,8 @@ class Material:
         validation = self.config.data.validation
         share = None if validation is None else validation.split
         task = self.config.task
-        both = [
-            task.examples(self._encoded(part, out, on_progress=on_progress), self.setting, share)
-            for part in self.training
-        ]
+        stores = [self._encoded(part, out, on_progress=on_progress) for part in self.training]
+        both = [task.examples(store, self.setting, share) for store in held_out_alike(stores, share, joined=task.joins)]
         training, held_out = mixed(self.training, [one for one, _ in both]), [other for _, other in both]
         if self.held_out:
             stores = [self._encoded(part, out, on_progress=on_progress) for part in self.held_out]

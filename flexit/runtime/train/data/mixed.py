@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 from flexit.errors import UserError
 from flexit.runtime.train.data.examples import Examples, Indices
 from flexit.runtime.train.data.parts import Part
+from flexit.runtime.train.data.split import NOTHING, Settled, in_several, kept_rows, kept_tokens
+from flexit.runtime.train.data.store import Store
 
 _OWN = 1
 """Keeps the random numbers of the order of a source apart from those of batches."""
@@ -107,6 +110,33 @@ def mixed(parts: Sequence[Part], examples: Sequence[Examples]) -> Examples:
                 expected=f"at least one of the {len(found)} rows of a pass",
                 found=f"a share of {part.leaf.weight:.2g}", cure="raise its weight, or leave the source out",
             )  # fmt: skip
+    return found
+
+
+def held_out_alike(stores: Sequence[Store], share: float | None, *, joined: bool) -> list[Store]:
+    """Stores that hold the same out of what several of them have, as the smallest that has it is split.
+
+    Args:
+        stores: of the sources.
+        share: of each, held out; None: nothing.
+        joined: whether documents are joined, so that tokens are split and not rows.
+    """
+    found = list(stores)
+    if share is None or len(stores) < 2:
+        return found
+    shared = in_several([store.hashes for store in stores])
+    known = NOTHING
+    for index in sorted(range(len(stores)), key=lambda each: len(stores[each])):
+        store = found[index] = replace(stores[index], settled=known)
+        if joined:
+            kept = kept_tokens(store.columns["ids"], store.hashes, share, settled=known)
+        else:
+            kept = kept_rows(store.hashes, share, settled=known)
+        own, first = np.unique(store.hashes, return_index=True)
+        here = np.isin(own, shared) & ~known.known(own)[0]
+        hashes = np.concatenate([known.hashes, own[here]])
+        order = np.argsort(hashes)
+        known = Settled(hashes[order], np.concatenate([known.kept, kept[first[here]]])[order])
     return found
 
 

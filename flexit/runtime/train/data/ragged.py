@@ -53,9 +53,8 @@ class Ragged(Examples):
 
 def halves(store: Store, collate: Collate, share: float | None, *, longest: Sequence[str]) -> tuple[Ragged, Ragged]:
     """The rows of a store to train on, and a share of them that is held out."""
-    training, held_out = (
-        Ragged(store.columns, rows, collate, longest=longest) for rows in split_rows(store.hashes, share)
-    )
+    both = split_rows(store.hashes, share, settled=store.settled)
+    training, held_out = (Ragged(store.columns, rows, collate, longest=longest) for rows in both)
     return training, held_out
 
 

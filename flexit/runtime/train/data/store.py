@@ -19,6 +19,7 @@ from flexit.errors import CheckpointError, UserError
 from flexit.files.folder import recover, writing
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.data.arrays import Mapped
+from flexit.runtime.train.data.split import NOTHING, Settled
 from flexit.runtime.train.data.token_files import TokenFiles
 
 MARKER = "data.json"
@@ -86,6 +87,7 @@ class Store:
         source: fingerprint of the records.
         way: fingerprint of how they were encoded.
         labels: names of classes, where the task has any.
+        settled: what is trained on of examples that other sources have too.
     """
 
     columns: Mapping[str, AnyColumn]
@@ -94,6 +96,7 @@ class Store:
     source: str
     way: str
     labels: Sequence[str]
+    settled: Settled = NOTHING
 
     def __len__(self) -> int:
         return len(self.hashes)

@@ -90,7 +90,8 @@ def blocks(rows: Sequence[Cut]) -> tuple[Numbers, Numbers]:
 def streams(store: Store, share: float | None) -> tuple[Stream, Stream]:
     """The documents of a store to train on, and those that are held out, a share of all tokens."""
     tokens = store.columns["ids"]
-    training, held_out = (Stream(tokens, pieces) for pieces in split_tokens(tokens, store.hashes, share))
+    both = split_tokens(tokens, store.hashes, share, settled=store.settled)
+    training, held_out = (Stream(tokens, pieces) for pieces in both)
     return training, held_out
 
 
