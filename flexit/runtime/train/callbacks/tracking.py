@@ -24,8 +24,9 @@ class Tracking(Callback):
     """Opens the trackers of a run and passes its lines on.
 
     A run that goes on makes the lines after its checkpoint once more. Trackers that cannot drop the first ones are not
-    sent them again: numbers of a repeated run are the same. What was sent is noted before it is, so that a kill leaves
-    a line out at worst.
+    sent them again: numbers of a repeated run are the same. After a rollback they are not, and these trackers keep the
+    first ones of the steps that are made anew. What was sent is noted before it is, so that a kill leaves a line out at
+    worst.
     """
 
     def __init__(self, folder: Path, trackers: Sequence[Tracker]) -> None:
