@@ -64,7 +64,7 @@ def moves(
         program: the whole model.
         weights: parameters by path.
         inputs: of one case.
-        case: as there.
+        case: as for :func:`rounding`.
         draws: times that results are moved, after the comparison in single precision.
 
     Yields:
