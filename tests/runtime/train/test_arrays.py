@@ -139,6 +139,14 @@ def test_bytes_in_front_are_skipped(tmp_path: Path):
     assert documents(tmp_path, dtype="uint16", skip=1024) == [IDS.tolist()]
 
 
+def test_a_file_without_numbers_has_no_documents(tmp_path: Path):
+    (tmp_path / "a.bin").write_bytes(IDS.tobytes())
+    (tmp_path / "b.bin").touch()
+    assert documents(tmp_path, dtype="uint16") == [IDS.tolist()]
+    (tmp_path / "a.bin").write_bytes(b"")
+    assert documents(tmp_path, dtype="uint16") == []
+
+
 @pytest.mark.parametrize(("ids", "at", "found"), [([1, 2, 50, 3], 2, 50), ([1, -1], 1, -1)])
 def test_an_id_beyond_the_vocabulary(tmp_path: Path, ids: list[int], at: int, found: int):
     np.asarray(ids, np.int32).tofile(tmp_path / "a.bin")

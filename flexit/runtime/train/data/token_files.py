@@ -78,7 +78,7 @@ class TokenFiles:
         before = 0
         for number, file in enumerate(self.files):
             ends = self._ends(file, number, limit)
-            starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+            starts = np.concatenate([[0], ends]).astype(np.int64)[:-1]
             hashes = [_hash(file.values[first:last]) for first, last in zip(starts, ends, strict=True)]
             yield Index(starts + before, np.asarray(hashes, np.uint64)), before + len(file)
             before += len(file)
