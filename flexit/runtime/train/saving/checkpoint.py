@@ -269,7 +269,8 @@ def tidy(folder: Path) -> None:
 def newest_whole(folder: Path, *, every: int = 1) -> tuple[Path, dict[str, Any], list[CheckpointError]] | None:
     """The newest checkpoint whose files fit their hashes, its state, and why newer ones were passed over.
 
-    The damaged ones are renamed to ``step-NNNNNN.damaged``. A whole one that ``LATEST`` does not name yet counts too.
+    The damaged ones are renamed to ``step-NNNNNN.damaged`` where there is a whole one; otherwise nothing is touched, so
+    that the next start is refused as well. A whole one that ``LATEST`` does not name yet counts too.
 
     Args:
         folder: of the checkpoints.
@@ -278,15 +279,19 @@ def newest_whole(folder: Path, *, every: int = 1) -> tuple[Path, dict[str, Any],
     Raises:
         CheckpointError: FX1201, there are checkpoints and all are damaged.
     """
-    damaged: list[CheckpointError] = []
+    damaged: dict[Path, CheckpointError] = {}
     for path in regular(folder, every)[::-1]:
         try:
-            return path, read_state(path), damaged
+            state = read_state(path)
         except CheckpointError as error:
-            damaged.append(error)
-            path.rename(path.with_name(f"{path.name}.damaged"))
+            damaged[path] = error
+            continue
+        for each in damaged:
+            each.rename(each.with_name(f"{each.name}.damaged"))
+        return path, state, list(damaged.values())
     if damaged:
-        raise CheckpointError(problem for error in damaged for problem in error.problems)
+        cure = "put its files back from a copy, or begin anew in another out"
+        raise CheckpointError(replace(each, cure=cure) for error in damaged.values() for each in error.problems)
     return None
 
 
