@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from flexit.runtime.train.update.step import LossFn
 
 TOKENIZER = "tokenizer.json"
+DELIMITERS = (";", "\t", "|")
+"""Of files of values whose first row is then one column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,10 @@ class Setting:
         """
         name = self.columns.get(column, column)
         if name not in values:
-            near = nearest(name, list(values))
             raise UserError.of(
                 "FX1610", f"{place} has no column {shown(name)}", path="data.columns", expected=f"a column {name}",
                 found=several(list(values)[:8]) or "no columns",
-                cure=f"write columns: {{{column}: {near or (list(values) or ['body'])[0]}}} under data",
+                cure=_missing(column, name, list(values)),
             )  # fmt: skip
         return values[name]
 
@@ -100,6 +102,17 @@ class Setting:
             "FX1610", f"{place}: the column {self.columns.get(column, column)} cannot be used", path="data.columns",
             expected=expected, found=found, cure="mend the record, or name another column under data.columns",
         )  # fmt: skip
+
+
+def _missing(column: str, name: str, there: Sequence[str]) -> str:
+    """What to do where records have other columns."""
+    between = next((mark for mark in DELIMITERS if mark in there[0]), None) if len(there) == 1 else None
+    if between is not None:
+        return f"write delimiter: {json.dumps(between)} beside files"
+    near = nearest(name, there)
+    if near is not None:
+        return f"write columns: {{{column}: {near if near.isidentifier() else shown(near)}}} under data"
+    return f"mend the record, or name the column that has it: columns: {{{column}: NAME}} under data"
 
 
 class Task(Kind, family="Task", package="flexit.runtime.train.tasks"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from flexit.runtime.train.data.tokenizers.characters import Characters
 from flexit.runtime.train.data.tokenizers.wordpiece import WordPiece
 from flexit.runtime.train.data.tokenizers.words import Words
 from flexit.runtime.train.read import parse_config
+from flexit.runtime.train.run import make_plan, prepare
 from flexit.runtime.train.task import Setting
 from flexit.runtime.train.tasks.regression import Regression
 from flexit.runtime.train.tasks.sequence_classification import SequenceClassification
@@ -57,6 +59,44 @@ def test_a_column_of_second_texts_that_is_named_must_be_there(program: Program):
     assert len(pair["ids"]) > len(alone["ids"])
     with refused("FX1610", "here has no column othr", "columns: {text_pair: other}"):
         task.encode(record, setting(program, columns={"text_pair": "othr"}), "here")
+
+
+@pytest.mark.parametrize(
+    ("record", "cure"),
+    [
+        ({"text": "a film"}, "mend the record, or name the column that has it: columns: {label: NAME} under data"),
+        ({"text": "a film", " label": "x"}, 'write columns: {label: " label"} under data'),
+        ({"text;label": "a film;x"}, 'write delimiter: ";" beside files'),
+    ],
+)
+def test_a_column_that_is_missing_is_not_taken_from_another_one(program: Program, record: Any, cure: str):
+    with pytest.raises(UserError) as caught:
+        SequenceClassification()._label(record, setting(program), "here")  # pyright: ignore[reportPrivateUsage]
+    assert caught.value.code == "FX1610" and caught.value.problems[0].cure == cure
+
+
+def test_a_class_without_a_name_is_told_and_not_found(program: Program):
+    """An empty cell of CSV is a label that is missing; only ``labels`` may say that it is a class."""
+    task, record = SequenceClassification(), {"text": "a film", "label": ""}
+    with refused("FX1610", "column label", "the name of a class; found an empty text"):
+        list(task.names(record, setting(program), "here"))
+    with_it = replace(setting(program), labels=["", "x"])
+    assert task.encode(record, with_it, "here")["labels"].tolist() == [0]
+
+
+def test_no_record_is_no_matter_of_classes(tmp_path: Path):
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "run.yaml").write_text(f"""
+flexit: 1
+model: tiny-bert-classifier
+set: [blocks.embed.vocab_size=260]
+task: sequence_classification
+data: {{train: {{kind: jsonl, files: [empty.jsonl]}}, seq_len: 16, tokenizer: bytes}}
+steps: 2
+out: {tmp_path / "out"}
+""")
+    with refused("FX1603", "there are no records"):
+        prepare(make_plan(tmp_path / "run.yaml"))
 
 
 def test_null_is_no_second_text(program: Program):

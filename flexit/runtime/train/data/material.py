@@ -131,10 +131,7 @@ class Material:
                     labels=self.setting.labels, on_progress=on_progress,
                 )  # fmt: skip
         if len(store) == 0:
-            raise UserError.of(
-                "FX1603", "there are no records", path=part.leaf.path, expected="at least one", found="none",
-                cure="name files that hold some",
-            )  # fmt: skip
+            raise _no_records(part)
         return with_ids(store, folder, found) if isinstance(found, TokenFiles) else store
 
     def _rows(self, part: Part) -> Iterator[tuple[Row, int]]:
@@ -235,6 +232,13 @@ def _as_before(config: RunConfig, out: Path, *paths: str) -> bool:
     )  # fmt: skip
 
 
+def _no_records(part: Part) -> UserError:
+    return UserError.of(
+        "FX1603", "there are no records", path=part.leaf.path, expected="at least one", found="none",
+        cure="name files that hold some",
+    )  # fmt: skip
+
+
 def _labels(config: RunConfig, parts: Sequence[Part], setting: Setting, *, kept: Store | None) -> list[str]:
     """Names of the classes: as written, as kept, or those that the records have."""
     written: list[str] = getattr(config.task, "labels", [])
@@ -243,6 +247,8 @@ def _labels(config: RunConfig, parts: Sequence[Part], setting: Setting, *, kept:
     if not config.task.classes:
         return []
     found = {name for values, place, _ in records_of(parts) for name in config.task.names(values, setting, place)}
+    if not found:
+        raise _no_records(parts[0])
     numbers = all(re.fullmatch(r"-?[0-9]+", name) for name in found)
     return sorted(found, key=int) if numbers else sorted(found)
 

@@ -46,7 +46,10 @@ class SequenceClassification(Classification, kind="sequence_classification"):
             )  # fmt: skip
 
     def names(self, values: Mapping[str, Any], setting: Setting, place: str) -> Iterator[str]:
-        yield self._label(values, setting, place)
+        label = self._label(values, setting, place)
+        if not label.strip():
+            raise setting.unfit("label", place, expected="the name of a class", found="an empty text")
+        yield label
 
     def encode(self, values: Mapping[str, Any], setting: Setting, place: str) -> Row:
         label = self._label(values, setting, place)
