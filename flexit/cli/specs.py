@@ -205,6 +205,8 @@ def diff(
     from flexit.runtime.runs.folder import run_at
 
     load_plugins(plugins)
+    if is_run(before) != is_run(after) and not sets:
+        run_at(after if is_run(before) else before)
     if is_run(before) and is_run(after) and not sets:
         changes, found = run_difference(run_at(before), run_at(after))
     else:

@@ -56,6 +56,9 @@ def test_a_damaged_run_hides_no_other(capsys: pytest.CaptureFixture[str]) -> Non
         (["plot", "runs/a", "--x", "epoch"], "FX1112", "write step"),
         (["plot", "runs/a", "-o", "a.txt"], "FX1112", "write a.png"),
         (["plot", "none"], "FX1201", "correct the path"),
+        (["plot", "runs/a", "--y", ","], "FX1112", "write loss"),
+        (["diff", "runs/a", "none"], "FX1201", "correct the path"),
+        (["diff", "none", "runs/a"], "FX1201", "correct the path"),
         (["plot", "runs/a", "--y", "accuracy"], "FX1112", "write"),
     ],
 )

@@ -11,7 +11,7 @@ from flexit.runtime.compare.plan import RUNS, Comparison
 from flexit.runtime.compare.results import Outcome, length_metric
 from flexit.runtime.runs.folder import VALIDATION, RunFolder
 from flexit.runtime.runs.picture import canvas, style
-from flexit.runtime.runs.series import Point, curves_of
+from flexit.runtime.runs.series import Point, known_curves
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SHADE = 0.15
@@ -56,15 +56,14 @@ def _label(found: Comparison) -> str:
     unit = found.cases[0].config.task.unit
     seeds = len(found.config.seeds)
     return (
-        "held-out loss" + (f" ({unit})" if unit else "") + (f", mean and range of {seeds} seeds" if seeds > 1 else "")
+        "held-out loss" + (f" ({unit})" if unit else "") + (f",\nmean and range of {seeds} seeds" if seeds > 1 else "")
     )
 
 
 def _curves(found: Comparison, outcome: Outcome) -> list[Sequence[Point]]:
     """The held-out loss by tokens, of each seed that has any."""
     folders = [RunFolder(found.out / RUNS / outcome.case.folder / f"seed-{seed}") for seed in found.config.seeds]
-    known = [run for run in folders if run.values(VALIDATION)]
-    return [curve.points for curve in curves_of(known, [VALIDATION], by="tokens")] if known else []
+    return [curve.points for curve in known_curves(folders, [VALIDATION], by="tokens")]
 
 
 def _by_tokens(place: Any, several: Sequence[Sequence[Point]], *, look: Mapping[str, Any], label: str) -> None:
@@ -123,5 +122,5 @@ def _by_length(place: Any, found: Comparison, outcomes: Sequence[Outcome]) -> No
     place.set_xticks(lengths, [str(length) for length in lengths])
     place.minorticks_off()
     name = metric.removeprefix("validation_").replace("_", " ")
-    spread = ", mean ± deviation" if len(found.config.seeds) > 1 else ""
+    spread = ",\nmean ± deviation" if len(found.config.seeds) > 1 else ""
     place.set(xlabel="tokens of a row at evaluation", ylabel=f"held-out {name}{spread}")

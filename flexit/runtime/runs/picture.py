@@ -86,6 +86,8 @@ def pictured(curves: Sequence[Curve], file: Path, look: Look | None = None) -> P
                 place.set_yscale("log")
         if look.by in ("tokens", "flops"):
             axes[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
+        if look.by == "step":
+            axes[-1].locator_params(axis="x", integer=True)
         axes[-1].set_xlabel(AXES[look.by] % unit if look.by == "time" else AXES[look.by])
         _legend(axes[0], curves, colours)
         if look.title:

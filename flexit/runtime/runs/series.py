@@ -47,19 +47,34 @@ def curves_of(runs: Sequence[RunFolder], metrics: Sequence[str], *, by: By = "st
         by: what they are drawn over.
 
     Raises:
-        UserError: FX1112, no run has one of the metrics, or one does not say where it is.
+        UserError: FX1112, no metric is named, no run has one of them, or one does not say where it is.
+    """
+    if not metrics:
+        raise UserError.of(
+            "FX1112", "no metric is named", path="--y", expected="metrics with commas between them", found="none",
+            cure="write loss",
+        )  # fmt: skip
+    found = known_curves(runs, metrics, by=by)
+    for metric in metrics:
+        if not any(curve.metric == metric for curve in found):
+            has = next((run for run in runs if run.values(metric)), None)
+            raise _no_metric(runs, metric) if has is None else _no_axis(has, by, f"{by} of a step with {metric}")
+    return found
+
+
+def known_curves(runs: Sequence[RunFolder], metrics: Sequence[str], *, by: By = "step") -> list[Curve]:
+    """The same, which may be none at all.
+
+    Raises:
+        UserError: FX1112, a run does not say where it is.
     """
     names = called([run.path for run in runs])
-    found = [
+    return [
         Curve(name, metric, tuple(points), _unit(run, metric))
         for run, name in zip(runs, names, strict=True)
         for metric in metrics
         if (points := _points(run, metric, by))
     ]
-    for metric in metrics:
-        if not any(curve.metric == metric for curve in found):
-            raise _no_metric(runs, metric)
-    return found
 
 
 def called(paths: Sequence[Path]) -> list[str]:

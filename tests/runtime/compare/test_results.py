@@ -91,10 +91,20 @@ def test_the_picture(compared: tuple[Comparison, list[Outcome]]) -> None:
     (file,) = pictured(found, outcomes, [found.out / "results.svg"])
     svg = file.read_text()
     for text in (
-        "held-out loss (nats per label), mean and range of 3 seeds", "tokens (labels learned from)", ">a<",
-        "b (cannot read 32)", "tokens of a row at evaluation", "held-out loss, mean ± deviation", "trained",
+        "held-out loss (nats per label),", "mean and range of 3 seeds", "tokens (labels learned from)", ">a<",
+        "b (cannot read 32)", "tokens of a row at evaluation", "held-out loss,", "mean ± deviation", "trained",
     ):  # fmt: skip
         assert text in svg
+
+
+def test_a_run_that_failed_before_its_tokens_were_told_is_left_out(
+    compared: tuple[Comparison, list[Outcome]],
+) -> None:
+    found, outcomes = compared
+    for case, losses in zip(found.cases, ((3.0, 2.0), ()), strict=True):
+        write_run(found.out / "runs" / case.folder / "seed-0", losses=losses, held_out=(3.0, 2.0))
+    (file,) = pictured(found, outcomes, [found.out / "results.svg"])
+    assert ">a<" in file.read_text()
 
 
 def test_without_a_run_there_is_no_picture(compared: tuple[Comparison, list[Outcome]]) -> None:

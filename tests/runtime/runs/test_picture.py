@@ -55,6 +55,12 @@ def test_a_png(tmp_path: Path, runs: list[RunFolder]) -> None:
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
+def test_steps_are_whole_numbers(tmp_path: Path) -> None:
+    run = RunFolder(write_run(tmp_path / "run", every=4))
+    svg = pictured(curves_of([run], ["loss"]), tmp_path / "a.svg").read_text()
+    assert ">5<" in svg and ">4.5<" not in svg
+
+
 def test_another_ending(tmp_path: Path, runs: list[RunFolder]) -> None:
     with pytest.raises(UserError, match="no name of a picture"):
         pictured(curves_of(runs, ["loss"]), tmp_path / "a.txt")

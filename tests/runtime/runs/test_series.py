@@ -71,6 +71,17 @@ def test_a_metric_that_no_run_has(tmp_path: Path) -> None:
     assert refused.value.problems[0].cure == "write validation_loss"
 
 
+def test_no_metric_at_all(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="FX1112 --y: no metric is named"):
+        curves_of([RunFolder(write_run(tmp_path / "run"))], [])
+
+
+def test_a_run_that_never_told_its_tokens(tmp_path: Path) -> None:
+    run = RunFolder(write_run(tmp_path / "run", losses=(), held_out=(1.0,)))
+    with pytest.raises(UserError, match="(?s)does not say where it is by tokens.*draw it by step"):
+        curves_of([run], ["validation_loss"], by="tokens")
+
+
 @pytest.mark.parametrize(("by", "file"), [("flops", "cost.json"), ("time", "timing.jsonl")])
 def test_an_axis_that_a_run_does_not_know(tmp_path: Path, by: str, file: str) -> None:
     folder = write_run(tmp_path / "run")
