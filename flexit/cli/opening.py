@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flexit.cli.checking import require_foreign
+from flexit.cli.console import near, note
 from flexit.convert.pretrained import Pretrained, config_at, from_pretrained, longest_in, noted_context
 from flexit.convert.sources.source import is_source
 from flexit.errors import UserError
@@ -15,11 +16,28 @@ from flexit.ir.io.load import load_spec, presets
 from flexit.ir.io.places import instead_of, place_of
 from flexit.lower.torch.memory import require_memory
 from flexit.lower.torch.module import FlexitModule, to_torch
+from flexit.runtime import opening
 from flexit.runtime.bundles.export import CURE
-from flexit.runtime.opening import checkpoint_at, no_model, weights_at
+from flexit.runtime.opening import no_model, weights_at
 from flexit.runtime.saved import read_spec, read_weights
+from flexit.runtime.train.saving.saved_steps import checkpoints
 
 __all__ = ["checkpoint_at", "evidence_rows", "exportable", "longest_at", "module_at", "weights_at"]
+
+
+def checkpoint_at(path: str) -> Path | None:
+    """The checkpoint that a folder is, or the newest whole one of the run that it is; None if it is neither.
+
+    One that is passed over because it is damaged is told on standard error.
+
+    Raises:
+        CheckpointError: a damaged checkpoint, or a run whose checkpoints are all damaged.
+    """
+    there = checkpoints(Path(path, "checkpoints"))
+    found = opening.checkpoint_at(path)
+    if there and found is not None and found.name != there[-1].name:
+        note(f"{there[-1].name} is damaged; {near(found)} is taken")
+    return found
 
 
 def exportable(

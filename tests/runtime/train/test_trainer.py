@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import flexit
+from flexit.cli.opening import checkpoint_at
 from flexit.errors import CheckpointError, UserError
 from flexit.ir.spec import Spec
 from flexit.lower.torch.module import to_torch
@@ -209,6 +210,16 @@ def test_a_damaged_checkpoint_is_passed_over(spec: Spec, tmp_path: Path):
     assert "model.safetensors has changed" in str(passed_over[0])
     assert (tmp_path / "run" / "checkpoints" / "step-000006.damaged").is_dir()
     assert trainer.fit(steps=6).step == 6
+
+
+def test_a_command_tells_which_checkpoint_it_takes_in_place_of_a_damaged_one(
+    spec: Spec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    make(spec, tmp_path / "run", checkpoint=Checkpoint(every=1, keep_last=2)).fit(steps=2)
+    (tmp_path / "run" / "checkpoints" / "step-000002" / "model.safetensors").write_bytes(b"")
+    found = checkpoint_at(str(tmp_path / "run"))
+    assert found is not None and found.name == "step-000001"
+    assert f"step-000002 is damaged; {found} is taken" in capsys.readouterr().err
 
 
 def test_all_damaged(spec: Spec, tmp_path: Path):
