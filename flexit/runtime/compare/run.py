@@ -162,10 +162,14 @@ class _Watch:
     def __init__(self, say: Say) -> None:
         self._say = say
         self._last = time.monotonic()
+        self._told = ""
 
     def __call__(self, running: Sequence[Job]) -> None:
         if time.monotonic() - self._last < TELL_EVERY or not running:
             return
         self._last = time.monotonic()
         runs = [(job, RunFolder(job.run)) for job in running]
-        self._say("; ".join(f"{job.name}: step {run.step:,}/{run.steps or '?'}" for job, run in runs))
+        told = "; ".join(f"{job.name}: step {run.step:,}/{run.steps or '?'}" for job, run in runs)
+        if told != self._told:
+            self._say(told)
+        self._told = told

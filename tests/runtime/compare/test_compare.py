@@ -18,7 +18,7 @@ import pytest
 from flexit.cli.app import run
 from flexit.errors import UserError
 from flexit.runtime.compare.jobs import Job, carry_out
-from flexit.runtime.compare.run import compare
+from flexit.runtime.compare.run import _Watch, compare  # pyright: ignore[reportPrivateUsage]
 from flexit.runtime.runs.folder import RunFolder
 from flexit.runtime.train.read import read_config
 from flexit.runtime.train.run import train
@@ -133,6 +133,16 @@ def test_threads_are_divided_and_kept(write_compare: Write, tmp_path: Path, quic
     found, (outcome,) = compare(file, jobs=1, say=lambda _: None)
     assert json.loads((found.out / "compare.json").read_text())["threads"] == {"base seed 0": 2, "base seed 1": 2}
     assert list(outcome.results) == [0, 1] and outcome.unfinished == []
+
+
+def test_how_far_runs_are_is_told_once(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("flexit.runtime.compare.run.TELL_EVERY", 0.0)
+    told: list[str] = []
+    watch = _Watch(told.append)
+    running = jobs(tmp_path, {})
+    watch(running)
+    watch(running)
+    assert len(told) == 1
 
 
 def test_a_result_of_something_else_does_not_count(write_compare: Write, quick: None) -> None:

@@ -78,7 +78,7 @@ def test_no_metric_at_all(tmp_path: Path) -> None:
 
 def test_a_run_that_never_told_its_tokens(tmp_path: Path) -> None:
     run = RunFolder(write_run(tmp_path / "run", losses=(), held_out=(1.0,)))
-    with pytest.raises(UserError, match="(?s)does not say where it is by tokens.*draw it by step"):
+    with pytest.raises(UserError, match=r"(?s)does not say where it is by tokens.*draw it by step"):
         curves_of([run], ["validation_loss"], by="tokens")
 
 
