@@ -35,7 +35,7 @@ def checkpoint_at(path: str) -> Path | None:
     """
     there = checkpoints(Path(path, "checkpoints"))
     found = opening.checkpoint_at(path)
-    if there and found is not None and found.name != there[-1].name:
+    if there and found is not None and found.name < there[-1].name:
         note(f"{there[-1].name} is damaged; {near(found)} is taken")
     return found
 

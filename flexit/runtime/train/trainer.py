@@ -315,7 +315,7 @@ class Trainer:
         folder = self._folder()
         with locked(folder.parent):
             checkpoint.tidy(folder)
-            found = checkpoint.newest_whole(folder)
+            found = checkpoint.newest_whole(folder, aside=True)
         self._resumed = True
         if found is None:
             return []

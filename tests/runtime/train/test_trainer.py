@@ -220,6 +220,7 @@ def test_a_command_tells_which_checkpoint_it_takes_in_place_of_a_damaged_one(
     found = checkpoint_at(str(tmp_path / "run"))
     assert found is not None and found.name == "step-000001"
     assert f"step-000002 is damaged; {found} is taken" in capsys.readouterr().err
+    assert sorted(each.name for each in found.parent.iterdir()) == ["step-000001", "step-000002"], "it only reads"
 
 
 def test_all_damaged(spec: Spec, tmp_path: Path):

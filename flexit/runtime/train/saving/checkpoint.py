@@ -266,15 +266,18 @@ def tidy(folder: Path) -> None:
         sweep(parent, marker)
 
 
-def newest_whole(folder: Path, *, every: int = 1) -> tuple[Path, dict[str, Any], list[CheckpointError]] | None:
+def newest_whole(
+    folder: Path, *, every: int = 1, aside: bool = False
+) -> tuple[Path, dict[str, Any], list[CheckpointError]] | None:
     """The newest checkpoint whose files fit their hashes, its state, and why newer ones were passed over.
 
-    The damaged ones are renamed to ``step-NNNNNN.damaged`` where there is a whole one; otherwise nothing is touched, so
-    that the next start is refused as well. A whole one that ``LATEST`` does not name yet counts too.
+    A whole one that ``LATEST`` does not name yet counts too.
 
     Args:
         folder: of the checkpoints.
         every: only those of steps that it divides.
+        aside: rename the damaged ones to ``step-NNNNNN.damaged``, for who holds the folder. Without a whole one nothing
+            is touched, so that the next start is refused as well.
 
     Raises:
         CheckpointError: FX1201, there are checkpoints and all are damaged.
@@ -286,7 +289,7 @@ def newest_whole(folder: Path, *, every: int = 1) -> tuple[Path, dict[str, Any],
         except CheckpointError as error:
             damaged[path] = error
             continue
-        for each in damaged:
+        for each in damaged if aside else ():
             each.rename(each.with_name(f"{each.name}.damaged"))
         return path, state, list(damaged.values())
     if damaged:
