@@ -22,7 +22,7 @@ def compare(
     *,
     jobs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, max=1024, help="Runs at a time.", show_default="one for each two cores"),
+        typer.Option(metavar="N", min=1, max=1024, help="Runs at a time.", show_default="one for each two threads"),
     ] = None,
     planned: Annotated[bool, typer.Option("--plan", help="Show what would be run, with sizes; run nothing.")] = False,
     allow_memory: AllowMemory = False,

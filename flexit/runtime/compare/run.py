@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import flexit
 from flexit.errors import UserError
@@ -24,8 +25,8 @@ from flexit.runtime.train.resources.signals import interruptible
 from flexit.runtime.train.run import absolute, make_plan, share
 
 MARKER = "compare.json"
-CORES = 2
-"""Cores that each run gets, where it is not said how many run at a time."""
+EACH = 2
+"""Threads that each run gets, where it is not said how many run at a time."""
 TELL_EVERY = 20.0
 """Seconds between two lines about the runs that run."""
 Say = Callable[[str], None]
@@ -53,16 +54,16 @@ def compare(
     """
     with interruptible():
         found = plan(path)
-    out = found.out
+    out, at_once = found.out, jobs or _usual()
     with locked(out):
         _claim(out)
-        begun = _jobs(found, at_once=jobs or _usual(), plugins=plugins, allow_memory=allow_memory)
+        begun = _jobs(found, at_once=at_once, plugins=plugins, allow_memory=allow_memory)
         left = [job for job in begun if not job.finished]
         if left:
             _share(found, left, say=say)
         if len(left) < len(begun):
             say(f"{len(begun) - len(left)} of {len(begun)} runs are finished already")
-        failed = carry_out(left, at_once=jobs or _usual(), told=_teller(begun, say), idle=_Watch(say))
+        failed = carry_out(left, at_once=at_once, told=_teller(begun, say), idle=_Watch(say))
     return found, outcomes(found, begun, failed)
 
 
@@ -79,7 +80,7 @@ def outcomes(found: Comparison, jobs: Sequence[Job], failed: Mapping[str, str]) 
 
 
 def _usual() -> int:
-    return max(1, (os.cpu_count() or 1) // CORES)
+    return max(1, torch.get_num_threads() // EACH)
 
 
 def _claim(out: Path) -> None:
@@ -103,7 +104,7 @@ def _jobs(found: Comparison, *, at_once: int, plugins: Sequence[str], allow_memo
     """Every run with its config written, which keeps the threads that it once had."""
     marker = json.loads((found.out / MARKER).read_bytes())
     threads: dict[str, int] = marker.get("threads", {})
-    each = max(1, (os.cpu_count() or 1) // at_once)
+    each = max(1, torch.get_num_threads() // at_once)  # of the cores of this process, or as OMP_NUM_THREADS says
     lengths = list(found.config.extrapolate)
     jobs: list[Job] = []
     for case in found.cases:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from flexit.cli.app import run
 from flexit.errors import UserError
@@ -123,7 +124,7 @@ def test_a_signal_ends_what_runs_and_begins_no_more(tmp_path: Path, quick: None)
 
 def test_threads_are_divided_and_kept(write_compare: Write, tmp_path: Path, quick: None, monkeypatch: Any) -> None:
     """A comparison that goes on with other --jobs keeps what its runs began with."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     text = (tmp_path / "run.yaml").read_text().replace("threads: 1\n", "")
     (tmp_path / "run.yaml").write_text(text)
     file = write_compare(seeds="[0, 1]")
