@@ -31,6 +31,7 @@ from flexit.runtime.train.arguments import (
 )
 from flexit.runtime.train.callbacks.callback import Callback as RunCallback
 from flexit.runtime.train.config import Checkpoint, Evaluate, TrainingConfig
+from flexit.runtime.train.resources.launch import require_alone
 from flexit.runtime.train.trainer import Loader, Result
 from flexit.runtime.train.trainer import Trainer as RunTrainer
 from flexit.runtime.train.update.step import LossFn, Step
@@ -180,6 +181,7 @@ class Trainer:
                 "FX1505", "there is nothing to stop by", path="val_dataloader", expected="held-out batches",
                 found="an EarlyStoppingCallback without any", cure="give a val_dataloader, or leave the callback out",
             )  # fmt: skip
+        require_alone("flexit.train.Trainer")
         self.metrics = TrainerMetrics()
         self.result: Result | None = None
         epochs = _Epochs(self, told, batches=count, accumulate=size)

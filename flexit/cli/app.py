@@ -14,6 +14,7 @@ from flexit.cli import comparing, converting, evaluating, finding, models, repla
 from flexit.cli.console import complain, note, plainly
 from flexit.errors import FlexitError, Problem, UserError
 from flexit.ir.wording import shown
+from flexit.runtime.train.resources.launch import ProcessEnded
 
 EPILOG = (
     "Exit codes: 0 well, 1 two results differ or a warning under --strict, 2 something to put right, "
@@ -86,7 +87,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 well, 1 results differ, 2 a mistake in the input, 130 interrupted.
+        The exit code: 0 well, 1 results differ, 2 a mistake in the input, 130 interrupted, or without another process
+        of the run.
     """
     try:
         app(args=list(arguments), prog_name="flexit")
@@ -97,6 +99,9 @@ def run(arguments: Sequence[str]) -> int:
     except UserError as error:
         complain(error.problems)
         return 2
+    except ProcessEnded as error:
+        note(str(error))
+        return 130
     except FlexitError as error:
         note(str(error))
         return 1

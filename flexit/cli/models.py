@@ -10,6 +10,7 @@ import typer
 from flexit.cli.console import answering, complain, emit, near, say, table
 from flexit.cli.specs import As, Json, Model, Plugins, Sets, StateForm, load_plugins, named
 from flexit.runtime.status import stages
+from flexit.runtime.train.resources.launch import launched, one_voice
 from flexit.runtime.train.resources.signals import interruptible
 
 AllowMemory = Annotated[bool, typer.Option("--allow-memory", help="Start although the predicted memory is not there.")]
@@ -29,6 +30,7 @@ Source = Annotated[
 ]
 
 
+@one_voice()
 def train(
     config: Annotated[
         str, typer.Argument(metavar="RUN", help="A run config, as docs/run-config.md describes it.", callback=named)
@@ -51,8 +53,9 @@ def train(
     """
     from flexit.runtime.train.read import read_config
 
+    leads = launched().rank == 0
     read_config(config, sets=sets or ())  # before what takes seconds to load
-    with interruptible(), stages(LOADING):
+    with interruptible(), stages(LOADING, shown=leads):
         from flexit.runtime.train.run import train as carry_out
 
         load_plugins(plugins)
@@ -60,6 +63,8 @@ def train(
         config, resume=not new, allow_changed=allow_changed, allow_memory=allow_memory, allow_disk=allow_disk,
         sets=sets or (),
     )  # fmt: skip
+    if not leads:  # the first process tells it, and has the exit code
+        return
     held_out = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.3f}"
     loss = "" if result.loss is None else f", loss of the last update {result.loss:.3f}"
     say(f"step {result.step}, {result.tokens:,} tokens{loss}{held_out}")

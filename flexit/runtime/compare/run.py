@@ -21,6 +21,7 @@ from flexit.runtime.compare.plan import DATA, RUNS, Case, Comparison, plan
 from flexit.runtime.compare.results import Outcome
 from flexit.runtime.runs.folder import RunFolder
 from flexit.runtime.train.describe import to_yaml
+from flexit.runtime.train.resources.launch import require_alone
 from flexit.runtime.train.resources.signals import interruptible
 from flexit.runtime.train.run import absolute, make_plan, share
 
@@ -52,6 +53,7 @@ def compare(
         UserError: anything in the tables of ``docs/compare.md`` and ``docs/run-config.md`` that is wrong before a run.
         KeyboardInterrupt: a signal came; the same call goes on.
     """
+    require_alone("flexit compare")
     with interruptible():
         found = plan(path)
     out, at_once = found.out, jobs or _usual()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from flexit.runtime.train.optimisation.freezing import hold
 from flexit.runtime.train.read import fault
 from flexit.runtime.train.saving import checkpoint
 from flexit.runtime.train.task import TOKENIZER
+from flexit.runtime.train.update.ranks import ALONE, Ranks
 from flexit.runtime.transfer import report
 from flexit.runtime.transfer.options import WeightsFrom
 from flexit.runtime.transfer.plan import Side, plan
@@ -64,7 +66,13 @@ def require_origin(config: RunConfig, root: Node, *, base: Path, model: Model) -
 
 
 def first_weights(
-    config: RunConfig, model: Model, *, base: Path, files: Mapping[str, str], tell: Callable[[str], None] | None
+    config: RunConfig,
+    model: Model,
+    *,
+    base: Path,
+    files: Mapping[str, str],
+    tell: Callable[[str], None] | None,
+    ranks: Ranks = ALONE,
 ) -> Mapping[str, Any] | None:
     """First weights by path, or None where they are drawn.
 
@@ -74,14 +82,17 @@ def first_weights(
         base: folder that paths are relative to.
         files: what goes into checkpoints, the tokenizer among it.
         tell: called with each line of what became of the tensors of another model, if anybody listens.
+        ranks: the processes of the run, of which the first one writes what all read.
     """
     if config.weights_from is None:
         return model.load_weights()
     out = base / config.out
     start = out / START
-    if not checkpoint.checkpoints(out / "checkpoints"):
-        _write(config.weights_from, model, place=base / config.weights_from.path, start=start, files=files,
-               seed=config.seed, tell=tell)  # fmt: skip
+    if not ranks.led(lambda: checkpoint.checkpoints(out / "checkpoints")):
+        ranks.led(partial(
+            _write, config.weights_from, model, place=base / config.weights_from.path, start=start, files=files,
+            seed=config.seed, tell=tell,
+        ))  # fmt: skip
     return read_arrays(start / WEIGHTS)
 
 

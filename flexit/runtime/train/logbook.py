@@ -18,6 +18,7 @@ from flexit.files.folder import write_file
 from flexit.ir.analysis.cost import cost
 from flexit.ir.program import Program
 from flexit.runtime.train.config import RunConfig
+from flexit.runtime.train.resources.launch import launched
 from flexit.runtime.train.resources.machine import command_line, git_state, machine, versions
 from flexit.runtime.train.resources.memory import training_memory
 
@@ -36,21 +37,22 @@ class Ended(Protocol):
 
 
 class Entry:
-    """One start of a run, which is on the disk from its beginning on. A kill leaves it without an end.
+    """One start of a run, which is on the disk from its beginning on. A kill leaves it without an end. Of several
+    processes the first one writes it.
 
     Attributes:
         data: what is known of it.
     """
 
     def __init__(self, out: Path, *, seed: int, device: torch.device) -> None:
-        self._file = out / ENVIRONMENT
+        self._file, self._leads = out / ENVIRONMENT, launched().rank == 0
         self._before = starts(out)
         self.data: dict[str, Any] = {
             "started": _now(), "ended": None, "outcome": None, "from_step": 0, "to_step": None,
             "command": command_line(), "folder": str(Path.cwd()), "git": git_state(Path.cwd()), "seed": seed,
-            "versions": versions(), "machine": machine(device),
+            "processes": launched().count, "versions": versions(), "machine": machine(device),
         }  # fmt: skip
-        if self._before is None:  # no file of ours any more: it is kept for whoever changed it
+        if self._before is None and self._leads:  # no file of ours any more: it is kept for whoever changed it
             self._file.replace(self._file.with_suffix(".damaged"))
         self.write()
 
@@ -60,6 +62,8 @@ class Entry:
         Raises:
             ResourceError: FX1304, the disk refused.
         """
+        if not self._leads:
+            return
         write_file(self._file, json.dumps({"starts": [*(self._before or ()), self.data]}, indent=1) + "\n")
 
     def begin(self, step: int) -> None:

@@ -19,6 +19,7 @@ from flexit.runtime.train.config import Checkpoint, Evaluate, RunConfig
 from flexit.runtime.train.optimisation.optimizer import Misfit
 from flexit.runtime.train.optimisation.schedule import Schedule
 from flexit.runtime.train.policies.stop import Stop
+from flexit.runtime.train.resources.launch import require_alone
 from flexit.runtime.train.run import Plan, make_plan, make_trainer, prepare
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def find_rate(
         UserError: FX1533, the bounds cannot be used; anything that a run raises before its first step.
     """
     require_bounds(low, high, steps)
+    require_alone("a sweep of learning rates")
     plan = make_plan(config_path, sets=sets, allow_memory=allow_memory)
     with TemporaryDirectory(prefix="flexit-find-lr-") as folder:
         plan = replace(plan, config=_swept(plan.config, low, high, steps=steps, out=folder))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from flexit.errors import CheckpointError, UserError
@@ -28,6 +27,7 @@ from flexit.runtime.train.callbacks.starts import Starts
 from flexit.runtime.train.config import RunConfig, TrainingConfig
 from flexit.runtime.train.data.loader import Loader
 from flexit.runtime.train.data.material import SHARED, Material, files_of, find_material
+from flexit.runtime.train.data.showing import showing
 from flexit.runtime.train.data.store import OnProgress
 from flexit.runtime.train.describe import config_data, to_yaml
 from flexit.runtime.train.evaluation.judging import judge_of
@@ -38,6 +38,7 @@ from flexit.runtime.train.optimisation.optim import make_optimizer
 from flexit.runtime.train.read import read_config
 from flexit.runtime.train.resources.device import autocast, make_scaler, pick_device
 from flexit.runtime.train.resources.disk import checkpoint_bytes, require_disk, start_bytes
+from flexit.runtime.train.resources.launch import launched
 from flexit.runtime.train.resources.memory import training_memory
 from flexit.runtime.train.resources.signals import interruptible
 from flexit.runtime.train.saving import checkpoint
@@ -54,6 +55,8 @@ from flexit.runtime.train.saving.saved_steps import step_of
 from flexit.runtime.train.trainer import Result, Trainer
 from flexit.runtime.train.update.loss import RoutedLoss, router_masks
 from flexit.runtime.train.update.preparing import require_compiler
+from flexit.runtime.train.update.ranks import Ranks, join
+from flexit.runtime.train.update.shared import require_shares
 from flexit.runtime.train.update.step import LossFn
 
 
@@ -110,22 +113,22 @@ def train(
         UserError: anything in the table of ``docs/run-config.md``.
         KeyboardInterrupt: SIGINT came before the first step; later it ends the run as :meth:`Trainer.fit` says.
     """
+    progress = progress and launched().rank == 0
     with interruptible(), stages(f"reading {config_path}", shown=progress):
         plan = replace(make_plan(config_path, sets=sets, allow_memory=allow_memory), shared=shared)
+    ranks = join(plan.device)
     with _threads(plan.config.threads):
-        with interruptible(), locked(plan.out), _shown(progress) as on_progress:
-            _claim(plan, resume=resume)
-            finished = _finished(plan)
-            if finished is not None:
-                if not allow_changed:
-                    _examined(plan, on_progress=on_progress)
-                return _said(finished, plan, progress=progress)
-            material = prepare(plan, allow_changed=allow_changed, allow_disk=allow_disk, on_progress=on_progress)
-            write_cost(plan.out, plan.model.program, plan.config)
+        with interruptible(), showing(progress) as on_progress:
+            material = _begun(
+                plan, ranks, resume=resume, allow_changed=allow_changed, allow_disk=allow_disk, on_progress=on_progress
+            )
+        if isinstance(material, Result):
+            return _said(material, plan, progress=progress)
         with entry(plan.out, seed=plan.config.seed, device=plan.device) as start:
             with interruptible(), stages("building the model", shown=progress):
                 trainer = make_trainer(plan, material, callbacks=callbacks, progress=progress)
-                for passed_over in trainer.resume(allow_changed=True):  # what is compared above has all of it
+                damaged = trainer.resume(allow_changed=True)  # what is compared above has all of it
+                for passed_over in damaged if ranks.leads else ():
                     Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
             start.begin(trainer.step)
             result = trainer.fit(steps=plan.config.steps)
@@ -133,22 +136,43 @@ def train(
         return result
 
 
+def _begun(
+    plan: Plan, ranks: Ranks, *, resume: bool, allow_changed: bool, allow_disk: bool, on_progress: OnProgress | None
+) -> Material | Result:  # fmt: skip
+    """The data in the run folder, or how the run in there ended, if it is finished. The first process makes it."""
+    made: list[Material] = []
+
+    def make() -> Result | None:
+        with locked(plan.out):
+            _claim(plan, resume=resume)
+            finished = _finished(plan)
+            if finished is None:
+                made.append(prepare(plan, allow_changed=allow_changed, allow_disk=allow_disk, on_progress=on_progress))
+                write_cost(plan.out, plan.model.program, plan.config)
+            elif not allow_changed:
+                _examined(plan, on_progress=on_progress)
+            return finished
+
+    return ranks.led(make) or (made[0] if made else _found(plan, began=True))
+
+
 def make_plan(config_path: str | Path, *, sets: Sequence[str] = (), allow_memory: bool = False) -> Plan:
     """Read a run config and check all that needs neither data nor memory.
 
     Raises:
-        UserError: a field, the model, the device, the precision or the predicted memory.
+        UserError: a field, the model, the device, the precision, the predicted memory, or the number of processes.
     """
     config, root = read_config(config_path, sets=sets)
     base = Path(config_path).absolute().parent
     model = find_model(config, root, base)
     require_origin(config, root, base=base, model=model)
-    device = pick_device(config.device)
+    device, launch = pick_device(config.device), launched()
+    require_shares(launch.count, accumulate=config.batch.accumulate, size=config.batch.size)
     autocast(device, config.precision)
     make_scaler(device, config.precision)
     if config.compile is not None:
         require_compiler(device)
-    needed = training_memory(model.program, config)
+    needed = training_memory(model.program, config) * (launch.beside if device.type == "cpu" else 1)
     require_memory(
         needed, what="training", cure="lower batch.size or data.seq_len, and raise batch.accumulate instead",
         device=device, allow=allow_memory,
@@ -187,10 +211,7 @@ def share(plan: Plan, *, on_progress: OnProgress | None = None) -> Material:
     folder = plan.store
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        material = find_material(
-            plan.config, plan.root, base=plan.base, out=folder, program=plan.model.program, began=False,
-            on_progress=on_progress,
-        )  # fmt: skip
+        material = _found(plan, began=False, on_progress=on_progress)
         material.examples(folder, on_progress)
         write_identity(folder, {"config": config_data(plan.config)}, SHARED)
     return material
@@ -206,16 +227,20 @@ def _examined(
     """
     found = checkpoint.checkpoints(plan.out / "checkpoints")
     before = read_identity(plan.out) if found else None
-    material = find_material(
-        plan.config, plan.root, base=plan.base, out=plan.store, program=plan.model.program,
-        began=before is not None or plan.shared is not None, on_progress=on_progress,
-    )  # fmt: skip
+    material = _found(plan, began=before is not None or plan.shared is not None, on_progress=on_progress)
     now = identity(
         plan.model.spec, plan.config, tokenizer=material.tokenizers, data=material.fingerprint, device=plan.device
     )
     if before is not None and not allow_changed:
         _require_same(plan, found[-1] / "spec.json", before=before, now=now)
     return material, now
+
+
+def _found(plan: Plan, *, began: bool, on_progress: OnProgress | None = None) -> Material:
+    return find_material(
+        plan.config, plan.root, base=plan.base, out=plan.store, program=plan.model.program, began=began,
+        on_progress=on_progress,
+    )  # fmt: skip
 
 
 def _require_same(plan: Plan, spec: Path, *, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -268,7 +293,7 @@ def make_trainer(
     validation = None if held_out is None else Loader(held_out, batch_size=size, what="validation")
     files = dict(files_of(material))
     tell = _tell if progress else None
-    weights = first_weights(config, plan.model, base=plan.base, files=files, tell=tell)
+    weights = first_weights(config, plan.model, base=plan.base, files=files, tell=tell, ranks=join(plan.device))
     module = first_module(config, plan.model, weights, base=plan.base, device=plan.device)
     trainer = Trainer(
         module, make_optimizer(module, plan.model.program, config.optimizer),
@@ -358,38 +383,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _shown(progress: bool) -> Iterator[OnProgress | None]:
-    """A bar for what comes before the training, or a line for each part of it."""
-    console = Console(stderr=True)
-    if not progress:
-        yield None
-        return
-    if not console.is_terminal:
-        with stages("reading the text") as stage:
-            yield _by_stage(stage)
-        return
-    with Progress(console=console, transient=True) as bar:
-        tasks: dict[str, TaskID] = {"reading the text": bar.add_task("reading the text", total=None)}
-
-        def on_progress(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield on_progress
-
-
-def _by_stage(stage: Callable[[str], None]) -> OnProgress:
-    """What tells of each part once, when it begins."""
-    told: set[str] = set()
-
-    def on_progress(what: str, done: int, total: int) -> None:
-        del done, total
-        if what not in told:
-            told.add(what)
-            stage(what)
-
-    return on_progress

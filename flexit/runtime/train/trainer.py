@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from flexit.errors import CheckpointError
-from flexit.files.folder import locked
 from flexit.runtime.adapters.folder import note_of
 from flexit.runtime.train.arguments import (
     batches_per_pass,
     refused,
     require_callbacks,
     require_held_out,
-    require_new,
-    require_own,
     require_parts,
     require_steps,
     require_validation,
@@ -42,15 +40,17 @@ from flexit.runtime.train.optimisation import optimizer_state
 from flexit.runtime.train.optimisation.schedule import require_room
 from flexit.runtime.train.policies.rollback import Rollback
 from flexit.runtime.train.resources.device import pick_device
-from flexit.runtime.train.resources.disk import bytes_at_hand, require_disk
+from flexit.runtime.train.resources.disk import bytes_at_hand
 from flexit.runtime.train.resources.room import telling_what_to_lower
 from flexit.runtime.train.resources.signals import Signals
 from flexit.runtime.train.result import HeldOut, Result
 from flexit.runtime.train.saving import checkpoint, random_state
 from flexit.runtime.train.saving.identity import require_same_run, trainer_identity
 from flexit.runtime.train.saving.mark import Mark
+from flexit.runtime.train.saving.taking import taken
 from flexit.runtime.train.update.batch import prepared
 from flexit.runtime.train.update.preparing import make_ready
+from flexit.runtime.train.update.shared import joined
 from flexit.runtime.train.update.step import LossFn, NotFinite, Step, Stopped
 from flexit.runtime.train.update.updater import Updater
 
@@ -58,7 +58,8 @@ Loader = Iterable[Any]
 
 
 class Trainer:
-    """Trains any module whose ``forward`` takes a batch's entries by name.
+    """Trains any module whose ``forward`` takes a batch's entries by name; in a script under ``torchrun`` on all of its
+    processes, of which only the first has callbacks, evaluations and a folder.
 
     Attributes:
         model: on the device of the config.
@@ -93,7 +94,7 @@ class Trainer:
 
         Raises:
             UserError: FX1704 (something that cannot be used), FX1505 (evaluation without data, or data without
-                evaluation), FX1509 (checkpoints that cannot be kept), FX1702 (no such device).
+                evaluation), FX1509 (checkpoints that cannot be kept), FX1702 (no such device), FX1526 (processes).
         """
         self.config = settings_of(config)
         held_out_loader = {} if val_dataloader is None else {"val_dataloader": val_dataloader}
@@ -105,6 +106,7 @@ class Trainer:
         require_watchable(self.config)
         self.judge = Judge((self.config.evaluate.metrics or ()) if self.config.evaluate is not None else ())
         self.device = pick_device(self.config.device)
+        self._ranks = joined(self.device, accumulate=self.config.accumulate)
         self.model = model.to(self.device)
         self.optimizer = optimizer
         self.loss_fn = loss_fn
@@ -116,7 +118,7 @@ class Trainer:
         self._feed = Feed(train_dataloader)
         self._validation = val_dataloader
         self._held_out: HeldOut | None = None
-        self._updater = Updater(self.model, optimizer, loss_fn, config=self.config, device=self.device)
+        self._updater = Updater(self.model, optimizer, loss_fn, config=self.config, ranks=self._ranks)
         require_way_back(self.config)
         self._mishaps = Mishaps(
             self.model, loss_fn, config=self.config, autocast=self._updater.autocast, files=self._files
@@ -169,15 +171,15 @@ class Trainer:
             self._tell("start")
             if isinstance(self.config.non_finite, Rollback) and self.newest is None:
                 self.save()  # something to go back to
-            while self.step < self.steps and not (signals.received or self.stopped_by or self._done):
+            while not self._ranks.agree(signals, ends=self._done or self.step >= self.steps or bool(self.stopped_by)):
                 done = self._update(signals)
                 if done is not None:
                     loss = loss if done.skipped else done.loss
                     self._tell("after_step", done)
             self.stopped_by = signals.received or self.stopped_by
             self._tell("end")
-        last = self.validation_loss
-        return Result(self.step, self.tokens, loss, last, signals.received or self.stopped_by, self.newest, self._done)
+        last, by = self.validation_loss, signals.received or self.stopped_by
+        return self._ranks.led(partial(Result, self.step, self.tokens, loss, last, by, self.newest, self._done))
 
     def stop(self, by: str | None = None) -> None:
         """End the run after the update at hand; for callbacks.
@@ -198,7 +200,7 @@ class Trainer:
             run went back to a checkpoint.
         """
         number, count = self.step + 1, self.config.accumulate
-        mark = Mark.of(self._feed, self.model) if count > 1 else None
+        mark = Mark.of(self._feed, self.model) if count > 1 and self._ranks.count == 1 else None
 
         def stop() -> bool:
             return mark is not None and signals.received is not None
@@ -218,7 +220,8 @@ class Trainer:
             self._dropped = mark
             return None
         except NotFinite as error:
-            failure = self._mishaps.answer(error, batches, before, number=number)
+            failure = self._ranks.led(partial(self._mishaps.answer, error, batches, before, number=number))
+            before.put_back(self.model)
             if failure.answer == "rollback":
                 self._go_back(failure)
                 return None
@@ -235,16 +238,14 @@ class Trainer:
         )
 
     def _go_back(self, failure: Failure) -> None:
-        """Take all but the data and the random states back to the newest regular checkpoint; of a run that began with
-        another policy and has none, to the newest of all.
-        """
-        folder = self._folder()
-        found = checkpoint.newest_whole(folder, every=self.config.checkpoint.every) or checkpoint.newest_whole(folder)
+        """Take all but data and random states back to the newest regular checkpoint, else to the newest of all."""
+        folder, every = self._folder(), self.config.checkpoint.every
+        found = self._ranks.led(lambda: checkpoint.newest_whole(folder, every=every) or checkpoint.newest_whole(folder))
         assert found is not None, "a run that may go back begins with a checkpoint"
         path, state, _ = found
         weights, (tensors, _) = checkpoint.read_weights(self.model, path), checkpoint.read_tensors(path)
         self._put_back(path, state, weights=weights, tensors=tensors)
-        checkpoint.leave(path.parent, after=path)
+        self._ranks.led(lambda: checkpoint.leave(path.parent, after=path))
         self._tell("after_failure", failure)
 
     def evaluate(self, *, max_batches: int | None = None) -> dict[str, float]:
@@ -271,13 +272,16 @@ class Trainer:
         return metrics
 
     def save(self) -> Path:
-        """Write a checkpoint of this step into the run folder, durably.
+        """Write a checkpoint of this step into the run folder, durably; of several processes the first one does.
 
         Raises:
             UserError: FX1704, the trainer has no folder.
             ResourceError: FX1304, the disk refused; older checkpoints are whole.
         """
         folder = self._folder()
+        if not self._ranks.leads:
+            self.newest = checkpoint.place_of(folder, self.step)
+            return self.newest
         self._tell("before_checkpoint")
         place = self._dropped or Mark.of(self._feed)
         tensors, moved = self._updater.pack()
@@ -313,9 +317,7 @@ class Trainer:
             UserError: FX1704, the loader has fewer batches than were seen; the trainer is as it was.
         """
         folder = self._folder()
-        with locked(folder.parent):
-            checkpoint.tidy(folder)
-            found = checkpoint.newest_whole(folder, aside=True)
+        found = self._ranks.led(lambda: checkpoint.tidied(folder))
         self._resumed = True
         if found is None:
             return []
@@ -329,7 +331,7 @@ class Trainer:
         if not allow_changed:
             require_same_run(path, state, self._identity(), spec=spec_of(self.model), callbacks=callbacks)
         self._feed.load(state["position"], checkpoint.under(random, "pass/"))
-        checkpoint.name_latest(path)
+        self._ranks.led(lambda: checkpoint.name_latest(path))
         self._put_back(path, state, weights=weights, tensors=tensors)
         self._mishaps.load(state.get("mishaps", {}))
         self._dropped = None
@@ -364,13 +366,12 @@ class Trainer:
     def _begin(self, stack: ExitStack) -> None:
         """Take the folder, and start the random numbers of a new run."""
         if self.out is not None:
-            require_own(self.out)
-            stack.enter_context(locked(self.out))
-            if self.step == 0 and not self._resumed:
-                require_new(self.out)
-            each = bytes_at_hand(self.model, self.optimizer, ema=self.average is not None)
-            require_disk(self.out, each=each, keep=self.config.checkpoint, steps=self.steps, allow=self.allow_disk)
-            self._folder().mkdir(parents=True, exist_ok=True)
+            folder = taken(
+                self.out, self.config, begins=self.step == 0 and not self._resumed, steps=self.steps,
+                each=bytes_at_hand(self.model, self.optimizer, ema=self.average is not None), allow=self.allow_disk,
+            )  # fmt: skip
+            self._ranks.led(lambda: stack.enter_context(folder))
+        self._ranks.share([each.data for each in (*self.model.parameters(), *self.model.buffers())])
         stack.callback(self._tell, "close")
         if self.step == 0:
             random_state.seed_all(self.config.seed)
@@ -379,7 +380,7 @@ class Trainer:
             self._dropped = None
 
     def _tell(self, occasion: str, *details: Any) -> None:
-        for each in self.callbacks:
+        for each in self.callbacks if self._ranks.leads else ():
             getattr(each, occasion)(self, *details)
 
     def _folder(self) -> Path:

@@ -9,20 +9,33 @@ import torch
 
 from flexit.errors import UserError
 from flexit.runtime.train.config import Device, Precision
+from flexit.runtime.train.resources.launch import launched
 
 
 def pick_device(wanted: Device) -> torch.device:
-    """The device that a name means here.
+    """The device that a name means here; of several GPUs the one with the number of this process on the machine.
 
     Raises:
         UserError: FX1702, it is not here.
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
-        return torch.device(next(name for name, here in present.items() if here))
+        wanted = next(name for name in ("cuda", "mps", "cpu") if present[name])
     if not present[wanted]:
         raise _missing("device", wanted, [name for name, here in present.items() if here])
-    return torch.device(wanted)
+    return _own_gpu() if wanted == "cuda" and launched().count > 1 else torch.device(wanted)
+
+
+def _own_gpu() -> torch.device:
+    """The GPU of this process among several on the machine."""
+    launch, there = launched(), torch.cuda.device_count()
+    if launch.local >= there:
+        raise UserError.of(
+            "FX1702", "this machine has too few GPUs", path="device",
+            expected=f"a GPU for each of the {launch.beside} processes on this machine", found=f"{there} GPUs",
+            cure=f"start at most {there} processes here, or write device: cpu",
+        )  # fmt: skip
+    return torch.device("cuda", launch.local)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

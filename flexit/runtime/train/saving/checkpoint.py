@@ -72,12 +72,16 @@ def save(folder: Path, model: nn.Module, contents: Contents) -> Path:
     Raises:
         ResourceError: FX1304, the disk refused; older checkpoints and LATEST are as they were.
     """
-    name = f"step-{contents.state['step']:06d}"
-    target = folder / name
+    target = place_of(folder, contents.state["step"])
     with telling_what_is_left(folder, target):
         _write(target, model, contents)
-        write_file(folder.parent / LATEST, name + "\n")
+        write_file(folder.parent / LATEST, f"{target.name}\n")
     return target
+
+
+def place_of(folder: Path, step: int) -> Path:
+    """The checkpoint of a step."""
+    return folder / f"step-{step:06d}"
 
 
 def _write(target: Path, model: nn.Module, contents: Contents) -> None:
@@ -296,6 +300,17 @@ def newest_whole(
         cure = "put its files back from a copy, or begin anew in another out"
         raise CheckpointError(replace(each, cure=cure) for error in damaged.values() for each in error.problems)
     return None
+
+
+def tidied(folder: Path) -> tuple[Path, dict[str, Any], list[CheckpointError]] | None:
+    """:func:`newest_whole` of a run folder that is put in order before, as its only writer.
+
+    Raises:
+        UserError: FX1303, somebody else writes it; FX1201, there are checkpoints and all are damaged.
+    """
+    with locked(folder.parent):
+        tidy(folder)
+        return newest_whole(folder, aside=True)
 
 
 def retire(

@@ -126,6 +126,9 @@ class Stopped(Exception):
     """An update was left before its end."""
 
 
+EVERY = slice(None)
+
+
 def never() -> bool:
     """No reason to stop."""
     return False
@@ -134,7 +137,7 @@ def never() -> bool:
 def accumulate(
     model: nn.Module, loss_fn: LossFn, batches: Sequence[Batch], *,
     autocast: Autocast = nullcontext, scaler: GradScaler | None = None, stop: Callable[[], bool] = never,
-    place: str = "a batch",
+    place: str = "a batch", part: slice = EVERY,
 ) -> tuple[dict[str, float], int]:  # fmt: skip
     """Add the gradient of the mean loss over all labelled tokens of all batches.
 
@@ -150,9 +153,10 @@ def accumulate(
         scaler: what multiplies the loss, and so the gradients.
         stop: asked before each micro-batch; where it says yes, the rest is left.
         place: which batches they are, for messages.
+        part: which of them are run here; the labels of all of them count.
 
     Returns:
-        The mean of each term, and how many labels counted.
+        The mean of each term, of which a part of the batches gives a part, and how many labels counted.
 
     Raises:
         Stopped: ``stop`` said yes.
@@ -161,7 +165,7 @@ def accumulate(
     counts = [labelled(batch) for batch in batches]
     total = sum(counts)
     means: dict[str, float] = {}
-    for batch, count in zip(batches, counts, strict=True):
+    for batch, count in zip(batches[part], counts[part], strict=True):
         if stop():
             raise Stopped
         if count == 0:

@@ -13,9 +13,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.optimisation import optimizer_state
-from flexit.runtime.train.resources.device import autocast, make_scaler
+from flexit.runtime.train.resources.device import autocast, make_scaler, pick_device
 from flexit.runtime.train.saving import checkpoint
-from flexit.runtime.train.update.step import Batch, Clip, LossFn, NotFinite, Step, accumulate, update
+from flexit.runtime.train.update.ranks import ALONE, Ranks
+from flexit.runtime.train.update.shared import shared
+from flexit.runtime.train.update.step import Batch, Clip, LossFn, NotFinite, Step, update
 
 
 class Updater:
@@ -28,16 +30,23 @@ class Updater:
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, loss_fn: LossFn, *,
-        config: TrainingConfig, device: torch.device,
+        config: TrainingConfig, ranks: Ranks = ALONE,
     ) -> None:  # fmt: skip
         """What the trainer has.
+
+        Args:
+            model: what is trained.
+            optimizer: over its parameters.
+            loss_fn: its loss.
+            config: the rest.
+            ranks: the processes that share updates.
 
         Raises:
             UserError: FX1702, the device has not the precision.
         """
         self._model, self._optimizer, self._loss_fn, self._config = model, optimizer, loss_fn, config
-        self._device = device
-        self._scaler = make_scaler(device, config.precision)
+        self._device, self._ranks = pick_device(config.device), ranks
+        self._scaler = make_scaler(self._device, config.precision)
         self.autocast()
         self.settings = optimizer_state.settings(optimizer)
         self._rates = [float(group["lr"]) for group in optimizer.param_groups]
@@ -66,12 +75,15 @@ class Updater:
 
         Raises:
             Stopped: ``stop`` said yes; nothing has moved.
-            UserError: FX1605, no label counts; FX1701, a number is not finite; FX1704, the loss cannot be minimised.
+            UserError: FX1605, no label counts; FX1701, a number is not finite; FX1704, the loss cannot be minimised;
+                FX1712, the processes have different batches.
+            ProcessEnded: another process has ended.
         """
         config, groups = self._config, self._optimizer.param_groups
         self._model.zero_grad(set_to_none=True)  # also of parameters that the optimizer does not move
-        losses, tokens = accumulate(
-            self._model, self._loss_fn, batches, autocast=self.autocast, scaler=self._scaler, stop=stop, place=place
+        losses, tokens = shared(
+            self._model, self._loss_fn, batches, ranks=self._ranks, autocast=self.autocast, scaler=self._scaler,
+            stop=stop, place=place, seed=(config.seed, number),
         )  # fmt: skip
         scale = config.schedule.factor(number - 1, steps)
         for group, rate in zip(groups, self._rates, strict=True):
