@@ -38,7 +38,7 @@ from flexit.runtime.train.optimisation.optim import make_optimizer
 from flexit.runtime.train.read import read_config
 from flexit.runtime.train.resources.device import autocast, make_scaler, pick_device
 from flexit.runtime.train.resources.disk import checkpoint_bytes, require_disk, start_bytes
-from flexit.runtime.train.resources.launch import launched
+from flexit.runtime.train.resources.launch import launched, outliving
 from flexit.runtime.train.resources.memory import training_memory
 from flexit.runtime.train.resources.signals import interruptible
 from flexit.runtime.train.saving import checkpoint
@@ -131,7 +131,8 @@ def train(
                 for passed_over in damaged if ranks.leads else ():
                     Console(stderr=True).print(Text(f"a damaged checkpoint was passed over: {passed_over}"))
             start.begin(trainer.step)
-            result = trainer.fit(steps=plan.config.steps)
+            with outliving():
+                result = trainer.fit(steps=plan.config.steps)
             start.end(result)
         return result
 

@@ -91,6 +91,29 @@ def one_voice() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def outliving() -> Iterator[None]:
+    """A block of one of several processes that ends by itself when another one has ended, and what is after it too.
+
+    ``torchrun`` asks all processes to end then, which could come before the end is noted. What the block does about
+    signals while it works is its own matter. Does nothing outside the main thread.
+
+    Raises:
+        ProcessEnded: another process has ended. From here on SIGTERM is ignored.
+    """
+    if launched().count == 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    after = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    except ProcessEnded:
+        after = signal.SIG_IGN
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, after)
+
+
 def _was_ended(seconds: float) -> bool:
     """Whether a signal asks this process to end before the time is over."""
     ended = False
