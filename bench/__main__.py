@@ -1,4 +1,4 @@
-"""``python -m bench [PART ...]``: measures and prints; when all parts ran, writes ``docs/performance.md``."""
+"""``python -m bench [PART ...]``: measures, prints, and puts each table into ``docs/performance.md``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from bench import checking, emission, importing, loading, rivals, training
-from bench.report import Section, machine
+from bench.report import Section
 
 PARTS = {
     "training": training.measure,
@@ -20,8 +20,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 HEAD = """\
 # Performance
 
-Measured by `make bench`, which writes this page. Compare inside a table only: machines differ, and this one is shared.
-
+Measured by `make bench`, which writes this page, or by `python -m bench PART`, which writes its table anew. Compare
+inside a table only: machines differ, and these are shared. Training on a GPU was not measured.
 """
 
 
@@ -30,13 +30,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all of them by default")
     chosen = parser.parse_args().parts or list(PARTS)
-    sections: list[Section] = []
     for name in chosen:
-        sections.append(PARTS[name]())
-        print(sections[-1], flush=True)
-    if chosen == list(PARTS):
-        PAGE.write_text(f"{HEAD}{machine()}\n\n" + "\n".join(map(str, sections)), encoding="utf-8")
-        print(f"{PAGE} written")
+        section = PARTS[name]()
+        print(section, flush=True)
+        PAGE.write_text(with_section(PAGE.read_text(encoding="utf-8"), section), encoding="utf-8")
+    print(f"{PAGE} written")
+
+
+def with_section(page: str, section: Section) -> str:
+    """The page with a section in the place of the one of its title, or at the end."""
+    _, *parts = page.split("\n## ")
+    titled = {part.partition("\n")[0]: f"## {part.strip()}\n" for part in parts}
+    titled[section.title] = str(section)
+    return HEAD + "".join(f"\n{part}" for part in titled.values())
 
 
 if __name__ == "__main__":

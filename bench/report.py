@@ -22,7 +22,7 @@ class Section:
     def __str__(self) -> str:
         head, *rest = self.rows
         lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rest)]
-        return f"## {self.title}\n\n{self.text}\n\n" + "\n".join(lines) + "\n"
+        return f"## {self.title}\n\n{self.text}\n\n" + "\n".join(lines) + f"\n\n{machine()}\n"
 
 
 def machine() -> str:
