@@ -127,3 +127,6 @@ def test_a_slow_first_step_says_nothing_of_the_time_that_is_left(monkeypatch: py
     first, *_, last = console.file.getvalue().splitlines()
     assert first.endswith("16:39:00 left")
     assert last.endswith("200 tokens/s  8:15 left")
+    rows = Step(11, {"loss": 1.0}, 1.0, 100, 1e-3, shapes=({"input_ids": (100, 7), "labels": (100,)},))
+    progress.after_step(run, rows)  # pyright: ignore[reportArgumentType]
+    assert " rows/s " in console.file.getvalue().splitlines()[-1]

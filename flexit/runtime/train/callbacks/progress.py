@@ -70,7 +70,8 @@ class ProgressBar(Callback):
         self._rate = _smooth(self._rate if warm else None, step.tokens / seconds)
         self._seconds = _smooth(self._seconds if warm else None, seconds)
         left = f"{clock((trainer.steps - step.number) * self._seconds)} left"
-        figures = f"smoothed loss {self._loss or math.nan:.3f}  {self._rate:,.0f} tokens/s{self._effort(trainer, step)}"
+        rate = f"{self._rate:,.0f} {_counted(step)}/s{self._effort(trainer, step)}"
+        figures = f"smoothed loss {self._loss or math.nan:.3f}  {rate}"
         if self._bar is not None:
             self._bar.update(self._task, completed=step.number, figures=figures, left=left)
         elif now - self._last_line >= self.line_every or step.number == trainer.steps:
@@ -109,6 +110,12 @@ class ProgressBar(Callback):
     def say(self, line: str) -> None:
         """Print a line, above the bar where there is one."""
         self.console.print(Text(line), soft_wrap=True)
+
+
+def _counted(step: Step) -> str:
+    """What the labels of a step are of."""
+    of_rows = bool(step.shapes) and all(len(shapes.get("labels", (0, 0))) == 1 for shapes in step.shapes)
+    return "rows" if of_rows else "tokens"
 
 
 def _smooth(old: float | None, new: float) -> float:
