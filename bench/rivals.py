@@ -92,6 +92,7 @@ def measure() -> Section:
                     title, each.name, f"{each.parameters / 1e6:.2f}M", f"{median(each.seconds) * 1e3:.0f}",
                     spread(ratios), f"{each.peak / ours.peak:.2f}", f"{each.losses[-1]:.4f}",
                 ])  # fmt: skip
+                print("  ".join(rows[-1]), file=sys.stderr, flush=True)
     text = (
         "A step on 8 x 256 tokens, fp32, the threads of PyTorch's choice: forward, cross-entropy, backward, fused "
         "AdamW. Ours is `flexit.Trainer` with all that it does beside; the others are plain loops. "
