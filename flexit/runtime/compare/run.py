@@ -26,7 +26,7 @@ from flexit.runtime.train.resources.signals import interruptible
 from flexit.runtime.train.run import absolute, make_plan, share
 
 MARKER = "compare.json"
-EACH = 2
+THREADS_EACH = 2
 """Threads that each run gets, where it is not said how many run at a time."""
 TELL_EVERY = 20.0
 """Seconds between two lines about the runs that run."""
@@ -82,7 +82,7 @@ def outcomes(found: Comparison, jobs: Sequence[Job], failed: Mapping[str, str]) 
 
 
 def _usual() -> int:
-    return max(1, torch.get_num_threads() // EACH)
+    return max(1, torch.get_num_threads() // THREADS_EACH)
 
 
 def _claim(out: Path) -> None:

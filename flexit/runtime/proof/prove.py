@@ -56,8 +56,8 @@ class Evidence:
         floor: of the largest number of a case, what the error of a sequence is relative to at least.
         sequences: rows of inputs that were drawn for the cases, each for every session.
         redrawn: those drawn again because the backends differ on them and a routing choice (top-k) is too close to
-            call, so that each may have chosen otherwise, or rounding alone moves PyTorch's own results by more. Where
-            the backends agree, no closeness is an excuse.
+            call, so that each may have chosen otherwise, or rounding alone moves PyTorch's own results by half of that
+            or more. Where the backends agree, no closeness is an excuse.
         undecided: those left out because the last draw was such a one too.
         choices, close: routing choices that were looked at in all draws, and those too close to call.
     """

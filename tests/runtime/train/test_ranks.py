@@ -59,7 +59,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
             capture_output=True, text=True, check=False, timeout=500,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-4000:]
-        found[count] = [torch.load(folder / f"said-{rank}.pt", weights_only=False) for rank in range(count)]
+        found[count] = [torch.load(folder / f"said-{rank}.pt", weights_only=True) for rank in range(count)]
     return found
 
 
@@ -231,6 +231,8 @@ def test_how_a_process_was_started(second_of_two: None):
     assert launched() == Launch(2, 1, 1, 2)
     assert launched(os.environ | {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}) == Launch(2, 1, 0, 1)
     assert launched(os.environ | {"WORLD_SIZE": "1", "RANK": "0"}) == Launch()
+    with pytest.raises(UserError, match=r"FX1527 RANK: .*\n.*found 'x'"):
+        launched(os.environ | {"RANK": "x"})
 
 
 @pytest.mark.parametrize(

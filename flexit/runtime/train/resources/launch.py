@@ -44,12 +44,26 @@ class Launch:
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> Launch:
-    """What this process was started as; alone where the environment does not say otherwise."""
+    """What this process was started as; alone where the environment does not say otherwise.
+
+    Raises:
+        UserError: FX1527, the environment has something else than numbers in the place of them.
+    """
     if any(name not in environment for name in NEEDED) or environment["WORLD_SIZE"] == "1":
         return Launch()
-    count, rank = int(environment["WORLD_SIZE"]), int(environment["RANK"])
-    local, beside = environment.get("LOCAL_RANK", str(rank)), environment.get("LOCAL_WORLD_SIZE", str(count))
-    return Launch(count, rank, int(local), int(beside))
+    count, rank = _number("WORLD_SIZE", environment, 1), _number("RANK", environment, 0)
+    local, beside = _number("LOCAL_RANK", environment, rank), _number("LOCAL_WORLD_SIZE", environment, count)
+    return Launch(count, rank, local, beside)
+
+
+def _number(name: str, environment: Mapping[str, str], usual: int) -> int:
+    found = environment.get(name, str(usual))
+    if not (found.isascii() and found.isdigit()):
+        raise UserError.of(
+            "FX1527", "the environment does not say which process this is", path=name, expected="a number",
+            found=repr(found), cure="start it by torchrun, or unset RANK and WORLD_SIZE",
+        )  # fmt: skip
+    return int(found)
 
 
 def require_alone(what: str) -> None:
