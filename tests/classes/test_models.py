@@ -42,9 +42,13 @@ GRID = [
     for topology in TOPOLOGIES for pe_type in get_args(PeType) for pre_norm in (True, False)
 ]  # fmt: skip
 
+POST = [each for each in GRID if not each.values[0][2]]
+"""Those with a norm before each sub-layer are trained and exported in ``test_original_page``."""
+
 
 def test_the_grid_is_whole():
     assert len(GRID) == 3 * 8 * 2
+    assert len(POST) == 3 * 8
 
 
 def stressed(model: BaseModel) -> BaseModel:
@@ -122,6 +126,7 @@ def test_masks_of_padding_and_causality_together_are_understood(model):
 
 @pytest.mark.slow
 @pytest.mark.ort
+@pytest.mark.parametrize("model", POST, indirect=True, scope="module")
 def test_it_is_exported_with_evidence_and_decodes_with_a_cache_as_without(model, tmp_path):
     bundle = flexit.export(model, tmp_path / "bundle")
     assert bundle.manifest["evidence"]["error"] <= 1e-4

@@ -106,6 +106,7 @@ def test_in_the_name_of_a_spec(text: str, tmp_path: Path) -> None:
     assert not UNSAFE.search(done.stdout + done.stderr), ascii(done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["kind: {}", "kind: embedding\n    {}: 1", "kind: embedding\n    vocab_size: {}"])
 def test_in_the_faults_of_a_spec(text: str, place: str, tmp_path: Path) -> None:
     document = f"flexit: 1\nname: x\nblocks:\n  embed:\n    {place.format(json.dumps(text))}\n"
@@ -121,6 +122,7 @@ def test_in_the_name_of_a_file(text: str, tmp_path: Path) -> None:
     shown(name, "new", "tiny-llama", f"./new-{name}", code=0, cwd=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -187,6 +189,7 @@ def on_a_terminal(arguments: list[str], cwd: Path) -> str:
     return data.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "verify"])
 @pytest.mark.parametrize("name", ["a closing tag", "a style", "a title", "a hyperlink", "right to left"])
 def test_on_a_terminal(command: str, name: str, tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def training(saved: Path) -> list[str]:
     return ["train", "run.yaml"]
 
 
+@pytest.mark.slow
 @pytest.mark.ort
 @pytest.mark.parametrize("name", ["acme", "acme_blocks"])
 @pytest.mark.parametrize("arguments", [generating, exporting, training])

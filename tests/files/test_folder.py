@@ -88,6 +88,7 @@ def test_force_replaces_and_leaves_nothing_beside_it(tmp_path: Path):
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.slow
 def test_every_system_call_may_be_the_last(tmp_path: Path):
     target = tmp_path / "out"
     seen: set[str] = set()

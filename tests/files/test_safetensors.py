@@ -84,6 +84,7 @@ def test_progress_counts_every_byte_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert seen == [(at * 8, 72) for at in range(1, 10)]
 
 
+@pytest.mark.slow
 def test_one_tensor_is_held_at_a_time(tmp_path: Path) -> None:
     living: list[weakref.ref[Array]] = []
     most = 0

@@ -19,7 +19,7 @@ from tests.fuzz.drawing import Data
 from tests.fuzz.generator import document
 
 SEED = int(os.environ.get("FLEXIT_FUZZ_SEED", "0"))
-COUNT = int(os.environ.get("FLEXIT_FUZZ_DOCUMENTS", "1000"))
+COUNT = int(os.environ.get("FLEXIT_FUZZ_DOCUMENTS", "600"))
 """For a long run: ``FLEXIT_FUZZ_DOCUMENTS=20000 FLEXIT_FUZZ_SEED=1000000 pytest tests/fuzz``."""
 FEW = range(SEED, SEED + 40)
 MANY = range(SEED, SEED + COUNT)

@@ -136,6 +136,7 @@ def test_as_twins_with_copied_weights(name):
         assert torch.allclose(module(input_ids=ids)["logits"], twins(input_ids=ids)["logits"], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.ort
 @pytest.mark.parametrize(
     "name", ["biased stack", "inside a graph", "layers that differ in what is no parameter", "experts"]

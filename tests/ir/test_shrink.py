@@ -33,6 +33,7 @@ def text(spec: Spec) -> dict[tuple[Any, ...], Any]:
     return leaves(spec.node.plain())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", presets())
 def test_only_sizes_differ(name):
     large, small = load_spec(name), shrink(load_spec(name))
@@ -44,6 +45,7 @@ def test_only_sizes_differ(name):
     assert cost(small).parameters <= min(400_000, cost(large).parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", presets())
 def test_every_distinct_layer_stays(name):
     def layers(spec: Spec) -> dict[str, int]:

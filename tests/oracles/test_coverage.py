@@ -112,6 +112,7 @@ def unspoken(option, values, *, written):
     raise TypeError(f"what does {option} allow?")
 
 
+@pytest.mark.slow
 def test_every_kind_has_an_oracle():
     owners = {mapping.owner for ledger in ledgers().values() for mapping in ledger.mappings}
     assert [owner for owner, _ in kinds() if owner not in owners] == []

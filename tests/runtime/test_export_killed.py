@@ -177,6 +177,7 @@ def refusing(function: Callable[..., Any], at: int, number: int) -> Callable[...
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.ort
 @pytest.mark.parametrize(
     ("name", "at", "number"),

@@ -112,6 +112,7 @@ def test_refused_at_once(begin: Callable[[Path], None], huge: Path) -> None:
     assert not (huge.parent / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "show", "cost"])
 def test_looking_at_it_is_free(command: str, huge: Path) -> None:
     done = subprocess.run(
@@ -172,6 +173,7 @@ def test_export_of_a_module(tiny: Spec, monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert export(module, tmp_path / "out", allow_memory=True).manifest["name"] == "tiny-gpt2"
 
 
+@pytest.mark.slow
 @pytest.mark.ort
 @pytest.mark.parametrize("what", ["spec", "checkpoint"])
 def test_allowed_on_the_command_line(

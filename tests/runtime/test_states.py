@@ -87,6 +87,7 @@ def test_the_same_steps(spec, inputs):
     assert relative_error(compact, full, inputs["attention_mask"][:, 3:] != 0) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.ort
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_same_steps_in_onnx(spec, inputs, tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import linecache
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -31,12 +32,14 @@ class Code:
     Attributes:
         table: globals of the generated function: made-up name -> function or name of a submodule.
         values: value -> the identifier that holds it.
+        unpadded: mask of tokens -> an expression that is true where it is known, without a look, to be all ones.
     """
 
     def __init__(self, region: Region) -> None:
         self.region = region
         self.table: dict[str, object] = {}
         self.values: dict[Value, Ref] = {}
+        self.unpadded: dict[Value, Ref] = {}
         self.lines: list[str] = []
         self.constants: list[tuple[str, Any]] = []
         self._numbers = count()
@@ -135,6 +138,16 @@ class Code:
     def fresh(self) -> Ref:
         """A new identifier."""
         return Ref(f"v{next(self._numbers)}")
+
+    @contextmanager
+    def inside(self, head: str) -> Iterator[None]:
+        """Put the lines that are printed meanwhile under a head such as ``else``. Their names hold there alone."""
+        before, sizes, self.lines = self.lines, dict(self._sizes), []
+        try:
+            yield
+        finally:
+            self.lines = [*before, f"{head}:", *(f"    {line}" for line in self.lines)]
+            self._sizes = sizes
 
     def unpack(self, expression: str, many: int) -> list[Ref]:
         """New variables holding the parts of a tuple."""

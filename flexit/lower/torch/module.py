@@ -15,7 +15,7 @@ from flexit.ir.analysis.cost import count_parameters
 from flexit.ir.compile import States, compile_spec
 from flexit.ir.dims import evaluate, symbols
 from flexit.ir.misfits import misfit
-from flexit.ir.program import Program, State
+from flexit.ir.program import Program, State, Value
 from flexit.ir.spec import Spec
 from flexit.ir.weights import require_fitting
 from flexit.lower.torch.arguments import floating, placed, require_mapping, tensor_of, whole
@@ -94,10 +94,10 @@ class FlexitModule(RegionModule):
             if ids is not None:  # the encoder's are no input of a decoder on its own
                 past = self._past(entry.group, cache)
                 mask = given.get(entry.name)
-                if mask is None:
+                if mask is None and cache is not None:
                     shape = (ids.shape[0], (past or 0) + ids.shape[1])
                     given[entry.name] = torch.ones(shape, dtype=torch.int64, device=ids.device)
-                elif past is not None and not torch.compiler.is_compiling():
+                elif mask is not None and past is not None and not torch.compiler.is_compiling():
                     _require_mask(entry.name, mask, ids, past=past)
         return [given.get(entry.name) for entry in declared]
 
@@ -196,10 +196,16 @@ def class_of_program(base: type[FlexitModule], program: Program) -> type[RegionM
 
 
 def _outermost(compiler: RegionCompiler, program: Program, base: type[FlexitModule]) -> Compiled:
-    compiled = compiler.compile(program.root, base=base)
+    compiled = compiler.compile(program.root, base=base, masks=_masks(program))
     compiled.cls.forward = _with_signature(program, base)
     compiled.cls._recipe = Recipe(partial(class_of_program, base), program).made(compiled.cls)
     return compiled
+
+
+def _masks(program: Program) -> dict[Value, Value]:
+    """Masks of tokens, with the ids or values of the same tokens; an encoder's are no input of a decoder on its own."""
+    read_in = {entry.group: entry.value for entry in program.inputs if entry.role in ("ids", "values")}
+    return {e.value: read_in[e.group] for e in program.inputs if e.role == "mask" and e.group in read_in}
 
 
 def _with_signature(program: Program, base: type[FlexitModule]) -> Callable[..., dict[str, Any]]:

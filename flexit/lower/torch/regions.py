@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from flexit.ir.program import Call, Node, Param, Region, join
+from flexit.ir.program import Call, Node, Param, Region, Value, join
 from flexit.lower.torch.code import Code, Ref
 from flexit.lower.torch.lowerings import holder, write
+from flexit.lower.torch.ops.mask import write_left_out
 from flexit.lower.torch.recipe import Generated, Recipe
+
+NONE: Mapping[Value, Value] = MappingProxyType({})
 
 
 class Container(nn.Module):
@@ -40,14 +44,22 @@ class RegionCompiler:
     def __init__(self) -> None:
         self._compiled: dict[Region, Compiled] = {}
 
-    def compile(self, region: Region, *, base: type[RegionModule] = RegionModule) -> Compiled:
+    def compile(
+        self, region: Region, *, base: type[RegionModule] = RegionModule, masks: Mapping[Value, Value] = NONE
+    ) -> Compiled:
         """The class of a region; its forward takes the inputs, then one past per state, and returns the outputs, the
         side outputs and one present per state.
+
+        Args:
+            region: which.
+            base: of the class.
+            masks: inputs that may be None, for ones over the tokens of another input.
         """
         if region not in self._compiled:
             code = Code(region)
             arguments = [code.fresh() for _ in region.inputs]
             code.values |= dict(zip(region.inputs, arguments, strict=True))
+            write_left_out(masks, code)
             past = {state.path: code.fresh() for state in region.states}
             present: dict[str, Ref] = {}
             for node in region.nodes:

@@ -205,7 +205,9 @@ class RunConfig(Group):
     precision: Precision = "fp32"
     """Of the arithmetic in forward and backward."""
     compile: Compile | None = None
-    """What ``torch.compile`` makes one piece of: the whole model, or each layer of its stacks."""
+    """What ``torch.compile`` makes one piece of: the whole model with its loss, or each layer of its stacks, and the
+    loss.
+    """
     recompute: bool = False
     """Whether backward computes each layer again, of which then only the inputs are kept."""
     device: Device = "auto"
@@ -252,7 +254,9 @@ class TrainingConfig(Group):
     precision: Precision = "fp32"
     """Of the arithmetic in forward and backward."""
     compile: Compile | None = None
-    """What ``torch.compile`` makes one piece of: the whole model, or each layer of its stacks."""
+    """What ``torch.compile`` makes one piece of: the whole model with its loss, or each layer of its stacks, and the
+    loss.
+    """
     recompute: bool = False
     """Whether backward computes each layer again, of which then only the inputs are kept."""
     device: Device = "auto"

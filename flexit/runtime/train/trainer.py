@@ -123,7 +123,7 @@ class Trainer:
         self._mishaps = Mishaps(
             self.model, loss_fn, config=self.config, autocast=self._updater.autocast, files=self._files
         )  # fmt: skip
-        make_ready(self.model, self.config, self.device)
+        make_ready(self.model, self.config)
         self._resumed = self._by_pass = self._done = False
         self.stopped_by: str | None = None
         self._dropped: Mark | None = None

@@ -113,6 +113,7 @@ def test_what_is_too_large_for_fp16_is_refused(tmp_path):
     assert float(read.numpy()[1, 2]) == float(torch.tensor(1e5).bfloat16())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "q8_0"])
 def test_matrices_have_the_format_and_vectors_are_whole(tmp_path, dtype):
     spec, weights = model()

@@ -165,6 +165,7 @@ def test_what_an_override_makes_inert_is_no_error_but_what_it_writes_must_act():
     ) == ["FX0501"]
 
 
+@pytest.mark.slow
 def test_large_stacks_are_checked_in_time():
     start = time.process_time()
     assert (

@@ -181,6 +181,7 @@ LARGE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LARGE.values(), ids=LARGE.keys())
 def test_large_texts_are_answered_quickly(text):
     start = time.process_time()

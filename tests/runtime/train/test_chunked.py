@@ -101,6 +101,7 @@ PEAK = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_it_takes_one_array_beside_the_logits_and_pytorchs_three():
     peaks = [
         float(subprocess.run([sys.executable, "-c", PEAK, chunk], capture_output=True, text=True, check=True).stdout)

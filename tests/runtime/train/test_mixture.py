@@ -211,6 +211,7 @@ def specs(folder: Path) -> None:
     (folder / "words.yaml").write_text(said.replace(head, "  head: {kind: token_classifier, n_labels: 2}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "model", "tokenizer", "sets"), TASKS)
 def test_every_task_learns_from_a_mixture(tmp_path: Path, task: str, model: str, tokenizer: str, sets: str):
     write(tmp_path)

@@ -110,6 +110,31 @@ def test_compiled_code_learns_the_same(settings: dict[str, Any]):
 
 @COMPILED
 @pytest.mark.slow
+@pytest.mark.parametrize("compile", ["whole", "regional"])
+def test_the_loss_is_compiled_too(compile: str):
+    """The model and its loss are one graph, or the loss is one of its own; what cannot be used is told as ever."""
+    torch.compiler.reset()
+    over = run(compile=compile, sets=["blocks.decoder.n_layers=1"])
+    torch._dynamo.utils.counters.clear()
+    over.fit(steps=1)
+    stats = torch._dynamo.utils.counters["stats"]
+    assert (
+        stats["unique_graphs"] == {"whole": 1, "regional": 2}[compile]
+        and not torch._dynamo.utils.counters["graph_break"]
+    )
+    batch = ragged()
+    for entry, value, message in (
+        ("labels", batch["labels"][:, 1:], "the labels do not fit the logits"),
+        ("wrong_ids", batch["input_ids"], "the model has no input wrong_ids"),
+    ):
+        refusing = run(compile=compile)
+        refusing._feed.loader = [batch | {entry: value}]
+        with pytest.raises(UserError, match=message):
+            refusing.fit(steps=1)
+
+
+@COMPILED
+@pytest.mark.slow
 def test_regional_compilation_is_of_distinct_layers():
     """Eight layers of one region are compiled as often as two."""
     counts: list[int] = []

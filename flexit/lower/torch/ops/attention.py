@@ -9,29 +9,31 @@ from torch.nn import functional as F
 from flexit.ir.ops.attention import Attention
 from flexit.ir.program import Node
 from flexit.lower.torch.code import Code, Ref
+from flexit.lower.torch.ops.mask import Seen, tensor_of
+
+Given = Tensor | Seen | float | None
 
 
-def sdpa(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tensor:
+def sdpa(q: Tensor, k: Tensor, v: Tensor, *rest: Given) -> Tensor:
     """The stock function; a bias and a bool mask are joined into one float mask."""
-    mask, bias, scale, groups, dropout = rest
+    given, bias, scale, groups, dropout = rest
     assert isinstance(scale, float) and isinstance(dropout, float) and isinstance(groups, int)
+    assert not isinstance(given, float | int)
+    shared = {"dropout_p": dropout, "scale": scale, "enable_gqa": groups != 1}
     if isinstance(bias, Tensor):
-        mask = bias.masked_fill(~mask, float("-inf")) if isinstance(mask, Tensor) else bias
-    return F.scaled_dot_product_attention(
-        q,
-        k,
-        v,
-        attn_mask=mask if isinstance(mask, Tensor) else None,
-        dropout_p=dropout,
-        scale=scale,
-        enable_gqa=groups != 1,
-    )
+        mask = tensor_of(given, q, k)
+        given = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
+    if given is Seen.CAUSAL:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, **shared)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=tensor_of(given, q, k), **shared)
 
 
-def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -> Tensor:
+def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Given) -> Tensor:
     """Softcap, sinks and value tables; the order of the op."""
-    mask, bias, sinks, table, inner, scale, softcap, groups, dropout, keyless = rest
+    given, bias, sinks, table, inner, scale, softcap, groups, dropout, keyless = rest
     assert isinstance(scale, float) and isinstance(dropout, float) and isinstance(groups, int)
+    assert not isinstance(given, float | int)
+    mask = tensor_of(given, q, k)
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
     scores = q @ k.transpose(-1, -2) * scale
     if isinstance(inner, Tensor):
@@ -40,14 +42,14 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, *rest: Tensor | float | None) -
         scores = torch.tanh(scores / softcap) * softcap
     if isinstance(bias, Tensor):
         scores = scores + bias
-    if isinstance(mask, Tensor):
+    if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     if isinstance(sinks, Tensor):
         column = sinks[None, :, None, None].expand(*scores.shape[:3], 1)
         weights = torch.softmax(torch.cat([scores, column], -1), -1)[..., :-1]
     else:
         weights = torch.softmax(scores, -1)
-        if keyless and isinstance(mask, Tensor):
+        if keyless and mask is not None:
             weights = weights.masked_fill(~mask, 0.0)
     weights = F.dropout(weights, dropout, training=dropout > 0)
     y = weights @ v

@@ -1,13 +1,48 @@
-"""``mask`` as a bool tensor."""
+"""``mask`` as a bool tensor; where no token is padding, as nothing or :class:`Seen`, which fast kernels know."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
 
 import torch
 from torch import Tensor
 
 from flexit.ir.ops.mask import Mask
-from flexit.ir.program import Node
+from flexit.ir.program import Node, Value
 from flexit.lower.torch.code import Code, Ref
+
+
+class Seen(Enum):
+    """What a mask says that needs no tensor."""
+
+    CAUSAL = "causal"
+
+
+def tensor_of(mask: Tensor | Seen | None, q: Tensor, k: Tensor) -> Tensor | None:
+    """The mask as a bool tensor, if there is one.
+
+    Args:
+        mask: what :func:`lower` made.
+        q: ``[batch, heads, S, head_dim]``.
+        k: ``[batch, heads, S, head_dim]``, of as many tokens where the mask is no tensor.
+    """
+    if not isinstance(mask, Seen):
+        return mask
+    return torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+
+
+def whole(mask: Tensor | None, ids: Tensor) -> Tensor:
+    """The mask, or else ones over all tokens: ``i64[batch, seq]``."""
+    return torch.ones(ids.shape[:2], dtype=torch.int64, device=ids.device) if mask is None else mask
+
+
+def write_left_out(masks: Mapping[Value, Value], code: Code) -> None:
+    """Print what stands for masks that are inputs and None, and note when they are."""
+    for mask, ids in masks.items():
+        given = code[mask]
+        code.unpadded[mask] = code.assign(f"{given} is None")
+        code.values[mask] = code.assign(code.call(whole, given, code[ids]))
 
 
 def padding(key_mask: Tensor) -> Tensor:
@@ -62,6 +97,21 @@ NEAR = {"window": window, "window_both": window_both, "chunk": chunk}
 
 def lower(node: Node, code: Code) -> Ref:
     """All pieces joined."""
+    op, keys = node.op, node.inputs[0]
+    assert isinstance(op, Mask) and keys is not None
+    if keys not in code.unpadded or any(piece.kind != "causal" for piece in op.pieces):
+        return joined(node, code)
+    known = [code.unpadded[keys], *(f"{code[value]} is None" for value in node.inputs[3:5] if value is not None)]
+    simple = code.name(Seen.CAUSAL, "n") if op.pieces else "None"
+    visible = code.fresh()
+    code.lines.append(f"if {' and '.join(known)}: {visible} = {simple}")
+    with code.inside("else"):
+        code.lines.append(f"{visible} = {joined(node, code)}")
+    return visible
+
+
+def joined(node: Node, code: Code) -> Ref:
+    """All pieces joined in a bool tensor."""
     op = node.op
     assert isinstance(op, Mask)
     key_mask, q_rank, k_rank, lengths, q_document, k_document = (code[value] for value in node.inputs)

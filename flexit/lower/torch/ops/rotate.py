@@ -12,16 +12,22 @@ from flexit.lower.torch.code import Code, Ref
 
 def half(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Pairs (i, i + n) of the first 2n channels; n is the width of the table."""
-    dim = 2 * cos.shape[-1]
-    a, b = x[..., :dim].chunk(2, -1)
-    return torch.cat([*_turned((a, b), cos, sin), x[..., dim:]], -1)
+    turned, rest = _parted(x, 2 * cos.shape[-1])
+    a, b = turned.chunk(2, -1)
+    return torch.cat([*_turned((a, b), cos, sin), *rest], -1)
 
 
 def interleaved(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Pairs (2i, 2i + 1) of the first 2n channels; n is the width of the table."""
-    dim = 2 * cos.shape[-1]
-    pair = (x[..., 0:dim:2], x[..., 1:dim:2])
-    return torch.cat([torch.stack(_turned(pair, cos, sin), -1).flatten(-2), x[..., dim:]], -1)
+    turned, rest = _parted(x, 2 * cos.shape[-1])
+    a, b = turned.unflatten(-1, (-1, 2)).unbind(-1)
+    turned = torch.stack(_turned((a, b), cos, sin), -1).flatten(-2)
+    return torch.cat([turned, *rest], -1) if rest else turned
+
+
+def _parted(x: Tensor, dim: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The first channels, and what is left of the others; a slice of all would cost its backward a copy."""
+    return (x, ()) if dim == x.shape[-1] else (x[..., :dim], (x[..., dim:],))
 
 
 def _turned(pair: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ LOST = (RuntimeError, OSError, EOFError)
 """What a dead worker becomes in the parent."""
 MOST_LOSSES = 3
 """Times that workers are begun again."""
+Array = np.ndarray[Any, Any]
 Key = tuple[int, int]
 """Number of a pass, and of a batch in it."""
 
@@ -67,7 +68,7 @@ class Loader:
         self._losses = 0
         self._pass = 0
         self._batch = 0
-        self._ahead: Iterator[dict[str, Tensor]] | None = None
+        self._ahead: Iterator[dict[str, Array]] | None = None
         if len(self) == 0:
             needed = 1 if seed is None else batch_size
             raise UserError.of(
@@ -96,7 +97,7 @@ class Loader:
         if self._ahead is None:
             self._ahead = iter(_ahead(self._schedule, key, self._workers))
         try:
-            return next(self._ahead)
+            return {name: torch.from_numpy(array) for name, array in next(self._ahead).items()}
         except LOST:  # a worker is dead, by a signal to all processes of the run or for want of memory
             self._ahead = None
             self._losses += 1
@@ -183,11 +184,19 @@ class _Keys(Sampler[Key]):
 
 
 def _ahead(schedule: Schedule, start: Key, workers: int) -> DataLoader[Any]:
-    """Batches from a key on, made in processes of their own; the random numbers of this one are left alone."""
+    """Batches from a key on, made in processes of their own; the random numbers of this one are left alone.
+
+    They come as arrays through a pipe: tensors would each ask their worker for a handle of shared memory, which takes
+    longer than the few kilobytes of token ids.
+    """
     return DataLoader(
-        schedule, batch_size=None, sampler=_Keys(schedule.batches, start), num_workers=workers,
+        schedule, batch_size=None, sampler=_Keys(schedule.batches, start), num_workers=workers, collate_fn=_arrays,
         worker_init_fn=_undisturbed, generator=torch.Generator().manual_seed(0), multiprocessing_context="forkserver",
     )  # fmt: skip
+
+
+def _arrays(batch: Any) -> dict[str, Array]:
+    return {name: value.numpy() for name, value in batch.items()}
 
 
 def _undisturbed(number: int) -> None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from flexit.errors import UserError
 from flexit.lower.torch.layers import layers_of, recompute
-from flexit.runtime.train.config import TrainingConfig
+from flexit.runtime.train.config import Compile, TrainingConfig
+from flexit.runtime.train.update.step import Batch, Compute, LossFn, computed, inputs_of
 
 
-def make_ready(model: nn.Module, config: TrainingConfig, device: torch.device) -> None:
+def make_ready(model: nn.Module, config: TrainingConfig) -> None:
     """Change in place how a model runs, not what it computes.
 
     Raises:
-        UserError: FX1702, there is no compiler for the device; FX1704, the model has no layers of flexit.
+        UserError: FX1704, the model has no layers of flexit.
     """
     if config.recompute:
         _require(recompute(model), "recompute")
     if config.compile is None:
         return
-    require_compiler(device)
     if config.compile == "whole":
         model.compile()
         return
@@ -28,6 +30,34 @@ def make_ready(model: nn.Module, config: TrainingConfig, device: torch.device) -
     _require(len(layers), "compile")
     for layer in layers.values():
         layer.compile()
+
+
+def computing(pieces: Compile | None, device: torch.device) -> Compute:
+    """What runs a model and its loss in training. Compiled, the loss and its backward go over the logits less often,
+    and in one piece with the model they keep less of them.
+
+    Args:
+        pieces: as the config says; what it asks for of the model itself, :func:`make_ready` does.
+        device: that runs it.
+
+    Raises:
+        UserError: FX1702, there is no compiler for the device.
+    """
+    if pieces is None:
+        return computed
+    require_compiler(device)
+    if pieces == "whole":
+        return torch.compile(computed)
+    loss_of = torch.compile(_loss_of)
+
+    def by_regions(model: nn.Module, loss_fn: LossFn, batch: Batch) -> Any:
+        return loss_of(loss_fn, model(**inputs_of(batch, loss_fn)), batch)
+
+    return by_regions
+
+
+def _loss_of(loss_fn: LossFn, outputs: Any, batch: Batch) -> Any:
+    return loss_fn(outputs, batch)
 
 
 def require_compiler(device: torch.device) -> None:

@@ -18,7 +18,7 @@ from flexit.runtime.sessions.session import lacks_memory
 from flexit.runtime.train.resources.launch import ProcessEnded
 from flexit.runtime.train.saving import random_state
 from flexit.runtime.train.update.ranks import Ranks, ended, join
-from flexit.runtime.train.update.step import Autocast, Batch, LossFn, accumulate, never
+from flexit.runtime.train.update.step import Autocast, Batch, Compute, LossFn, accumulate, computed, never
 
 SEEN = 4096
 """Numbers of each entry of a batch by which processes compare whether they have the same."""
@@ -47,6 +47,7 @@ def shared(
     model: nn.Module, loss_fn: LossFn, batches: Sequence[Batch], *,
     ranks: Ranks, autocast: Autocast = nullcontext, scaler: GradScaler | None = None,
     stop: Callable[[], bool] = never, place: str = "a batch", seed: tuple[int, int] = (0, 0),
+    compute: Compute = computed,
 ) -> tuple[dict[str, float], int]:  # fmt: skip
     """:func:`~flexit.runtime.train.update.step.accumulate`, with the sum over all processes as result in each.
 
@@ -60,6 +61,7 @@ def shared(
         stop: asked before each micro-batch.
         place: which batches they are, for messages.
         seed: of the run, and the number of the update: what processes other than the first one draw from.
+        compute: what runs the model and the loss.
 
     Returns:
         The mean of each term, and how many labels counted.
@@ -69,15 +71,17 @@ def shared(
         ProcessEnded: another process has ended, or failed otherwise.
     """
     if ranks.count == 1:
-        return accumulate(model, loss_fn, batches, autocast=autocast, scaler=scaler, stop=stop, place=place)
+        return accumulate(
+            model, loss_fn, batches, autocast=autocast, scaler=scaler, stop=stop, place=place, compute=compute
+        )  # fmt: skip
     if not ranks.leads:
         words = np.random.SeedSequence([*seed, ranks.rank]).generate_state(2)
         random_state.seed_all(int(words[0]) << 31 | int(words[1]) >> 1)
     parameters, error = list(model.parameters()), None
     try:
         losses, tokens = accumulate(
-            model, loss_fn, batches, autocast=autocast, scaler=scaler, part=ranks.part, place=place
-        )
+            model, loss_fn, batches, autocast=autocast, scaler=scaler, part=ranks.part, place=place, compute=compute
+        )  # fmt: skip
         _require_dense(parameters)
         report = Report(losses, tokens, [each.grad is not None for each in parameters], _checksum(batches))
     except Exception as raised:  # every process must learn of it

@@ -22,6 +22,7 @@ Batch = Mapping[str, Any]
 Autocast = Callable[[], AbstractContextManager[Any]]
 Shapes = Mapping[str, tuple[int, ...]]
 LossFn = Callable[[Any, Batch], "Tensor | Mapping[str, Tensor]"]
+Compute = Callable[[nn.Module, LossFn, Batch], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +53,37 @@ class Step:
         return sum(self.losses.values())
 
 
-def forward(model: nn.Module, loss_fn: LossFn, batch: Batch, *, place: str = "a batch") -> dict[str, Tensor]:
+def computed(model: nn.Module, loss_fn: LossFn, batch: Batch) -> Any:
+    """What the loss makes of a batch and the outputs for it."""
+    return loss_fn(model(**inputs_of(batch, loss_fn)), batch)
+
+
+def inputs_of(batch: Batch, loss_fn: LossFn) -> dict[str, Any]:
+    """What of a batch goes to the model: every entry but ``labels``, by its name."""
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    return inputs | {"aux": True} if getattr(loss_fn, "reads_aux", False) else inputs
+
+
+def forward(
+    model: nn.Module, loss_fn: LossFn, batch: Batch, *, place: str = "a batch", compute: Compute = computed
+) -> dict[str, Tensor]:  # fmt: skip
     """Terms of the loss of one batch, by name; a bare tensor is called ``loss``.
 
-    Every entry of the batch but ``labels`` goes to the model by its name.
+    Args:
+        model: which gives outputs.
+        loss_fn: their loss.
+        batch: the inputs of both.
+        place: which batch it is, for messages.
+        compute: :func:`computed`, or what is compiled of it.
 
     Raises:
-        UserError: FX1704, the model does not take the batch, or the loss is none; ``place`` says of which batch.
+        UserError: FX1704, the model does not take the batch, or the loss is none.
     """
-    inputs = {name: value for name, value in batch.items() if name != "labels"}
-    if getattr(loss_fn, "reads_aux", False):
-        inputs["aux"] = True
     try:
-        outputs = model(**inputs)
+        terms = compute(model, loss_fn, batch)
     except TypeError:
-        _require_names(model, inputs, place)
+        _require_names(model, inputs_of(batch, loss_fn), place)
         raise
-    try:
-        terms = loss_fn(outputs, batch)
     except KeyError as error:
         if error.args != ("labels",) or "labels" in batch:
             raise
@@ -137,7 +151,7 @@ def never() -> bool:
 def accumulate(
     model: nn.Module, loss_fn: LossFn, batches: Sequence[Batch], *,
     autocast: Autocast = nullcontext, scaler: GradScaler | None = None, stop: Callable[[], bool] = never,
-    place: str = "a batch", part: slice = EVERY,
+    place: str = "a batch", part: slice = EVERY, compute: Compute = computed,
 ) -> tuple[dict[str, float], int]:  # fmt: skip
     """Add the gradient of the mean loss over all labelled tokens of all batches.
 
@@ -154,6 +168,7 @@ def accumulate(
         stop: asked before each micro-batch; where it says yes, the rest is left.
         place: which batches they are, for messages.
         part: which of them are run here; the labels of all of them count.
+        compute: :func:`computed`, or what is compiled of it.
 
     Returns:
         The mean of each term, of which a part of the batches gives a part, and how many labels counted.
@@ -171,7 +186,7 @@ def accumulate(
         if count == 0:
             continue
         with autocast():
-            terms = forward(model, loss_fn, batch, place=place)
+            terms = forward(model, loss_fn, batch, place=place, compute=compute)
             share = count / total
             loss = torch.stack([term * share for term in terms.values()]).sum()
         _require_gradient(loss, place)

@@ -15,6 +15,7 @@ from flexit.runtime.train.config import TrainingConfig
 from flexit.runtime.train.optimisation import optimizer_state
 from flexit.runtime.train.resources.device import autocast, make_scaler, pick_device
 from flexit.runtime.train.saving import checkpoint
+from flexit.runtime.train.update.preparing import computing
 from flexit.runtime.train.update.ranks import ALONE, Ranks
 from flexit.runtime.train.update.shared import shared
 from flexit.runtime.train.update.step import Batch, Clip, LossFn, NotFinite, Step, update
@@ -42,10 +43,11 @@ class Updater:
             ranks: the processes that share updates.
 
         Raises:
-            UserError: FX1702, the device has not the precision.
+            UserError: FX1702, the device has not the precision, or no compiler.
         """
         self._model, self._optimizer, self._loss_fn, self._config = model, optimizer, loss_fn, config
         self._device, self._ranks = pick_device(config.device), ranks
+        self._compute = computing(config.compile, self._device)
         self._scaler = make_scaler(self._device, config.precision)
         self.autocast()
         self.settings = optimizer_state.settings(optimizer)
@@ -83,7 +85,7 @@ class Updater:
         self._model.zero_grad(set_to_none=True)  # also of parameters that the optimizer does not move
         losses, tokens = shared(
             self._model, self._loss_fn, batches, ranks=self._ranks, autocast=self.autocast, scaler=self._scaler,
-            stop=stop, place=place, seed=(config.seed, number),
+            stop=stop, place=place, seed=(config.seed, number), compute=self._compute,
         )  # fmt: skip
         scale = config.schedule.factor(number - 1, steps)
         for group, rate in zip(groups, self._rates, strict=True):

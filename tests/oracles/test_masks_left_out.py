@@ -1,0 +1,160 @@
+"""A mask of tokens that is left out: the same numbers as one of ones, by the kernels that need no mask where it can."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from flexit.ir.io.load import parse_spec
+from flexit.lower.torch.module import FlexitModule, to_torch
+from tests.oracles.test_masks import LONGEST, MASKS, defined, model, named, prefixes
+
+SCORES = {
+    "plain": "",
+    "bias": ", score_bias: alibi",
+    "softcap": ", scores: {softcap: 2.0}",
+    "sinks": ", scores: {sinks: learned}",
+    "groups": ", n_kv_heads: 1",
+    "dropped": ", dropout: 0.3",
+}
+KINDS = ("causal", "full", "{kind: causal, window: 5}")
+ONE = """
+flexit: 1
+name: one
+blocks:
+  embed: {{kind: embedding, vocab_size: 50, d_model: 16}}
+  body:
+    kind: stack
+    n_layers: 2
+    layer:
+      kind: transformer_layer
+      norm: rms_norm
+      norm_placement: pre
+      attention: {{kind: multi_head, n_heads: 2, mask: {mask}{scores}}}
+      feed_forward: {{kind: mlp, d_ff: 32}}
+  head: {{kind: lm_head}}
+"""
+LAYER = "kind: transformer_layer, norm: rms_norm, norm_placement: pre, feed_forward: {kind: mlp, d_ff: 32}"
+HEADS = "kind: multi_head, n_heads: 2"
+TWO = f"""
+flexit: 1
+name: two
+inputs: {{input_ids: tokens, decoder_input_ids: tokens}}
+blocks:
+  source: {{kind: embedding, from: input_ids, vocab_size: 50, d_model: 16}}
+  encoder: {{kind: stack, n_layers: 1, layer: {{{LAYER}, attention: {{{HEADS}, mask: full}}}}}}
+  target: {{kind: embedding, from: decoder_input_ids, tied_to: source}}
+  decoder:
+    kind: stack
+    from: {{x: target, memory: encoder}}
+    n_layers: 1
+    layer: {{{LAYER}, attention: {{{HEADS}, mask: causal}}, cross_attention: {{{HEADS}, mask: full}}}}
+  head: {{kind: lm_head, tied_to: source}}
+"""
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What each call of the stock attention said of its mask: causal, none or a tensor."""
+    said: list[str] = []
+    stock: Callable[..., torch.Tensor] = F.scaled_dot_product_attention
+
+    def noted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        mask = kwargs.get("attn_mask")
+        said.append("causal" if kwargs.get("is_causal") else "none" if mask is None else "tensor")
+        return stock(*args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", noted)
+    return said
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=named)
+def test_every_mask_against_its_definition(mask: dict[str, Any], kernels: list[str]):
+    module = model(json.dumps(mask)).eval()
+    for length in range(1, LONGEST + 1):
+        ones = np.ones((6, length), np.int64)
+        lengths = prefixes(ones) if mask["kind"] == "prefix" else np.zeros(6, np.int64)
+        embeds = torch.eye(length, LONGEST).expand(6, length, LONGEST)
+        more = {"prefix_lengths": torch.from_numpy(lengths)} if mask["kind"] == "prefix" else {}
+        with torch.no_grad():
+            seen = module(inputs_embeds=embeds, **more)["logits"][..., :length].numpy() > 1e-6
+        assert np.array_equal(seen, defined(mask, ones, lengths)), length
+    near = mask.get("window") or mask.get("chunk")
+    assert set(kernels) == {{"full": "none", "causal": "causal"}.get(mask["kind"], "tensor") if not near else "tensor"}
+
+
+def random(spec: str) -> FlexitModule:
+    """A model whose attention is far from flat."""
+    module = to_torch(parse_spec(spec), seed=3)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(3.0 if parameter.dim() > 1 else 1.0)
+    return module
+
+
+def gradients(module: FlexitModule, **inputs: torch.Tensor) -> list[torch.Tensor]:
+    """The logits, and the gradient of each parameter."""
+    module.zero_grad()
+    torch.manual_seed(7)
+    logits = module(**inputs)["logits"]
+    logits.logsumexp(-1).square().sum().backward()
+    return [logits.detach(), *(p.grad for p in module.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("mask", KINDS)
+@pytest.mark.parametrize("scores", SCORES.values(), ids=SCORES)
+def test_scores_of_every_kind(scores: str, mask: str, kernels: list[str]):
+    """In training too, but for dropout: kernels draw what they drop in their own order."""
+    spec = ONE.format(mask=mask, scores=scores)
+    if "score_bias" in scores:
+        spec = spec.replace(", score_bias: alibi", "").replace("n_layers: 2", "n_layers: 2\n    score_bias: alibi")
+    module, ids = random(spec).train("dropout" not in scores), torch.arange(24).reshape(2, 12) * 7 % 50
+    left_out = gradients(module, input_ids=ids)
+    assert set(kernels) <= ({"tensor"} if "window" in mask or "bias" in scores else {"causal", "none"})
+    given = gradients(module, input_ids=ids, attention_mask=torch.ones_like(ids))
+    for one, other in zip(left_out, given, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+
+
+def test_an_encoder_beside_a_decoder(kernels: list[str]):
+    module, ids = random(TWO), torch.arange(24).reshape(2, 12) * 7 % 50
+    inputs = {"input_ids": ids, "decoder_input_ids": ids[:, :5]}
+    left_out = gradients(module, **inputs)
+    assert kernels == ["none", "causal", "none"]
+    some = torch.ones_like(ids)
+    given = gradients(module, **inputs, attention_mask=some, decoder_attention_mask=some[:, :5])
+    assert kernels[3:] == ["tensor"] * 3
+    for one, other in zip(left_out, given, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+
+
+def test_packed_rows_need_a_tensor(kernels: list[str]):
+    module, ids = random(ONE.format(mask="causal", scores="")), torch.arange(24).reshape(2, 12) * 7 % 50
+    documents = torch.tensor([[0] * 5 + [1] * 7, [0] * 12])
+    packed = gradients(module, input_ids=ids, document_ids=documents)[0]
+    alone = gradients(module, input_ids=ids[:1, 5:])[0]
+    assert kernels == ["tensor", "tensor", "causal", "causal"]
+    torch.testing.assert_close(packed[:1, 5:], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_cache_needs_a_tensor(kernels: list[str]):
+    module, ids = random(ONE.format(mask="causal", scores="")).eval(), torch.arange(24).reshape(2, 12) * 7 % 50
+    with torch.no_grad():
+        whole = module(input_ids=ids)["logits"]
+        first = module(input_ids=ids[:, :7], cache=module.empty_cache(2))
+        rest = module(input_ids=ids[:, 7:], cache=first["cache"])["logits"]
+    assert kernels == ["causal"] * 2 + ["tensor"] * 4
+    torch.testing.assert_close(torch.cat([first["logits"], rest], 1), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_an_exported_program_has_no_mask():
+    module, ids = random(ONE.format(mask="causal", scores="")).eval(), torch.arange(24).reshape(2, 12) * 7 % 50
+    exported = torch.export.export(module, (ids,))
+    assert "is_causal" in exported.graph_module.code or ", True" in exported.graph_module.code
+    torch.testing.assert_close(exported.module()(ids)["logits"], module(ids)["logits"])
