@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -83,19 +84,20 @@ def measure() -> Section:
     rows = [head]
     with tempfile.TemporaryDirectory() as temporary:
         folders = {name: _installed(name, Path(temporary)) for name in PACKAGES}
-        for title, kind, mode, others in CASES:
-            found = _compared(kind, mode, others, folders=folders, room=Path(temporary))
+        for case in CASES:
+            found = _compared(case, folders=folders, room=Path(temporary))
             ours = found[0]
             for each in found:
                 ratios = [a / b for a, b in zip(each.seconds, ours.seconds, strict=True)]
                 rows.append([
-                    title, each.name, f"{each.parameters / 1e6:.2f}M", f"{median(each.seconds) * 1e3:.0f}",
+                    case.title, each.name, f"{each.parameters / 1e6:.2f}M", f"{median(each.seconds) * 1e3:.0f}",
                     spread(ratios), f"{each.peak / ours.peak:.2f}", f"{each.losses[-1]:.4f}",
                 ])  # fmt: skip
                 print("  ".join(rows[-1]), file=sys.stderr, flush=True)
     text = (
-        "A step on 8 x 256 tokens, fp32, the threads of PyTorch's choice: forward, cross-entropy, backward, fused "
-        "AdamW. Ours is `flexit.Trainer` with all that it does beside; the others are plain loops. "
+        "A step on 8 x 256 tokens where nothing else is said, fp32, the threads of PyTorch's choice: forward, "
+        "cross-entropy, backward, fused AdamW. Ours is `flexit.Trainer` with all that it does "
+        "beside; the others are plain loops. "
         f"{PAIRS} rounds in which each loop, in a process of its own, makes a step on the same batch while the others "
         "wait, after two that do not count. A ratio above 1: flexit is faster, or leaner (the growth of the process "
         "from before it had a model to its peak). `by hand` and `flexitransformers` begin with the same weights, so "
@@ -104,28 +106,53 @@ def measure() -> Section:
     return Section("Training loops of other libraries", text, rows)
 
 
-CASES: Sequence[tuple[str, str, str, Sequence[str]]] = (
-    ("GPT-2-like", "gpt", "eager", ("by_hand", "by_hugging_face", "by_x_transformers")),
-    ("GPT-2-like, compiled", "gpt", "compiled", ("by_hand", "by_hugging_face", "by_x_transformers")),
-    ("Llama-like", "llama", "eager", ("by_hand", "by_hugging_face", "by_x_transformers")),
-    ("Llama-like, compiled", "llama", "compiled", ("by_hand", "by_hugging_face", "by_x_transformers")),
-    ("FlexiGPT", "flexigpt", "eager", ("by_flexitransformers",)),
-    ("GPT-2-like, cross-entropy in pieces", "gpt", "chunked", ()),
+@dataclass(frozen=True)
+class Case:
+    """Loops that are compared.
+
+    Attributes:
+        title: of the architecture, in the table.
+        kind: its name for the loops.
+        mode: ``eager``, ``compiled``, or ``chunked``: cross-entropy in pieces.
+        others: scripts of the loops beside ours.
+        length: tokens of a row.
+    """
+
+    title: str
+    kind: str
+    mode: str
+    others: Sequence[str]
+    length: int = 256
+
+
+ALL = ("by_hand", "by_hugging_face", "by_x_transformers")
+CASES = (
+    Case("GPT-2-like", "gpt", "eager", ALL),
+    Case("GPT-2-like, compiled", "gpt", "compiled", ALL),
+    Case("Llama-like", "llama", "eager", ALL),
+    Case("Llama-like, compiled", "llama", "compiled", ALL),
+    Case("Llama-like, 2 x 1024 tokens", "llama", "eager", ALL, 1024),
+    Case("FlexiGPT", "flexigpt", "eager", ("by_flexitransformers",)),
+    Case("FlexiGPT, compiled", "flexigpt", "compiled", ("by_flexitransformers",)),
+    Case("FlexiGPT, 2 x 1024 tokens", "flexigpt", "eager", ("by_flexitransformers",), 1024),
+    Case("GPT-2-like, cross-entropy in pieces", "gpt", "chunked", ()),
 )
 
 
-def _compared(kind: str, mode: str, others: Sequence[str], *, folders: dict[str, Path], room: Path) -> list[Loop]:
+def _compared(case: Case, *, folders: dict[str, Path], room: Path) -> list[Loop]:
+    kind, mode, others = case.kind, case.mode, case.others
     spec, weights = room / f"{kind}.yaml", room / f"{kind}.safetensors"
     spec.write_text(SPECS[kind], encoding="utf-8")
     with ExitStack() as stack:
-        loops = [_begun(stack, "flexit", ["by_spec", str(spec), str(weights), mode])]
+        begun = partial(_begun, stack, length=case.length)
+        loops = [begun("flexit", ["by_spec", str(spec), str(weights), mode])]
         if mode == "chunked":  # against the same without
-            loops.append(_begun(stack, "flexit, whole", ["by_spec", str(spec), "none", "eager"]))
+            loops.append(begun("flexit, whole", ["by_spec", str(spec), "none", "eager"]))
         for script in others:
             name = script.removeprefix("by_").replace("_", "-")
             path = next((folders[each] for each in folders if each == name), None)
             label = {"hand": "by hand", "hugging-face": "transformers"}.get(name, name)
-            loops.append(_begun(stack, label, [script, kind, str(weights), mode], path=path))
+            loops.append(begun(label, [script, kind, str(weights), mode], path=path))
         for number in range(PAIRS + 2):
             order = loops if number % 2 else loops[::-1]
             for loop in order:
@@ -138,9 +165,12 @@ def _compared(kind: str, mode: str, others: Sequence[str], *, folders: dict[str,
     return loops
 
 
-def _begun(stack: ExitStack, name: str, command: list[str], *, path: Path | None = None) -> Loop:
+def _begun(
+    stack: ExitStack, name: str, command: list[str], *, length: int, path: Path | None = None
+) -> Loop:  # fmt: skip
     """A loop that has its model."""
-    environment = {**os.environ, **({} if path is None else {"PYTHONPATH": str(path)})}
+    own = {"FLEXIT_BENCH_LENGTH": str(length)} | ({} if path is None else {"PYTHONPATH": str(path)})
+    environment = {**os.environ, **own}
     process = subprocess.Popen(
         [sys.executable, str(LOOPS / f"{command[0]}.py"), *command[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, env=environment,

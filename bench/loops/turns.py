@@ -6,6 +6,7 @@ It imports nothing of flexit: another library of the same import name is measure
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-VOCAB, WIDTH, LAYERS, HEADS, KV_HEADS, D_FF, BATCH, LENGTH = 8192, 384, 6, 6, 2, 1024, 8, 256
+VOCAB, WIDTH, LAYERS, HEADS, KV_HEADS, D_FF = 8192, 384, 6, 6, 2, 1024
+LENGTH = int(os.environ.get("FLEXIT_BENCH_LENGTH", "256"))
+BATCH = 2048 // LENGTH
 RATE = 1e-4
 
 

@@ -115,7 +115,8 @@ ids = torch.randint(0, 100, (int(batch), int(seq)))
 needs = cost(model.program, batch=int(batch), seq=int(seq))
 optimizer = make_optimizer(model, model.program, AdamW())
 config = {"progress": False, "device": "cpu"}
-Trainer(model, optimizer, CrossEntropy(), [{"input_ids": ids, "labels": ids}], config=config).fit(steps=3)
+batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+Trainer(model, optimizer, CrossEntropy(), [batch], config=config).fit(steps=3)
 print(json.dumps([memory("VmHWM") - idle, needs.training_peak]))
 """
 

@@ -63,9 +63,9 @@ class Cost:
             fp32 scale per output row or per 32 numbers, and leave the rest in fp32.
         training_peak: predicted bytes of a training step in fp32 with AdamW, beyond an idle process: 16 per parameter
             (weight, gradient, two moments; of frozen ones 4), 4 per number that the backward needs of the forward
-            (``kept``), 12 more per score for the loss, and 128 MiB of buffers. Measured peaks were 93 to 109 % of it.
-            With ``recompute`` it is what PyTorch asks for; where little is kept, malloc may hold up to twice as much
-            in pieces.
+            (``kept``), 8 more per score for the loss in pieces, and 128 MiB of buffers. Measured peaks were 93 to 109 %
+            of it. With ``recompute`` it is what PyTorch asks for; where little is kept, malloc may hold up to twice as
+            much in pieces.
         frozen: numbers among ``parameters`` that stay as they are.
         kept: float numbers of results that the backward needs, without the loss.
         scores: numbers of the model's outputs.
@@ -130,7 +130,7 @@ def cost(
         cache_per_token=4 * whole.cache_per_token,
         cache=4 * batch * (whole.cache_fixed + tokens * whole.cache_per_token),
         weights=_weights(whole),
-        training_peak=16 * whole.parameters - 12 * frozen + 4 * held + max(12 * scores, 4 * again) + BUFFERS,
+        training_peak=16 * whole.parameters - 12 * frozen + 4 * held + max(8 * scores, 4 * again) + BUFFERS,
         frozen=frozen,
         kept=held,
         scores=scores,

@@ -133,11 +133,6 @@ def _data(config: RunConfig, root: Node) -> Iterator[Problem]:
                 root, "FX1510", f"losses.{name}", message=f"has no effect on {task.kind}, which has no scores",
                 expected="nothing", found=str(getattr(config.losses, name)), cure=f"delete losses.{name}",
             )  # fmt: skip
-    if config.losses.chunk and getattr(task, "label_smoothing", 0.0):
-        yield fault(
-            root, "FX1510", "losses.chunk", message="the cross-entropy in pieces knows no label_smoothing",
-            expected="one of the two", found="both", cure="delete losses.chunk or task.label_smoothing",
-        )  # fmt: skip
     if task.kind == "contrastive" and config.batch.size < 2:
         yield fault(
             root, "FX1510", "batch.size", message="a text has no others to be told from", expected="at least 2",

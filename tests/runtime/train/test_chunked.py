@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from flexit.errors import UserError
-from flexit.runtime.train.update.chunked import cross_entropy_and_z
+from flexit.runtime.train.update.chunked import cross_entropy_and_z, tokens_of_a_piece
 from flexit.runtime.train.update.loss import IGNORED, CrossEntropy
 
 ROWS, LENGTH, VOCABULARY = 3, 7, 11
@@ -21,28 +21,37 @@ def drawn(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(ROWS, LENGTH, VOCABULARY, generator=draw, dtype=torch.float64)
     labels = torch.randint(0, VOCABULARY, (ROWS, LENGTH), generator=draw)
-    labels[0, 2:] = IGNORED
+    labels[0, 3:] = IGNORED  # 17 count, of which the share is no round number
     return logits.to(dtype).requires_grad_(), labels
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("chunk", [1, 4, 21, 1000])
-def test_it_is_that_of_pytorch(chunk: int):
+def test_it_is_that_of_pytorch(chunk: int, smoothing: float):
     logits, labels = drawn()
-    loss, z = cross_entropy_and_z(logits, labels, chunk=chunk)
+    loss, z = cross_entropy_and_z(logits, labels, chunk=chunk, smoothing=smoothing)
     (0.7 * loss + 0.3 * z).backward()
     other, _ = drawn()
-    wanted = nn.functional.cross_entropy(other.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    wanted = nn.functional.cross_entropy(
+        other.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing
+    )  # fmt: skip
     square = other[labels != IGNORED].logsumexp(-1).square().mean()
     (0.7 * wanted + 0.3 * square).backward()
     assert logits.grad is not None and other.grad is not None
     assert torch.allclose(loss, wanted, rtol=1e-12) and torch.allclose(z, square, rtol=1e-12)
-    assert torch.allclose(logits.grad, other.grad, rtol=1e-10, atol=1e-14)
+    assert torch.allclose(logits.grad, other.grad, rtol=1e-12, atol=1e-16)
     assert float(logits.grad[labels == IGNORED].abs().max()) == 0
 
 
 def test_its_gradient_is_that_of_finite_differences():
     logits, labels = drawn()
-    assert torch.autograd.gradcheck(lambda x: cross_entropy_and_z(x, labels, chunk=4), (logits,))
+    for smoothing in (0.0, 0.3):
+
+        def of(x: Tensor, smoothing: float = smoothing) -> tuple[Tensor, Tensor]:
+            return cross_entropy_and_z(x, labels, chunk=4, smoothing=smoothing)
+
+        assert torch.autograd.gradcheck(of, (logits,))
+        assert torch.autograd.gradgradcheck(of, (logits,))
 
 
 def test_narrow_logits_are_computed_with_in_fp32():
@@ -59,13 +68,26 @@ def test_narrow_logits_are_computed_with_in_fp32():
     assert torch.equal(logits.grad, other.grad.to(torch.bfloat16))
 
 
-def test_the_loss_of_a_run_is_the_same_in_pieces():
+def test_the_loss_of_a_run_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch):
+    """Also where it is compiled, which has its own ways."""
     logits, labels = drawn(torch.float32)
-    whole, parts = (
-        CrossEntropy(z_loss=0.1, chunk=chunk)({"logits": logits}, {"labels": labels}) for chunk in (None, 4)
-    )  # fmt: skip
-    assert whole.keys() == parts.keys() == {"loss", "z_loss"}
-    assert all(whole[name].item() == pytest.approx(parts[name].item(), rel=1e-6) for name in whole)
+
+    def told(chunk: int | None) -> dict[str, Tensor]:
+        loss = CrossEntropy(z_loss=0.1, label_smoothing=0.2, chunk=chunk)
+        return loss({"logits": logits}, {"labels": labels})
+
+    some = [told(None), told(4)]
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    some.append(told(None))
+    assert all(each.keys() == {"loss", "z_loss"} for each in some)
+    assert all(each[name].item() == pytest.approx(some[0][name].item(), rel=1e-6) for each in some for name in each)
+    assert "_Chunked" in str(some[0]["loss"].grad_fn) and "_Chunked" not in str(some[2]["loss"].grad_fn)
+
+
+def test_pieces_are_of_what_a_cache_holds():
+    assert tokens_of_a_piece(torch.empty(5, 256)) == 2048
+    assert tokens_of_a_piece(torch.empty(5, 150_000)) == 16
+    assert tokens_of_a_piece(torch.empty(5, 8192, device="meta")) == 4096
 
 
 @pytest.mark.parametrize("label", [VOCABULARY, -1])
@@ -92,7 +114,9 @@ PEAK = textwrap.dedent("""
     logits = torch.randn(1, 2000, 16000)  # 122 MiB
     labels = torch.zeros(1, 2000, dtype=torch.int64)
     small = {"logits": logits[:, :10].clone().requires_grad_()}
-    loss = CrossEntropy(chunk=int(sys.argv[1]) or None)
+    pieces, whole = CrossEntropy(), torch.nn.CrossEntropyLoss()
+    plain = lambda outputs, batch: {"loss": whole(outputs["logits"][0], batch["labels"][0])}
+    loss = pieces if sys.argv[1] == "pieces" else plain
     loss(small, {"labels": labels[:, :10]})["loss"].backward()
     logits.requires_grad_()
     before = peak()
@@ -105,7 +129,7 @@ PEAK = textwrap.dedent("""
 def test_it_takes_one_array_beside_the_logits_and_pytorchs_three():
     peaks = [
         float(subprocess.run([sys.executable, "-c", PEAK, chunk], capture_output=True, text=True, check=True).stdout)
-        for chunk in ("0", "100")
+        for chunk in ("whole", "pieces")
     ]
     print(peaks)
     assert peaks[0] > 2.0

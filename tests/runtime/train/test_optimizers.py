@@ -58,8 +58,7 @@ def by_hand(make: Callable[[list[Any], list[Any]], list[torch.optim.Optimizer]])
     optimizers = make(matrices, vectors)
     for batch in batches():
         over.zero_grad()
-        logits = over(input_ids=batch["input_ids"])["logits"]
-        nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten()).backward()
+        CrossEntropy()(over(input_ids=batch["input_ids"]), batch)["loss"].backward()
         for each in optimizers:
             each.step()
     return {name: p.detach().clone() for name, p in over.named_parameters()}
@@ -148,8 +147,7 @@ def test_muon_is_that_of_pytorch_with_adamw_beside_it(scale: Any, nesterov: bool
     ]  # fmt: skip
     for batch in batches():
         reference.zero_grad()
-        logits = reference(input_ids=batch["input_ids"])["logits"]
-        nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten()).backward()
+        CrossEntropy()(reference(input_ids=batch["input_ids"]), batch)["loss"].backward()
         for each in optimizers:
             each.step()
     assert len(inside) > 10
@@ -179,8 +177,7 @@ def test_lion_of_the_library_is_the_formula_of_its_paper():
     means = {name: torch.zeros_like(p) for name, p in reference.named_parameters()}
     for batch in batches():
         reference.zero_grad()
-        logits = reference(input_ids=batch["input_ids"])["logits"]
-        nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten()).backward()
+        CrossEntropy()(reference(input_ids=batch["input_ids"]), batch)["loss"].backward()
         with torch.no_grad():
             for name, p in reference.named_parameters():
                 assert p.grad is not None

@@ -71,7 +71,6 @@ def test_each_cure_has_its_figure(error: Exception):
     assert problem.cure == (
         f"lower one or more: batch.size 4 with accumulate 4 ({predicted(spec, rows=4)}); "
         f"data.seq_len 32 ({predicted(spec, seq=32)}); recompute: true ({predicted(spec, 'recompute: true')}); "
-        f"losses.chunk 1024 ({predicted(spec, 'losses: {chunk: 1024}')}); "
         f"an optimizer without moments, such as adafactor ({predicted(spec, 'optimizer: sgd')}). "
         "The newest checkpoint is as it was"
     )

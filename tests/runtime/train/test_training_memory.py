@@ -54,7 +54,8 @@ ids = torch.randint(0, 100, (config.batch.size, config.data.seq_len))
 optimizer = make_optimizer(model, model.program, config.optimizer)
 settings = {"progress": False, "device": "cpu", "recompute": config.recompute, "ema": config.ema}
 loss = CrossEntropy(chunk=config.losses.chunk)
-Trainer(model, optimizer, loss, [{"input_ids": ids, "labels": ids}], config=settings).fit(steps=3)
+batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+Trainer(model, optimizer, loss, [batch], config=settings).fit(steps=3)
 print(json.dumps([memory("VmHWM") - idle, training_memory(program, config)]))
 """
 
@@ -71,7 +72,7 @@ def test_what_a_config_changes():
     assert whole - predicted("optimizer: sgd") == 2 * parameters
     assert whole - predicted("optimizer: {kind: sgd, momentum: 0.9}") == parameters
     assert whole - predicted("optimizer: adafactor") == 2 * parameters
-    assert whole - predicted("losses: {chunk: 10}") == 4 * 8 * 256 * 300
+    assert whole == predicted("losses: {chunk: 10}")
     assert predicted("recompute: true") < whole
 
 

@@ -9,9 +9,6 @@ from flexit.ir.analysis.cost import cost
 from flexit.ir.program import Program
 from flexit.runtime.train.config import RunConfig
 
-CHUNK = 1024
-"""Tokens of a piece of the loss that is proposed."""
-
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -23,7 +20,7 @@ class Load:
         moments: numbers that the optimizer keeps for each parameter.
         ema: whether there is a mean of the weights.
         recompute: whether layers are computed again in backward.
-        chunk: tokens of which the loss is computed at once.
+        whole_loss: whether the loss keeps an array of the size of the scores beside their gradient, as PyTorch's does.
     """
 
     rows: int
@@ -31,7 +28,7 @@ class Load:
     moments: int
     ema: bool
     recompute: bool
-    chunk: int | None
+    whole_loss: bool = False
 
 
 def training_memory(program: Program, config: RunConfig) -> int:
@@ -41,7 +38,6 @@ def training_memory(program: Program, config: RunConfig) -> int:
     """
     return predicted(program, Load(
         config.batch.size, config.data.seq_len, config.optimizer.moments, config.ema is not None, config.recompute,
-        config.losses.chunk,
     ))  # fmt: skip
 
 
@@ -50,18 +46,16 @@ def predicted(program: Program, load: Load) -> int:
     needs = cost(program, batch=load.rows, seq=load.seq, recompute=load.recompute)
     moments = (load.moments - 2) * (needs.parameters - needs.frozen)
     mean = needs.parameters if load.ema else 0
-    pieces = 0 if load.chunk is None else 4 * needs.scores
-    return needs.training_peak + 4 * (moments + mean) - pieces
+    return needs.training_peak + 4 * (moments + mean + needs.scores * load.whole_loss)
 
 
-def lighter(program: Program, load: Load, *, accumulate: int, pieces: bool) -> Iterator[tuple[str, int]]:
+def lighter(program: Program, load: Load, *, accumulate: int) -> Iterator[tuple[str, int]]:
     """What may be lowered, each by itself, and the memory that is then predicted.
 
     Args:
         program: of the model.
         load: as it is.
         accumulate: forwards per update, as it is.
-        pieces: whether the loss can be computed in pieces.
     """
     if load.rows > 1:
         rows = load.rows // 2
@@ -73,7 +67,5 @@ def lighter(program: Program, load: Load, *, accumulate: int, pieces: bool) -> I
         yield f"data.seq_len {max(half.values())}", predicted(program, shorter)
     if not load.recompute:
         yield "recompute: true", predicted(program, replace(load, recompute=True))
-    if pieces and load.chunk is None:
-        yield f"losses.chunk {CHUNK}", predicted(program, replace(load, chunk=CHUNK))
     if load.moments:
         yield "an optimizer without moments, such as adafactor", predicted(program, replace(load, moments=0))

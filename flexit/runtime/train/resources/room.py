@@ -47,12 +47,11 @@ def telling_what_to_lower(
             raise
         program = getattr(model, "program", None)
         load = _load(program, optimizer, loss_fn, config=config, batches=batches)
-        raise _error(error, program, load, loss_fn=loss_fn, config=config, what=what, model=model) from error
+        raise _error(error, program, load, config=config, what=what, model=model) from error
 
 
 def _error(
-    error: Exception, program: Any, load: Load | None, *, loss_fn: object, config: TrainingConfig, what: str,
-    model: nn.Module,
+    error: Exception, program: Any, load: Load | None, *, config: TrainingConfig, what: str, model: nn.Module,
 ) -> ResourceError:  # fmt: skip
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     found = f"{room_asked(error)}; {size(available(device))} free on the machine"
@@ -61,8 +60,7 @@ def _error(
             "FX1703", f"{what} needs more memory than there is", expected="memory for a whole batch", found=found,
             cure=f"use {ANYWAY}; the newest checkpoint is as it was",
         )  # fmt: skip
-    pieces = isinstance(loss_fn, CrossEntropy) and not loss_fn.label_smoothing
-    cures = lighter(program, load, accumulate=config.accumulate, pieces=pieces)
+    cures = lighter(program, load, accumulate=config.accumulate)
     now = predicted(program, load)
     told = "; ".join(f"{name} ({size(peak)})" for name, peak in cures if peak < now)
     return ResourceError.of(
@@ -90,7 +88,8 @@ def _load(
     if rows == 0 or len(seq) < len(groups):
         return None
     return Load(
-        rows, seq, moments_of(optimizer), config.ema is not None, config.recompute, getattr(loss_fn, "chunk", None)
+        rows, seq, moments_of(optimizer), config.ema is not None, config.recompute,
+        whole_loss=not isinstance(loss_fn, CrossEntropy),
     )  # fmt: skip
 
 

@@ -12,61 +12,99 @@ from torch import Tensor
 
 from flexit.runtime.train.update.labels import IGNORED
 
+IN_CACHE, ON_DEVICE = 2**19, 2**25
+"""Numbers of a piece, unless it is said: what a processor's cache holds, and what keeps an accelerator busy."""
+LEAST = 16
 
-def cross_entropy_and_z(logits: Tensor, labels: Tensor, *, chunk: int) -> tuple[Tensor, Tensor]:
-    """Means over the labels that count of ``log Z - x_label`` and ``(log Z)^2``, with ``Z = sum_v exp(x_v)``.
+
+def tokens_of_a_piece(logits: Tensor) -> int:
+    """How many tokens at once are fast for logits ``[..., V]``."""
+    numbers = IN_CACHE if logits.device.type == "cpu" else ON_DEVICE
+    return max(LEAST, numbers // max(1, logits.shape[-1]))
+
+
+def cross_entropy_and_z(
+    logits: Tensor, labels: Tensor, *, chunk: int, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Means over the labels that count of ``log Z - y`` and ``(log Z)^2``, with ``Z = sum_v exp(x_v)`` and
+    ``y = (1 - smoothing) x_label + smoothing mean(x)`` (Szegedy et al. 2016, section 7).
 
     Args:
         logits: ``[..., V]``; narrow floats are computed with in fp32.
         labels: ``[...]``, token ids or :data:`IGNORED`.
         chunk: tokens at once.
+        smoothing: share of each label that is spread over all classes.
 
     Returns:
-        Two scalars; not to be differentiated twice.
+        Two scalars.
     """
-    loss, z, _ = _Chunked.apply(logits.flatten(0, -2), labels.flatten().long(), chunk)  # pyright: ignore[reportGeneralTypeIssues]
+    loss, z, _ = _Chunked.apply(logits.flatten(0, -2), labels.flatten().long(), chunk, smoothing)  # pyright: ignore[reportGeneralTypeIssues]
     return loss, z
 
 
 class _Chunked(torch.autograd.Function):
-    """Of tokens in one row: d loss / d x = (softmax(x) - onehot) / n, d z / d x = 2 log Z softmax(x) / n."""
+    """Of tokens in one row: d loss / d x = (softmax(x) - (1 - smoothing) onehot - smoothing / V) / n, and
+    d z / d x = 2 log Z softmax(x) / n.
+    """
 
     @staticmethod
-    def forward(logits: Tensor, labels: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(logits: Tensor, labels: Tensor, *how: Any) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        chunk, smoothing = how
         counted, rows = _rows(labels)
-        log_z: list[Tensor] = []
-        chosen: list[Tensor] = []
-        for x, label in zip(logits.split(chunk), rows.split(chunk), strict=True):
-            exact = _exact(x)
-            log_z.append(exact.logsumexp(-1))
-            chosen.append(exact.gather(1, label)[:, 0])
-        normaliser = torch.cat(log_z)
-        loss = (normaliser - torch.cat(chosen))[counted].mean()
-        return loss, normaliser[counted].square().mean(), normaliser
+        room = _room(logits, chunk)
+        normaliser = torch.empty(len(logits), dtype=room.dtype, device=logits.device)
+        for x, log_z in zip(logits.split(chunk), normaliser.split(chunk), strict=True):
+            top = x.amax(-1, keepdim=True).to(room.dtype)
+            top.masked_fill_(top.isinf(), 0.0)
+            exponentials = room[: len(x)].copy_(x).sub_(top).exp_()
+            torch.add(exponentials.sum(-1).log_(), top[:, 0], out=log_z)
+        aim = logits.gather(1, rows)[:, 0].to(room.dtype)
+        if smoothing:
+            aim = aim.lerp(logits.sum(-1, dtype=room.dtype) / logits.shape[-1], smoothing)
+        return (normaliser - aim)[counted].mean(), normaliser[counted].square().mean(), normaliser
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        logits, labels, ctx.chunk = inputs
+        logits, labels, ctx.chunk, ctx.smoothing = inputs
         ctx.save_for_backward(logits, labels, output[2])
         ctx.mark_non_differentiable(output[2])
 
     @staticmethod
-    def backward(ctx: Any, of_loss: Tensor, of_z: Tensor, *_: Any) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, of_loss: Tensor, of_z: Tensor, *_: Any) -> tuple[Tensor, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         logits, labels, normaliser = ctx.saved_tensors
         counted, rows = _rows(labels)
+        share = counted.to(normaliser.dtype) / counted.sum()
+        if torch.is_grad_enabled():  # somebody differentiates twice
+            exact = _exact(logits)
+            log_z = exact.logsumexp(-1, keepdim=True)
+            onehot = torch.zeros_like(exact).scatter_(1, rows, 1.0)
+            aim = onehot.lerp(torch.full_like(exact, 1 / exact.shape[-1]), ctx.smoothing)
+            made = exact.softmax(-1) * (of_loss + 2 * of_z * log_z) - of_loss * aim
+            return (made * share[:, None]).to(logits.dtype), None, None, None
         gradient = torch.empty_like(logits)
-        share = (counted / counted.sum()).to(normaliser.dtype)
+        room = gradient if gradient.dtype == normaliser.dtype else _room(logits, ctx.chunk)
         parts = zip(*(each.split(ctx.chunk) for each in (logits, rows, share, normaliser, gradient)), strict=True)
         for x, label, weight, log_z, out in parts:
-            exact = (_exact(x) - log_z[:, None]).exp_()
-            exact *= (of_loss + 2 * of_z * log_z)[:, None]
-            exact.scatter_add_(1, label, -of_loss.expand_as(label).to(exact.dtype))
-            out.copy_(exact.mul_(weight[:, None]))
-        return gradient, None, None
+            exact = out if room is gradient else room[: len(x)]
+            exact.copy_(x).sub_(log_z[:, None]).exp_()
+            exact *= ((of_loss + 2 * of_z * log_z) * weight)[:, None]
+            of_label = -of_loss * weight[:, None]
+            exact.scatter_add_(1, label, (1 - ctx.smoothing) * of_label)
+            if ctx.smoothing:
+                exact += of_label * (ctx.smoothing / x.shape[-1])
+            if exact is not out:
+                out.copy_(exact)
+        return gradient, None, None, None
 
 
 def _exact(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype.itemsize < 4 else logits
+
+
+def _room(logits: Tensor, chunk: int) -> Tensor:
+    """Where the numbers of each piece are computed with: made for each anew, they could come to lie side by side."""
+    dtype = torch.float32 if logits.dtype.itemsize < 4 else logits.dtype
+    return torch.empty(min(chunk, len(logits)), logits.shape[-1], dtype=dtype, device=logits.device)
 
 
 def _rows(labels: Tensor) -> tuple[Tensor, Tensor]:

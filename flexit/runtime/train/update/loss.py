@@ -15,7 +15,7 @@ from torch.nn import functional as fn
 from flexit.errors import UserError
 from flexit.ir.program import Program
 from flexit.lower.torch.module import side_name
-from flexit.runtime.train.update.chunked import cross_entropy_and_z
+from flexit.runtime.train.update.chunked import cross_entropy_and_z, tokens_of_a_piece
 from flexit.runtime.train.update.labels import IGNORED
 
 ROUTERS = "router_logits"
@@ -76,7 +76,8 @@ class CrossEntropy(RoutedLoss):
     Attributes:
         z_loss: weight of :func:`logit_z_loss`.
         label_smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
-        chunk: tokens of which the cross-entropy is computed at once, or None for all; without smoothing alone.
+        chunk: tokens of which the cross-entropy is computed at once, or None for as many as are fast; compiled code has
+            ways of its own.
     """
 
     def __init__(
@@ -84,7 +85,6 @@ class CrossEntropy(RoutedLoss):
         chunk: int | None = None, masks: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(router_balance=router_balance, router_z=router_z, masks=masks)
-        assert not (chunk and label_smoothing), "the pieces know no smoothing"
         self.z_loss = z_loss
         self.label_smoothing = label_smoothing
         self.chunk = chunk
@@ -111,8 +111,9 @@ class CrossEntropy(RoutedLoss):
 
     def _of_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Cross-entropy and z-loss."""
-        if self.chunk is not None:
-            return cross_entropy_and_z(logits, labels, chunk=self.chunk)
+        if not torch.compiler.is_compiling():
+            chunk = self.chunk or tokens_of_a_piece(logits)
+            return cross_entropy_and_z(logits, labels, chunk=chunk, smoothing=self.label_smoothing)
         exact = logits.float() if logits.dtype.itemsize < 4 else logits
         loss = fn.cross_entropy(
             exact.flatten(0, -2), labels.flatten().long(), ignore_index=IGNORED, label_smoothing=self.label_smoothing
