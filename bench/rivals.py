@@ -113,7 +113,7 @@ class Case:
     Attributes:
         title: of the architecture, in the table.
         kind: its name for the loops.
-        mode: ``eager``, ``compiled``, or ``chunked``: cross-entropy in pieces.
+        mode: ``eager``, ``compiled``, or ``stock_loss``: ours beside itself with the cross-entropy of PyTorch.
         others: scripts of the loops beside ours.
         length: tokens of a row.
     """
@@ -135,7 +135,7 @@ CASES = (
     Case("FlexiGPT", "flexigpt", "eager", ("by_flexitransformers",)),
     Case("FlexiGPT, compiled", "flexigpt", "compiled", ("by_flexitransformers",)),
     Case("FlexiGPT, 2 x 1024 tokens", "flexigpt", "eager", ("by_flexitransformers",), 1024),
-    Case("GPT-2-like, cross-entropy in pieces", "gpt", "chunked", ()),
+    Case("GPT-2-like, the loss alone", "gpt", "stock_loss", ()),
 )
 
 
@@ -145,9 +145,9 @@ def _compared(case: Case, *, folders: dict[str, Path], room: Path) -> list[Loop]
     spec.write_text(SPECS[kind], encoding="utf-8")
     with ExitStack() as stack:
         begun = partial(_begun, stack, length=case.length)
-        loops = [begun("flexit", ["by_spec", str(spec), str(weights), mode])]
-        if mode == "chunked":  # against the same without
-            loops.append(begun("flexit, whole", ["by_spec", str(spec), "none", "eager"]))
+        loops = [begun("flexit", ["by_spec", str(spec), str(weights), "eager" if mode == "stock_loss" else mode])]
+        if mode == "stock_loss":
+            loops.append(begun("with PyTorch's cross-entropy", ["by_spec", str(spec), "none", mode]))
         for script in others:
             name = script.removeprefix("by_").replace("_", "-")
             path = next((folders[each] for each in folders if each == name), None)
