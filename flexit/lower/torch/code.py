@@ -45,6 +45,7 @@ class Code:
         self._numbers = count()
         self._named: dict[object, str] = {}
         self._sizes: dict[str, Ref] = {}
+        self._measured = sorted(region.inputs, key=lambda value: value.dtype == "bool")  # a mask may be no tensor
         dims = [dim for value in region.inputs for dim in value.dims]
         self._symbols = {str(dim) for dim in dims if isinstance(dim, Dim) and dim.is_symbol}
 
@@ -100,7 +101,7 @@ class Code:
 
     def _beside(self, size: Dim) -> Ref | None:
         """A length that differs from a dim of an input by a number, where the lengths it is made of are not known."""
-        for value in self.region.inputs:
+        for value in self._measured:
             for axis, dim in enumerate(value.dims):
                 more = size - dim
                 if isinstance(dim, Dim) and isinstance(more, int):
@@ -119,7 +120,7 @@ class Code:
 
     def _symbol(self, name: str) -> Ref:
         if name not in self._sizes:
-            for value in self.region.inputs:
+            for value in self._measured:
                 for axis, dim in enumerate(value.dims):
                     if isinstance(dim, Dim) and dim.is_symbol and str(dim) == name:
                         self._sizes[name] = self.assign(Ref(f"{self[value]}.shape[{axis}]"))

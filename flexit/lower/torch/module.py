@@ -204,7 +204,7 @@ def _outermost(compiler: RegionCompiler, program: Program, base: type[FlexitModu
 
 def _masks(program: Program) -> dict[Value, Value]:
     """Masks of tokens, with the ids or values of the same tokens; an encoder's are no input of a decoder on its own."""
-    read_in = {entry.group: entry.value for entry in program.inputs if entry.role in ("ids", "values")}
+    read_in = {entry.group: entry.value for entry in reversed(program.inputs) if entry.role in ("ids", "values")}
     return {e.value: read_in[e.group] for e in program.inputs if e.role == "mask" and e.group in read_in}
 
 

@@ -77,7 +77,7 @@ class Losses(Group):
     z_loss: NotNegativeFloat = 0.0
     """Times the z-loss of the logits (Chowdhery et al. 2022)."""
     chunk: PositiveInt | None = None
-    """Tokens of which the cross-entropy is computed at once; as many as are fast, unless said."""
+    """Tokens of which the cross-entropy is computed at once, where it is not compiled; as many as are fast, if null."""
 
 
 class Ema(Group):

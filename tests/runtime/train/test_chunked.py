@@ -54,6 +54,21 @@ def test_its_gradient_is_that_of_finite_differences():
         assert torch.autograd.gradgradcheck(of, (logits,))
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e5, -3e4])
+def test_large_logits_have_the_digits_of_pytorch(offset: float):
+    logits, labels = (each.detach() for each in drawn(torch.float32))
+    logits[1, 1, labels[1, 1]] = 25.0  # as good as certain
+    logits = logits + offset
+    found, wanted = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    loss, _ = cross_entropy_and_z(found, labels, chunk=4)
+    loss.backward()
+    other = nn.functional.cross_entropy(wanted.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    other.backward()
+    assert found.grad is not None and wanted.grad is not None
+    assert loss.item() == pytest.approx(other.item(), rel=1e-6)
+    torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-4, atol=1e-9)
+
+
 def test_narrow_logits_are_computed_with_in_fp32():
     logits, labels = drawn(torch.bfloat16)
     loss, _ = cross_entropy_and_z(logits, labels, chunk=4)

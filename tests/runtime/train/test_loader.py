@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from flexit.errors import CheckpointError, UserError
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.data.feed import Feed
-from flexit.runtime.train.data.loader import Loader
+from flexit.runtime.train.data.loader import Loader, packed, unpacked
 from flexit.runtime.train.data.ragged import Ragged, mask_of, padded
 from flexit.runtime.train.data.split import Pieces, split_rows, split_tokens
 from flexit.runtime.train.data.store import Column, make_store, open_store
@@ -228,6 +230,44 @@ def test_workers_that_always_die_are_given_up_and_told_of(stored):
     with pytest.warns(RuntimeWarning, match="died 4 times"):
         assert [plain(batch) for batch in here] == [plain(batch) for batch in there]
     assert there._workers == 0
+
+
+def test_a_batch_travels_as_one_tensor():
+    batch = {
+        "ids": torch.arange(15).reshape(3, 5), "mask": torch.tensor([True, False, True]), "none": torch.zeros(0, 4),
+        "value": torch.tensor(1.5), "narrow": torch.randn(7).half(), "rows": torch.arange(12).reshape(3, 4).T,
+    }  # fmt: skip
+    content, entries = packed(batch)
+    assert content.dtype == torch.uint8 and content.dim() == 1
+    again = unpacked(content, entries)
+    assert list(again) == list(batch)
+    assert all(torch.equal(again[name], value) and again[name].dtype == value.dtype for name, value in batch.items())
+
+
+class Large(Ragged):
+    """Batches of more than a pipe holds."""
+
+    def batch(self, chosen: Any, key: tuple[int, ...]):
+        return super().batch(chosen, key) | {"more": torch.arange(100_000) + int(chosen[0])}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds workers by /proc")
+def test_workers_are_killed_while_large_batches_wait(stored):
+    """No part of a message may be left, for whose rest the run would wait for ever."""
+    examples = Large(stored.columns, np.arange(len(stored)), collate, longest=["ids"])
+    here, there = (Loader(examples, batch_size=2, seed=1, workers=workers) for workers in (0, 2))
+    expected, running = iter(here), iter(there)
+    assert plain(next(expected)) == plain(next(running))
+    time.sleep(2)  # the workers have sent what they may send ahead
+    for worker in there._ahead._workers:  # pyright: ignore
+        os.kill(worker.pid, signal.SIGKILL)
+    rest: list[Any] = []
+    going_on = threading.Thread(target=lambda: rest.extend(plain(batch) for batch in running), daemon=True)
+    going_on.start()
+    going_on.join(120)
+    assert not going_on.is_alive()
+    assert rest == [plain(batch) for batch in expected]
 
 
 @pytest.mark.slow

@@ -75,10 +75,9 @@ def test_recomputing_is_of_training_alone():
 
 def run(out: Path | None = None, **settings: Any) -> Trainer:
     over = model(*settings.pop("sets", []))
+    loss = settings.pop("loss", None) or CrossEntropy()
     config: dict[str, Any] = {"progress": False, "device": "cpu", "out": None if out is None else str(out)} | settings
-    return Trainer(
-        over, torch.optim.AdamW(over.parameters(), lr=1e-3), CrossEntropy(), [ragged(), ragged(200)], config=config
-    )
+    return Trainer(over, torch.optim.AdamW(over.parameters(), lr=1e-3), loss, [ragged(), ragged(200)], config=config)
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -114,7 +113,8 @@ def test_compiled_code_learns_the_same(settings: dict[str, Any]):
 def test_the_loss_is_compiled_too(compile: str):
     """The model and its loss are one graph, or the loss is one of its own; what cannot be used is told as ever."""
     torch.compiler.reset()
-    over = run(compile=compile, sets=["blocks.decoder.n_layers=1"])
+    loss = CrossEntropy(z_loss=0.1, label_smoothing=0.1)
+    over = run(compile=compile, sets=["blocks.decoder.n_layers=1"], loss=loss)
     torch._dynamo.utils.counters.clear()
     over.fit(steps=1)
     stats = torch._dynamo.utils.counters["stats"]
@@ -125,6 +125,7 @@ def test_the_loss_is_compiled_too(compile: str):
     batch = ragged()
     for entry, value, message in (
         ("labels", batch["labels"][:, 1:], "the labels do not fit the logits"),
+        ("labels", batch["labels"] + 300, "token ids from 0 to 299"),
         ("wrong_ids", batch["input_ids"], "the model has no input wrong_ids"),
     ):
         refusing = run(compile=compile)

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from flexit.errors import CheckpointError, UserError
@@ -50,7 +51,18 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """What each process says of all trainings, by the number of processes."""
+    """What each process says of all trainings, by the number of processes; made once, however many run the tests."""
+    here = tmp_path_factory.getbasetemp()
+    file = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "told-by-ranks.pt"
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            made = said(tmp_path_factory)
+            torch.save(made, file.with_suffix(".new"))
+            file.with_suffix(".new").rename(file)
+    return torch.load(file, weights_only=True)
+
+
+def said(tmp_path_factory: pytest.TempPathFactory) -> Told:
     found: Told = {1: [all_of_them(tmp_path_factory.mktemp("one"))]}
     for count in (2, 4):
         folder = tmp_path_factory.mktemp("several")

@@ -39,9 +39,10 @@ def _is_slow_backward(q: Tensor, k: Tensor) -> bool:
     """Whether the backward of the stock function takes longer than it does in fp32: on a CPU, with narrow floats and
     short rows (PyTorch 2.13: 16 times as long at 12 tokens, as long at 256).
     """
-    if q.device.type != "cpu" or not (torch.is_grad_enabled() and q.requires_grad):
+    learns = torch.is_grad_enabled() and q.requires_grad and not torch.compiler.is_exporting()
+    if not learns or q.device.type != "cpu":
         return False
-    narrow = q.dtype.itemsize < 4 or torch.is_autocast_enabled("cpu")
+    narrow = q.dtype.itemsize < 4 or (q.dtype == torch.float32 and torch.is_autocast_enabled("cpu"))
     return narrow and q.shape[-2] <= SHORT and k.shape[-2] <= SHORT
 
 

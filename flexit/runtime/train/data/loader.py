@@ -7,6 +7,7 @@ theirs.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from flexit.errors import UserError
@@ -28,7 +30,8 @@ LOST = (RuntimeError, OSError, EOFError)
 """What a dead worker becomes in the parent."""
 MOST_LOSSES = 3
 """Times that workers are begun again."""
-Array = np.ndarray[Any, Any]
+Entries = list[tuple[str, torch.dtype, tuple[int, ...]]]
+"""Name, type and shape of the entries of a batch."""
 Key = tuple[int, int]
 """Number of a pass, and of a batch in it."""
 
@@ -68,7 +71,7 @@ class Loader:
         self._losses = 0
         self._pass = 0
         self._batch = 0
-        self._ahead: Iterator[dict[str, Array]] | None = None
+        self._ahead: Iterator[tuple[Tensor, Entries]] | None = None
         if len(self) == 0:
             needed = 1 if seed is None else batch_size
             raise UserError.of(
@@ -97,7 +100,7 @@ class Loader:
         if self._ahead is None:
             self._ahead = iter(_ahead(self._schedule, key, self._workers))
         try:
-            return {name: torch.from_numpy(array) for name, array in next(self._ahead).items()}
+            return unpacked(*next(self._ahead))
         except LOST:  # a worker is dead, by a signal to all processes of the run or for want of memory
             self._ahead = None
             self._losses += 1
@@ -186,17 +189,35 @@ class _Keys(Sampler[Key]):
 def _ahead(schedule: Schedule, start: Key, workers: int) -> DataLoader[Any]:
     """Batches from a key on, made in processes of their own; the random numbers of this one are left alone.
 
-    They come as arrays through a pipe: tensors would each ask their worker for a handle of shared memory, which takes
-    longer than the few kilobytes of token ids.
+    Each comes as one tensor, since every tensor asks its worker for a handle of shared memory. As arrays they would
+    come through a pipe, where a worker that is killed leaves half a message, for whose end the run would wait for ever.
     """
     return DataLoader(
-        schedule, batch_size=None, sampler=_Keys(schedule.batches, start), num_workers=workers, collate_fn=_arrays,
+        schedule, batch_size=None, sampler=_Keys(schedule.batches, start), num_workers=workers, collate_fn=packed,
         worker_init_fn=_undisturbed, generator=torch.Generator().manual_seed(0), multiprocessing_context="forkserver",
     )  # fmt: skip
 
 
-def _arrays(batch: Any) -> dict[str, Array]:
-    return {name: value.numpy() for name, value in batch.items()}
+ALIGNED = 8
+"""Bytes of the widest number."""
+
+
+def packed(batch: Any) -> tuple[Tensor, Entries]:
+    """The bytes of a batch, each entry at a multiple of :data:`ALIGNED`, and what its entries are."""
+    entries = [(name, value.dtype, tuple(value.shape)) for name, value in batch.items()]
+    flat = [value.reshape(-1).view(torch.uint8) for value in batch.values()]
+    return torch.cat([pad(each, (0, -len(each) % ALIGNED)) for each in flat]), entries
+
+
+def unpacked(content: Tensor, entries: Entries) -> dict[str, Tensor]:
+    """The batch that :func:`packed` took apart; its entries are views of ``content``."""
+    batch: dict[str, Tensor] = {}
+    start = 0
+    for name, dtype, shape in entries:
+        stop = start + math.prod(shape) * dtype.itemsize
+        batch[name] = content[start:stop].view(dtype).reshape(shape)
+        start = stop - stop % -ALIGNED
+    return batch
 
 
 def _undisturbed(number: int) -> None:

@@ -38,42 +38,46 @@ def cross_entropy_and_z(
     Returns:
         Two scalars.
     """
-    loss, z, _ = _Chunked.apply(logits.flatten(0, -2), labels.flatten().long(), chunk, smoothing)  # pyright: ignore[reportGeneralTypeIssues]
+    loss, z, *_ = _Chunked.apply(logits.flatten(0, -2), labels.flatten().long(), chunk, smoothing)  # pyright: ignore[reportGeneralTypeIssues]
     return loss, z
 
 
 class _Chunked(torch.autograd.Function):
     """Of tokens in one row: d loss / d x = (softmax(x) - (1 - smoothing) onehot - smoothing / V) / n, and
-    d z / d x = 2 log Z softmax(x) / n.
+    d z / d x = 2 log Z softmax(x) / n. The largest ``x`` and the logarithm of the sum without it are kept apart, since
+    their sum has fewer digits than the loss.
     """
 
     @staticmethod
-    def forward(logits: Tensor, labels: Tensor, *how: Any) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(logits: Tensor, labels: Tensor, *how: Any) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         chunk, smoothing = how
         counted, rows = _rows(labels)
         room = _room(logits, chunk)
-        normaliser = torch.empty(len(logits), dtype=room.dtype, device=logits.device)
-        for x, log_z in zip(logits.split(chunk), normaliser.split(chunk), strict=True):
-            top = x.amax(-1, keepdim=True).to(room.dtype)
-            top.masked_fill_(top.isinf(), 0.0)
-            exponentials = room[: len(x)].copy_(x).sub_(top).exp_()
-            torch.add(exponentials.sum(-1).log_(), top[:, 0], out=log_z)
+        tops, log_sums, means = torch.empty(3, len(logits), dtype=room.dtype, device=logits.device).unbind()
+        parts = zip(*(each.split(chunk) for each in (logits, tops, log_sums, means)), strict=True)
+        for x, top, log_sum, mean in parts:
+            exact = room[: len(x)].copy_(x)
+            top.copy_(exact.amax(-1)).masked_fill_(top.isinf(), 0.0)
+            if smoothing:
+                mean.copy_(exact.mean(-1))
+            log_sum.copy_(exact.sub_(top[:, None]).exp_().sum(-1)).log_()
         aim = logits.gather(1, rows)[:, 0].to(room.dtype)
         if smoothing:
-            aim = aim.lerp(logits.sum(-1, dtype=room.dtype) / logits.shape[-1], smoothing)
-        return (normaliser - aim)[counted].mean(), normaliser[counted].square().mean(), normaliser
+            aim = aim.lerp(means, smoothing)
+        loss = (log_sums - (aim - tops))[counted].mean()
+        return loss, (tops + log_sums)[counted].square().mean(), tops, log_sums
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         logits, labels, ctx.chunk, ctx.smoothing = inputs
-        ctx.save_for_backward(logits, labels, output[2])
-        ctx.mark_non_differentiable(output[2])
+        ctx.save_for_backward(logits, labels, *output[2:])
+        ctx.mark_non_differentiable(*output[2:])
 
     @staticmethod
     def backward(ctx: Any, of_loss: Tensor, of_z: Tensor, *_: Any) -> tuple[Tensor, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        logits, labels, normaliser = ctx.saved_tensors
+        logits, labels, tops, log_sums = ctx.saved_tensors
         counted, rows = _rows(labels)
-        share = counted.to(normaliser.dtype) / counted.sum()
+        share = counted.to(tops.dtype) / counted.sum()
         if torch.is_grad_enabled():  # somebody differentiates twice
             exact = _exact(logits)
             log_z = exact.logsumexp(-1, keepdim=True)
@@ -82,12 +86,12 @@ class _Chunked(torch.autograd.Function):
             made = exact.softmax(-1) * (of_loss + 2 * of_z * log_z) - of_loss * aim
             return (made * share[:, None]).to(logits.dtype), None, None, None
         gradient = torch.empty_like(logits)
-        room = gradient if gradient.dtype == normaliser.dtype else _room(logits, ctx.chunk)
-        parts = zip(*(each.split(ctx.chunk) for each in (logits, rows, share, normaliser, gradient)), strict=True)
-        for x, label, weight, log_z, out in parts:
+        room = gradient if gradient.dtype == tops.dtype else _room(logits, ctx.chunk)
+        parts = zip(*(each.split(ctx.chunk) for each in (logits, rows, share, tops, log_sums, gradient)), strict=True)
+        for x, label, weight, top, log_sum, out in parts:
             exact = out if room is gradient else room[: len(x)]
-            exact.copy_(x).sub_(log_z[:, None]).exp_()
-            exact *= ((of_loss + 2 * of_z * log_z) * weight)[:, None]
+            exact.copy_(x).sub_(top[:, None]).sub_(log_sum[:, None]).exp_()
+            exact *= ((of_loss + 2 * of_z * (top + log_sum)) * weight)[:, None]
             of_label = -of_loss * weight[:, None]
             exact.scatter_add_(1, label, (1 - ctx.smoothing) * of_label)
             if ctx.smoothing:

@@ -103,10 +103,7 @@ class CrossEntropy(RoutedLoss):
         except (IndexError, RuntimeError) as error:
             if not isinstance(error, IndexError) and "out of bounds" not in str(error):
                 raise
-            raise _misfit(
-                f"token ids from 0 to {logits.shape[-1] - 1}, or {IGNORED}",
-                f"ids from {int(labels.min())} to {int(labels.max())}", "take labels from the model's own vocabulary",
-            ) from error  # fmt: skip
+            raise beyond(labels, logits.shape[-1]) from error
         return {"loss": loss, "z_loss": self.z_loss * z} if self.z_loss > 0 and z is not None else {"loss": loss}
 
     def _of_logits(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -198,6 +195,14 @@ def _require_labels(logits: Tensor, labels: Tensor) -> None:
         )  # fmt: skip
 
 
+def beyond(labels: Tensor, classes: int) -> UserError:
+    """The error of labels that are none of the classes."""
+    return _misfit(
+        f"token ids from 0 to {classes - 1}, or {IGNORED}", f"ids from {int(labels.min())} to {int(labels.max())}",
+        "take labels from the model's own vocabulary",
+    )  # fmt: skip
+
+
 def _misfit(expected: str, found: str, cure: str) -> UserError:
     return UserError.of(
         "FX1704", "the labels do not fit the logits", path="labels", expected=expected, found=found, cure=cure
@@ -218,11 +223,10 @@ def balance(logits: Tensor, mask: Tensor | None = None, *, top_k: int = 1) -> Te
     Returns:
         A scalar: ``top_k`` when balanced, ``E`` when ``top_k`` experts take all.
     """
-    rows = _unpadded(logits, mask)
-    probabilities = rows.softmax(-1)
-    n_experts = rows.shape[-1]
+    probabilities = logits.float().flatten(0, -2).softmax(-1)
+    n_experts = probabilities.shape[-1]
     chosen = fn.one_hot(probabilities.topk(top_k).indices, n_experts).sum(-2).float()
-    return n_experts * (chosen.mean(0) * probabilities.mean(0)).sum()
+    return n_experts * (_mean(chosen, mask) * _mean(probabilities, mask)).sum()
 
 
 def z_loss(logits: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -232,7 +236,7 @@ def z_loss(logits: Tensor, mask: Tensor | None = None) -> Tensor:
         logits: ``[B, T, E]``.
         mask: ``[B, T]``, 0 where a token is padding.
     """
-    return _unpadded(logits, mask).logsumexp(-1).square().mean()
+    return _mean(logits.float().flatten(0, -2).logsumexp(-1).square(), mask)
 
 
 def logit_z_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -242,13 +246,16 @@ def logit_z_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: ``[B, T, V]``.
         labels: ``[B, T]``.
     """
-    return logits[labels != IGNORED].logsumexp(-1).square().mean()
+    return _mean(logits.logsumexp(-1).square().flatten(), labels != IGNORED)
 
 
-def _unpadded(logits: Tensor, mask: Tensor | None) -> Tensor:
-    """The rows of tokens that are no padding, in fp32."""
-    rows = logits.float().flatten(0, -2)
-    return rows if mask is None else rows[mask.flatten().bool()]
+def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Over the tokens ``[N, ...]`` that a mask shows; of one shape whatever it shows, so that it can be compiled."""
+    if mask is None:
+        return values.mean(0)
+    shown = mask.flatten().bool()
+    kept = values.masked_fill(~shown.reshape(-1, *[1] * (values.dim() - 1)), 0.0)
+    return kept.sum(0) / shown.sum()
 
 
 def labelled(batch: Mapping[str, Tensor]) -> int:

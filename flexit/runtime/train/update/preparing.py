@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from flexit.errors import UserError
+from flexit.ir.program import Program
 from flexit.lower.torch.layers import layers_of, recompute
 from flexit.runtime.train.config import Compile, TrainingConfig
+from flexit.runtime.train.update.labels import IGNORED
+from flexit.runtime.train.update.loss import CrossEntropy, beyond
 from flexit.runtime.train.update.step import Batch, Compute, LossFn, computed, inputs_of
 
 
@@ -46,14 +49,30 @@ def computing(pieces: Compile | None, device: torch.device) -> Compute:
     if pieces is None:
         return computed
     require_compiler(device)
-    if pieces == "whole":
-        return torch.compile(computed)
-    loss_of = torch.compile(_loss_of)
+    of_all, of_outputs = torch.compile(computed), torch.compile(_loss_of)
 
-    def by_regions(model: nn.Module, loss_fn: LossFn, batch: Batch) -> Any:
-        return loss_of(loss_fn, model(**inputs_of(batch, loss_fn)), batch)
+    def compiled(model: nn.Module, loss_fn: LossFn, batch: Batch) -> Any:
+        _require_classes(model, loss_fn, batch)
+        if pieces == "whole":
+            return of_all(model, loss_fn, batch)
+        return of_outputs(loss_fn, model(**inputs_of(batch, loss_fn)), batch)
 
-    return by_regions
+    return compiled
+
+
+def _require_classes(model: nn.Module, loss_fn: LossFn, batch: Batch) -> None:
+    """Raise where labels are none of the model's classes, which compiled code would end the process for.
+
+    Raises:
+        UserError: FX1704.
+    """
+    program, labels = getattr(model, "program", None), batch.get("labels")
+    if not (isinstance(program, Program) and isinstance(loss_fn, CrossEntropy) and isinstance(labels, torch.Tensor)):
+        return
+    classes = program.outputs["logits"].dims[-1] if "logits" in program.outputs else None
+    counted = labels.where(labels != IGNORED, 0)
+    if isinstance(classes, int) and counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < classes:
+        raise beyond(labels, classes)
 
 
 def _loss_of(loss_fn: LossFn, outputs: Any, batch: Batch) -> Any:
