@@ -135,6 +135,7 @@ CASES = (
     Case("FlexiGPT", "flexigpt", "eager", ("by_flexitransformers",)),
     Case("FlexiGPT, compiled", "flexigpt", "compiled", ("by_flexitransformers",)),
     Case("FlexiGPT, 2 x 1024 tokens", "flexigpt", "eager", ("by_flexitransformers",), 1024),
+    Case("FlexiGPT, compiled, 2 x 1024 tokens", "flexigpt", "compiled", ("by_flexitransformers",), 1024),
     Case("GPT-2-like, the loss alone", "gpt", "stock_loss", ()),
 )
 

@@ -147,9 +147,9 @@ def test_generated_texts_by_hand(tmp_path: Path):
     write(tmp_path, "held.jsonl", [{"source": a, "target": b} for a, b in pairs[:21]])
     metrics = "[exact_match, word_error, error_rate, {kind: error_rate, unit: words}, bleu, chrf, perplexity]"
     path = tiny(
-        tmp_path, "{kind: seq2seq, target_tokenizer: characters}", "tiny-t5", tokenizer="characters", steps="100",
-        evaluate=f"{{every: 100, metrics: {metrics}, max_new_tokens: 7}}",
-        precision="bf16", optimizer="{kind: adamw, lr: 1e-2}",
+        tmp_path, "{kind: seq2seq, target_tokenizer: characters}", "tiny-t5", tokenizer="characters", steps="200",
+        evaluate=f"{{every: 200, metrics: {metrics}, max_new_tokens: 7}}",
+        precision="bf16", optimizer="{kind: adamw, lr: 3e-3}",
     )  # fmt: skip
     result = train(path, progress=False)
     assert result.checkpoint is not None
