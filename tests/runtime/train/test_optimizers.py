@@ -51,7 +51,7 @@ def stepped(optimizer: torch.optim.Optimizer, over: FlexitModule) -> dict[str, T
 
 
 def by_hand(make: Callable[[list[Any], list[Any]], list[torch.optim.Optimizer]]) -> dict[str, Tensor]:
-    """The weights after the same updates by PyTorch alone, its optimizers made of matrices and of vectors."""
+    """The weights after the same updates by optimizers of PyTorch, made of matrices and of vectors."""
     over = model()
     matrices = [p for p in over.parameters() if p.dim() >= 2]
     vectors = [p for p in over.parameters() if p.dim() < 2]

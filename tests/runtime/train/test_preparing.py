@@ -118,10 +118,8 @@ def test_the_loss_is_compiled_too(compile: str):
     torch._dynamo.utils.counters.clear()
     over.fit(steps=1)
     stats = torch._dynamo.utils.counters["stats"]
-    assert (
-        stats["unique_graphs"] == {"whole": 1, "regional": 2}[compile]
-        and not torch._dynamo.utils.counters["graph_break"]
-    )
+    assert stats["unique_graphs"] == {"whole": 1, "regional": 2}[compile]
+    assert not torch._dynamo.utils.counters["graph_break"]
     batch = ragged()
     for entry, value, message in (
         ("labels", batch["labels"][:, 1:], "the labels do not fit the logits"),
@@ -132,6 +130,22 @@ def test_the_loss_is_compiled_too(compile: str):
         refusing._feed.loader = [batch | {entry: value}]
         with pytest.raises(UserError, match=message):
             refusing.fit(steps=1)
+
+
+@COMPILED
+@pytest.mark.slow
+def test_a_loss_of_ones_own_runs_as_it_is_written():
+    torch.compiler.reset()
+    seen: list[float] = []
+
+    def loss(outputs: Any, batch: Any) -> Tensor:
+        found = torch.nn.functional.cross_entropy(outputs["logits"].flatten(0, 1), batch["labels"].flatten())
+        seen.append(float(found.detach()))
+        return found
+
+    result = run(compile="whole", loss=loss, sets=["blocks.decoder.n_layers=1"]).fit(steps=3)
+    assert len(seen) == 3
+    assert result.loss == pytest.approx(seen[-1], rel=1e-6)
 
 
 @COMPILED

@@ -36,8 +36,8 @@ def make_ready(model: nn.Module, config: TrainingConfig) -> None:
 
 
 def computing(pieces: Compile | None, device: torch.device) -> Compute:
-    """What runs a model and its loss in training. Compiled, the loss and its backward go over the logits less often,
-    and in one piece with the model they keep less of them.
+    """What runs a model and its loss in training. Compiled, the cross-entropy and its backward go over the logits less
+    often, and in one piece with the model they keep less of them. Losses of the user's own run as they are written.
 
     Args:
         pieces: as the config says; what it asks for of the model itself, :func:`make_ready` does.
@@ -52,7 +52,10 @@ def computing(pieces: Compile | None, device: torch.device) -> Compute:
     of_all, of_outputs = torch.compile(computed), torch.compile(_loss_of)
 
     def compiled(model: nn.Module, loss_fn: LossFn, batch: Batch) -> Any:
-        _require_classes(model, loss_fn, batch)
+        classes = _classes_of(model)
+        if classes is None or not isinstance(loss_fn, CrossEntropy):
+            return computed(model, loss_fn, batch)
+        _require_among(classes, batch.get("labels"))
         if pieces == "whole":
             return of_all(model, loss_fn, batch)
         return of_outputs(loss_fn, model(**inputs_of(batch, loss_fn)), batch)
@@ -60,18 +63,25 @@ def computing(pieces: Compile | None, device: torch.device) -> Compute:
     return compiled
 
 
-def _require_classes(model: nn.Module, loss_fn: LossFn, batch: Batch) -> None:
-    """Raise where labels are none of the model's classes, which compiled code would end the process for.
+def _classes_of(model: nn.Module) -> int | None:
+    """How many classes a model scores, where its program says so."""
+    program = getattr(model, "program", None)
+    if not isinstance(program, Program) or "logits" not in program.outputs:
+        return None
+    classes = program.outputs["logits"].dims[-1]
+    return classes if isinstance(classes, int) else None
+
+
+def _require_among(classes: int, labels: object) -> None:
+    """Raise where labels are none of the classes: compiled code would end the process, where it runs on threads.
 
     Raises:
         UserError: FX1704.
     """
-    program, labels = getattr(model, "program", None), batch.get("labels")
-    if not (isinstance(program, Program) and isinstance(loss_fn, CrossEntropy) and isinstance(labels, torch.Tensor)):
+    if not isinstance(labels, torch.Tensor) or not labels.numel():
         return
-    classes = program.outputs["logits"].dims[-1] if "logits" in program.outputs else None
-    counted = labels.where(labels != IGNORED, 0)
-    if isinstance(classes, int) and counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < classes:
+    least, most = labels.where(labels != IGNORED, 0).aminmax()
+    if int(least) < 0 or int(most) >= classes:
         raise beyond(labels, classes)
 
 
