@@ -97,7 +97,8 @@ def measure() -> Section:
     text = (
         "A step on 8 x 256 tokens where nothing else is said, fp32, the threads of PyTorch's choice: forward, "
         "cross-entropy, backward, fused AdamW. Ours is `flexit.Trainer` with all that it does "
-        "beside; the others are plain loops. "
+        "beside, which on a CPU includes that freed memory stays with the process; the others are plain loops where "
+        "nothing else is said. "
         f"{PAIRS} rounds in which each loop, in a process of its own, makes a step on the same batch while the others "
         "wait, after two that do not count. A ratio above 1: flexit is faster, or leaner (the growth of the process "
         "from before it had a model to its peak). `by hand` and `flexitransformers` begin with the same weights, so "
@@ -114,7 +115,7 @@ class Case:
         title: of the architecture, in the table.
         kind: its name for the loops.
         mode: ``eager``, ``compiled``, or ``stock_loss``: ours beside itself with the cross-entropy of PyTorch.
-        others: scripts of the loops beside ours.
+        others: scripts of the loops beside ours; one with a mode of its own names it after a space.
         length: tokens of a row.
     """
 
@@ -125,16 +126,28 @@ class Case:
     length: int = 256
 
 
-ALL = ("by_hand", "by_hugging_face", "by_x_transformers")
+KEPT = "kept"
+KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+"""What has the C library keep freed memory, as ``flexit.Trainer`` does."""
+LABELS = {
+    "by_hand": "by hand",
+    "by_hand kept": "by hand, keeping freed memory",
+    "by_hugging_face": "transformers",
+    "by_x_transformers": "x-transformers",
+    "by_flexitransformers": "flexitransformers",
+    "by_flexitransformers trainer": "flexitransformers, its `Trainer`",
+}
+ALL = ("by_hand", "by_hand kept", "by_hugging_face", "by_x_transformers")
+THEIRS = ("by_flexitransformers", "by_flexitransformers trainer")
 CASES = (
     Case("GPT-2-like", "gpt", "eager", ALL),
     Case("GPT-2-like, compiled", "gpt", "compiled", ALL),
     Case("Llama-like", "llama", "eager", ALL),
     Case("Llama-like, compiled", "llama", "compiled", ALL),
     Case("Llama-like, 2 x 1024 tokens", "llama", "eager", ALL, 1024),
-    Case("FlexiGPT", "flexigpt", "eager", ("by_flexitransformers",)),
+    Case("FlexiGPT", "flexigpt", "eager", THEIRS),
     Case("FlexiGPT, compiled", "flexigpt", "compiled", ("by_flexitransformers",)),
-    Case("FlexiGPT, 2 x 1024 tokens", "flexigpt", "eager", ("by_flexitransformers",), 1024),
+    Case("FlexiGPT, 2 x 1024 tokens", "flexigpt", "eager", THEIRS, 1024),
     Case("FlexiGPT, compiled, 2 x 1024 tokens", "flexigpt", "compiled", ("by_flexitransformers",), 1024),
     Case("GPT-2-like, the loss alone", "gpt", "stock_loss", ()),
 )
@@ -149,17 +162,17 @@ def _compared(case: Case, *, folders: dict[str, Path], room: Path) -> list[Loop]
         loops = [begun("flexit", ["by_spec", str(spec), str(weights), "eager" if mode == "stock_loss" else mode])]
         if mode == "stock_loss":
             loops.append(begun("with PyTorch's cross-entropy", ["by_spec", str(spec), "none", mode]))
-        for script in others:
-            name = script.removeprefix("by_").replace("_", "-")
-            path = next((folders[each] for each in folders if each == name), None)
-            label = {"hand": "by hand", "hugging-face": "transformers"}.get(name, name)
-            loops.append(begun(label, [script, kind, str(weights), mode], path=path))
+        for other in others:
+            script, _, own = other.partition(" ")
+            path = folders.get(script.removeprefix("by_").replace("_", "-"))
+            loops.append(begun(LABELS[other], [script, kind, str(weights), own or mode], path=path, kept=own == KEPT))
         for number in range(PAIRS + 2):
             order = loops if number % 2 else loops[::-1]
             for loop in order:
                 loop.turn(number, counts=number >= 2)
-    by_hand = [loop for loop in loops if loop.name in {"by hand", "flexitransformers"}]
-    for loop in by_hand:
+    for loop in loops:
+        if not loop.name.startswith(("by hand", "flexitransformers")):
+            continue
         worst = max(abs(a - b) / a for a, b in zip(loops[0].losses, loop.losses, strict=True))
         if worst > 1e-4:
             raise SystemExit(f"{kind}: {loop.name} does not train the same model, losses differ by {worst:.1e}")
@@ -167,10 +180,11 @@ def _compared(case: Case, *, folders: dict[str, Path], room: Path) -> list[Loop]
 
 
 def _begun(
-    stack: ExitStack, name: str, command: list[str], *, length: int, path: Path | None = None
+    stack: ExitStack, name: str, command: list[str], *, length: int, path: Path | None = None, kept: bool = False
 ) -> Loop:  # fmt: skip
     """A loop that has its model."""
-    own = {"FLEXIT_BENCH_LENGTH": str(length)} | ({} if path is None else {"PYTHONPATH": str(path)})
+    own = {"FLEXIT_BENCH_LENGTH": str(length)} | (KEEPING if kept else {})
+    own |= {} if path is None else {"PYTHONPATH": str(path)}
     environment = {**os.environ, **own}
     process = subprocess.Popen(
         [sys.executable, str(LOOPS / f"{command[0]}.py"), *command[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

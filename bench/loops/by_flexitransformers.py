@@ -1,4 +1,6 @@
-"""``FlexiGPT`` of FlexiTransformers 0.3.0 in a plain loop: ``python by_flexitransformers.py gpt WEIGHTS``.
+"""``FlexiGPT`` of FlexiTransformers 0.3.0: ``python by_flexitransformers.py gpt WEIGHTS [compiled|trainer]``.
+
+In a plain loop, or in its own ``Trainer``, which has its forward make logits and its ``LossCompute`` make them again.
 
 Its import name is ``flexit``, so its folder stands first on the path of this process, which has nothing of ours.
 """
@@ -7,9 +9,13 @@ from __future__ import annotations
 
 import re
 import sys
+import time
+from collections.abc import Iterator
 
 import torch
 import turns
+from flexit.training import Batch, LossCompute, Trainer
+from rich.console import Console
 from safetensors.torch import load_file
 
 from flexit import FlexiGPT
@@ -35,6 +41,42 @@ def renamed(name: str) -> str:
     raise SystemExit(f"no name for {name}")
 
 
+class Loader:
+    """Its batches as they are asked for; says after each step what it took since its batch was asked for."""
+
+    def __init__(self, before: int) -> None:
+        self.before = before
+        self.loss = 0.0
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def __iter__(self) -> Iterator[Batch]:
+        for turn in turns.turns():
+            ids = turns.tokens(turn)
+            began = time.perf_counter()
+            yield Batch(tgt=ids, pad=-1, model_type="decoder-only")
+            took = time.perf_counter() - began
+            turns.tell(loss=self.loss, seconds=took, peak=turns.memory("VmHWM") - self.before)
+
+
+def train(model: torch.nn.Module, *, before: int) -> None:
+    """Its ``Trainer``, without the clip of gradients."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=turns.RATE, fused=True)
+    compute = LossCompute(model.generator, torch.nn.CrossEntropyLoss(reduction="sum"), model, grad_clip=0.0)
+    loader = Loader(before)
+
+    def loss_fn(*given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        losses = compute(*given)
+        loader.loss = losses[0].item()
+        return losses
+
+    trainer = Trainer(model, optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0), loss_fn, loader)
+    trainer.console = Console(stderr=True)
+    turns.ready(model)
+    trainer.fit(epochs=1)
+
+
 def main(kind: str, weights: str, mode: str = "eager") -> None:
     """Serve until no more turns come."""
     del kind
@@ -48,6 +90,9 @@ def main(kind: str, weights: str, mode: str = "eager") -> None:
     left = [name for name in told.missing_keys if "generator.proj.weight" not in name and "inv_freq" not in name]
     if left or told.unexpected_keys:
         raise SystemExit(f"its parameters are others: {left}, {told.unexpected_keys}")
+    if mode == "trainer":
+        train(model, before=before)
+        return
     mask = torch.ones(1, turns.LENGTH, turns.LENGTH, dtype=torch.bool).tril()
     turns.serve(model, lambda ids: model(tgt=ids, tgt_mask=mask), before=before, compiled=mode == "compiled")
 

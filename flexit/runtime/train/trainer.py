@@ -41,6 +41,7 @@ from flexit.runtime.train.optimisation.schedule import require_room
 from flexit.runtime.train.policies.rollback import Rollback
 from flexit.runtime.train.resources.device import pick_device
 from flexit.runtime.train.resources.disk import bytes_at_hand
+from flexit.runtime.train.resources.freed_memory import keeping_freed_memory
 from flexit.runtime.train.resources.room import telling_what_to_lower
 from flexit.runtime.train.resources.signals import Signals
 from flexit.runtime.train.result import HeldOut, Result
@@ -164,7 +165,7 @@ class Trainer:
         self.steps = self._last_step(epochs) if epochs is not None else steps or 0
         require_room(self.config.schedule, self.steps)
         loss, self._done, self.stopped_by = None, False, None
-        with ExitStack() as stack:
+        with keeping_freed_memory(self.device), ExitStack() as stack:
             signals = stack.enter_context(Signals())
             self._begin(stack)
             self.model.train()

@@ -18,11 +18,12 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from flexit.errors import CheckpointError, UserError
 from flexit.runtime.tokenizer import Tokenizer
 from flexit.runtime.train.data.feed import Feed
-from flexit.runtime.train.data.loader import Loader, packed, unpacked
+from flexit.runtime.train.data.loader import Loader
 from flexit.runtime.train.data.ragged import Ragged, mask_of, padded
 from flexit.runtime.train.data.split import Pieces, split_rows, split_tokens
 from flexit.runtime.train.data.store import Column, make_store, open_store
 from flexit.runtime.train.data.stream import NextTokens, Packing, Stream
+from flexit.runtime.train.data.workers import packed, unpacked
 from flexit.runtime.train.saving.random_state import capture, restore, seed_all
 from flexit.runtime.train.update.loss import IGNORED
 from tests.runtime.train.plain import joined as rows_of
@@ -260,7 +261,7 @@ def test_workers_are_killed_while_large_batches_wait(stored):
     expected, running = iter(here), iter(there)
     assert plain(next(expected)) == plain(next(running))
     time.sleep(2)  # the workers have sent what they may send ahead
-    for worker in there._ahead._workers:  # pyright: ignore
+    for worker in there._ahead.loader._workers:  # pyright: ignore
         os.kill(worker.pid, signal.SIGKILL)
     rest: list[Any] = []
     going_on = threading.Thread(target=lambda: rest.extend(plain(batch) for batch in running), daemon=True)
@@ -276,7 +277,7 @@ def test_batches_go_on_where_workers_are_killed(stored):
     here, there = (Loader(ragged(stored), batch_size=4, seed=1, workers=workers) for workers in (0, 2))
     expected, running = iter(here), iter(there)
     assert plain(next(expected)) == plain(next(running))
-    workers = [worker.pid for worker in there._ahead._workers]  # pyright: ignore
+    workers = [worker.pid for worker in there._ahead.loader._workers]  # pyright: ignore
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     assert [plain(batch) for batch in expected] == [plain(batch) for batch in running]

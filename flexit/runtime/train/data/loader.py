@@ -7,33 +7,19 @@ theirs.
 
 from __future__ import annotations
 
-import math
-import multiprocessing
-import os
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn.functional import pad
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from flexit.errors import UserError
 from flexit.runtime.train.data.examples import Examples, Indices
-from flexit.runtime.train.resources.asked import NUMBER
+from flexit.runtime.train.data.workers import LOST, Ahead, Key
 
-LOST = (RuntimeError, OSError, EOFError)
-"""What a dead worker becomes in the parent."""
 MOST_LOSSES = 3
 """Times that workers are begun again."""
-Entries = list[tuple[str, torch.dtype, tuple[int, ...]]]
-"""Name, type and shape of the entries of a batch."""
-Key = tuple[int, int]
-"""Number of a pass, and of a batch in it."""
 
 
 class Loader:
@@ -71,7 +57,7 @@ class Loader:
         self._losses = 0
         self._pass = 0
         self._batch = 0
-        self._ahead: Iterator[tuple[Tensor, Entries]] | None = None
+        self._ahead: Ahead | None = None
         if len(self) == 0:
             needed = 1 if seed is None else batch_size
             raise UserError.of(
@@ -98,9 +84,9 @@ class Loader:
             return self._schedule.made((self._pass, self._batch))
         key = (self._pass, self._batch)
         if self._ahead is None:
-            self._ahead = iter(_ahead(self._schedule, key, self._workers))
+            self._ahead = Ahead(self._schedule, key, batches=len(self), workers=self._workers)
         try:
-            return unpacked(*next(self._ahead))
+            return self._ahead.next()
         except LOST:  # a worker is dead, by a signal to all processes of the run or for want of memory
             self._ahead = None
             self._losses += 1
@@ -168,72 +154,3 @@ class Schedule(Dataset[dict[str, Tensor]]):
         sorted_ = np.concatenate([each[np.argsort(lengths[each], kind="stable")] for each in windows])
         batches = sorted_.reshape(self.batches, self._size)[rng.permutation(self.batches)]
         return np.concatenate([batches.ravel(), rest])
-
-
-class _Keys(Sampler[Key]):
-    """The keys of all batches from one on, without end."""
-
-    def __init__(self, batches: int, start: Key) -> None:
-        self._batches = batches
-        self._start = start
-
-    def __iter__(self) -> Iterator[Key]:
-        number, batch = self._start
-        while True:
-            yield number, batch
-            batch += 1
-            if batch == self._batches:
-                number, batch = number + 1, 0
-
-
-def _ahead(schedule: Schedule, start: Key, workers: int) -> DataLoader[Any]:
-    """Batches from a key on, made in processes of their own; the random numbers of this one are left alone.
-
-    Each comes as one tensor, since every tensor asks its worker for a handle of shared memory. As arrays they would
-    come through a pipe, where a worker that is killed leaves half a message, for whose end the run would wait for ever.
-    """
-    return DataLoader(
-        schedule, batch_size=None, sampler=_Keys(schedule.batches, start), num_workers=workers, collate_fn=packed,
-        worker_init_fn=_undisturbed, generator=torch.Generator().manual_seed(0), multiprocessing_context="forkserver",
-    )  # fmt: skip
-
-
-ALIGNED = 8
-"""Bytes of the widest number."""
-
-
-def packed(batch: Any) -> tuple[Tensor, Entries]:
-    """The bytes of a batch, each entry at a multiple of :data:`ALIGNED`, and what its entries are."""
-    entries = [(name, value.dtype, tuple(value.shape)) for name, value in batch.items()]
-    flat = [value.reshape(-1).view(torch.uint8) for value in batch.values()]
-    return torch.cat([pad(each, (0, -len(each) % ALIGNED)) for each in flat]), entries
-
-
-def unpacked(content: Tensor, entries: Entries) -> dict[str, Tensor]:
-    """The batch that :func:`packed` took apart; its entries are views of ``content``."""
-    batch: dict[str, Tensor] = {}
-    start = 0
-    for name, dtype, shape in entries:
-        stop = start + math.prod(shape) * dtype.itemsize
-        batch[name] = content[start:stop].view(dtype).reshape(shape)
-        start = stop - stop % -ALIGNED
-    return batch
-
-
-def _undisturbed(number: int) -> None:
-    """Leave it to the parent what signals mean that reach all processes of a terminal or a job: Ctrl-C ends the step at
-    hand, another asks for a checkpoint.
-    """
-    del number
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if NUMBER is not None:
-        signal.signal(NUMBER, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_run, daemon=True).start()
-
-
-def _end_with_the_run() -> None:
-    """Leave when the run is gone, also by a kill: what PyTorch watches is the fork server, which waits for us."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

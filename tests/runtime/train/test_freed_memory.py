@@ -1,0 +1,81 @@
+"""While training, freed memory stays with the process; after that, the system has it back."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+GLIBC = platform.libc_ver()[0] == "glibc"
+SCRIPT = """
+import json, resource, sys
+from pathlib import Path
+import torch
+import flexit
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+class Loader:
+    def __init__(self):
+        self.faults = []
+    def __iter__(self):
+        while True:
+            self.faults.append(faults())
+            yield {"input": torch.ones(4096, 64)}
+
+def resident():
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024
+
+class Model(torch.nn.Sequential):
+    def forward(self, input):
+        return {"loss": super().forward(input).square().mean()}
+
+wide = 4096
+model = Model(torch.nn.Linear(64, wide), torch.nn.Tanh(), torch.nn.Linear(wide, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+loader = Loader()
+trainer = flexit.Trainer(
+    model, optimizer, lambda outputs, batch: outputs["loss"], loader, config={"progress": False, "device": "cpu"},
+)
+before = resident()
+trainer.fit(steps=6)
+one = 4096 * wide * 4
+each = [b - a for a, b in zip(loader.faults[2:], loader.faults[3:])]
+print(json.dumps({"faults": sorted(each)[len(each) // 2], "of_one": one / resource.getpagesize(),
+    "left": (resident() - before) / one}))
+"""
+
+
+def told(**environment: str) -> dict[str, float]:
+    """What a process says that trains with an activation of 64 MiB: faults of a step, and what it still has after."""
+    left = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env={**left, "OMP_NUM_THREADS": "1", **environment}, capture_output=True,
+        text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not GLIBC, reason="of the GNU C library")
+def test_a_step_has_the_memory_of_the_step_before():
+    ours = told()
+    assert ours["faults"] < ours["of_one"] / 10
+    assert ours["left"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not GLIBC, reason="of the GNU C library")
+@pytest.mark.parametrize(
+    "environment", [{"MALLOC_MMAP_THRESHOLD_": "1000000"}, {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1000000"}]
+)
+def test_what_the_user_set_holds(environment: dict[str, str]):
+    theirs = told(**environment)
+    assert theirs["faults"] > theirs["of_one"]
