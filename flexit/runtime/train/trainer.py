@@ -165,7 +165,7 @@ class Trainer:
         self.steps = self._last_step(epochs) if epochs is not None else steps or 0
         require_room(self.config.schedule, self.steps)
         loss, self._done, self.stopped_by = None, False, None
-        with keeping_freed_memory(self.device), ExitStack() as stack:
+        with keeping_freed_memory(self.device) as tidy, ExitStack() as stack:
             signals = stack.enter_context(Signals())
             self._begin(stack)
             self.model.train()
@@ -174,6 +174,7 @@ class Trainer:
                 self.save()  # something to go back to
             while not self._ranks.agree(signals, ends=self._done or self.step >= self.steps or bool(self.stopped_by)):
                 done = self._update(signals)
+                tidy()
                 if done is not None:
                     loss = loss if done.skipped else done.loss
                     self._tell("after_step", done)
@@ -323,8 +324,7 @@ class Trainer:
         if found is None:
             return []
         path, state, damaged = found
-        weights = checkpoint.read_weights(self.model, path)
-        tensors, random = checkpoint.read_tensors(path)
+        weights, (tensors, random) = checkpoint.read_weights(self.model, path), checkpoint.read_tensors(path)
         self._updater.require_fitting(tensors, state)
         callbacks = self._keyed()
         for key in sorted(state["callbacks"].keys() & callbacks.keys()):
