@@ -17,6 +17,7 @@ from tokenizers.models import WordLevel
 
 from tests.saved import spoilt
 
+pytestmark = pytest.mark.slow
 FLEXIT = [sys.executable, "-m", "flexit"]
 
 HOSTILE = {

@@ -55,6 +55,7 @@ def test_every_distinct_layer_stays(name):
     assert layers(load_spec(name)) == layers(shrink(load_spec(name)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", presets())
 def test_it_warns_of_the_same_and_is_its_own_miniature(name):
     small = shrink(load_spec(name))

@@ -118,6 +118,7 @@ def test_every_kind_has_an_oracle():
     assert [owner for owner, _ in kinds() if owner not in owners] == []
 
 
+@pytest.mark.slow
 def test_every_field_has_an_oracle():
     values, written = claimed()
     gaps = []

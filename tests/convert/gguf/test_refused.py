@@ -135,6 +135,7 @@ def test_matrices_have_the_format_and_vectors_are_whole(tmp_path, dtype):
     assert np.all(np.abs(found - up) <= steps * blocks + 1e-7)
 
 
+@pytest.mark.slow
 def test_one_tensor_is_read_at_a_time(tmp_path):
     """No array lives on when the next one is asked for."""
     import gc

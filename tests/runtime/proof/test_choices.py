@@ -88,6 +88,7 @@ class Off(TorchSession):
         return scores + self.draw.choice([-1, 1], scores.shape) * self.part * np.abs(scores).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [1e-3, 1e-1])
 def test_what_differs_is_found_or_was_too_close(part):
     """Errors within the tolerance change only what is called too close; larger ones are found."""

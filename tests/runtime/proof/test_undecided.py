@@ -53,6 +53,7 @@ def test_a_flat_router_fails_the_export(tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.ort
 def test_where_both_agree_no_closeness_is_an_excuse(tmp_path):
     """A sequence of 54 tokens makes many choices here, of which some are always close; all are compared."""
@@ -128,6 +129,7 @@ def test_too_many_of_them_fail(lenient):
         proven(differ=range(30), close=range(30))
 
 
+@pytest.mark.slow
 def test_some_that_always_differ_fail(lenient, monkeypatch):
     monkeypatch.setattr("flexit.runtime.proof.prove.MOST_EXCUSED", 100.0)
     with pytest.raises(ProofError, match=r"to the last \(1 % may be left out\)"):

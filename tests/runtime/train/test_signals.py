@@ -108,6 +108,7 @@ def test_outside_the_main_thread():
     assert lines == ["done"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where",
     [
