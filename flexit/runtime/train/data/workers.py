@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,6 +23,10 @@ LOST = (RuntimeError, OSError, EOFError)
 """What a dead worker becomes in the parent."""
 ALIGNED = 8
 """Bytes of the widest number."""
+PAUSE = 0.001
+"""Seconds until the next batch is asked for, in which the step begins: then PyTorch computes and leaves the interpreter
+to the thread, which otherwise takes it from the caller at once.
+"""
 Entries = list[tuple[str, torch.dtype, tuple[int, ...]]]
 """Name, type and shape of the entries of a batch."""
 Key = tuple[int, int]
@@ -51,7 +56,7 @@ class Ahead:
             multiprocessing_context="forkserver",
         ))  # fmt: skip
         self._thread = ThreadPoolExecutor(1, "batches")
-        self._next = self._thread.submit(next, self.loader)
+        self._next = self._thread.submit(self._received)
 
     def next(self) -> dict[str, Tensor]:
         """The next batch.
@@ -59,9 +64,13 @@ class Ahead:
         Raises:
             RuntimeError, OSError, EOFError: a worker is dead.
         """
-        received = self._next.result()
-        self._next = self._thread.submit(next, self.loader)
-        return unpacked(*received)
+        batch = unpacked(*self._next.result())
+        self._next = self._thread.submit(self._received)
+        return batch
+
+    def _received(self) -> tuple[Tensor, Entries]:
+        time.sleep(PAUSE)
+        return next(self.loader)
 
 
 class _Keys(Sampler[Key]):
