@@ -44,9 +44,9 @@ trainer = flexit.Trainer(
     model, optimizer, lambda outputs, batch: outputs["loss"], loader, config={"progress": False, "device": "cpu"},
 )
 before = resident()
-trainer.fit(steps=6)
+trainer.fit(steps=16)
 one = 4096 * wide * 4
-each = [b - a for a, b in zip(loader.faults[2:], loader.faults[3:])]
+each = [b - a for a, b in zip(loader.faults[8:], loader.faults[9:])]
 print(json.dumps({"faults": sorted(each)[len(each) // 2], "of_one": one / resource.getpagesize(),
     "left": (resident() - before) / one}))
 """
