@@ -109,7 +109,7 @@ def measure() -> Section:
     text = (
         "The GPT-2-like model of the other tables on 8 x 256 tokens, and two layers of width 128 on 16 rows of at most "
         f"128 tokens, so small that a batch weighs: {STEPS - SKIPPED} steps of a run config, after ten that do not "
-        "count. What is left of a worker process's batch is to wait for the thread that receives it. "
+        "count. What a worker process made is received by a thread during the step before. "
         "`python -m bench loading`"
     )
     return Section("Making batches", text, rows)
