@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import pow as power_of
 from math import prod
 from typing import Any, cast
 
@@ -102,12 +103,12 @@ class Power(Form):
     @staticmethod
     def fill(args: Data, scope: Scope) -> Any:
         base, exponent = cast("list[Any]", args[""])
-        return float(number(scope, base)) ** float(exponent)
+        return power_of(number(scope, base), exponent)  # a ValueError for a root of a negative number, never complex
 
     @staticmethod
     def read(args: Data, value: Any, found: Found) -> None:
         base, exponent = cast("list[Any]", args[""])
-        found.read(base, short(_require_number(value) ** (1 / float(exponent))))
+        found.read(base, short(power_of(_require_number(value), 1 / exponent)))
 
 
 class Sum(Form):

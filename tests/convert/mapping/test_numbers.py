@@ -36,6 +36,28 @@ def test_a_difference_is_of_numbers():
         Found(frozenset()).read(ROWS, "many")
 
 
+ROOT = {"$power": ["$width", -0.5]}
+
+
+def test_a_power_and_its_key():
+    assert scope({"width": 256}).fill(ROOT) == 0.0625
+    found = Found(frozenset())
+    found.read(ROOT, 0.0625)
+    assert found.keys == {"width": 256}
+
+
+@pytest.mark.parametrize("width", [-1, 0, -(10**30), 10**400])
+def test_a_power_is_a_real_number(width):
+    with pytest.raises(Incomplete, match="width: expected values that power can use"):
+        scope({"width": width}).fill(ROOT)
+
+
+@pytest.mark.parametrize("form", [ROOT, {"$quotient": [1, "$width"]}], ids=["power", "quotient"])
+def test_nothing_gives_zero(form):
+    with pytest.raises(Mismatch, match="expected a value that"):
+        Found(frozenset()).read(form, 0)
+
+
 FIRST = {"$first": 1, "hit": False, "miss": True, "n": "$n"}
 
 
