@@ -19,21 +19,22 @@ help: ## show this list
 demo: $(STAMP) ## train, export, prove and run a small model on real text (about three minutes)
 	$(BIN)/flexit demo $(DEMO_ARGS)
 
-test: $(STAMP) ## every test (about 20 minutes on two cores)
-	$(PYTEST)
+test: $(STAMP) ## the tests (about a quarter of an hour on two cores)
+	$(PYTEST) -m "not nightly"
 
 check: $(STAMP) ## lint, formatting, types, import contracts and the fast tests (under 4 minutes)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not nightly"
 
 bench: $(STAMP) ## measure training, emission and memory; writes docs/performance.md
 	$(BIN)/python -m bench
 
-nightly: $(STAMP) ## what takes hours: fuzzing and covering arrays; goes on where it stopped; writes docs/fuzzing.md
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.nightly $(NIGHTLY_ARGS)
+nightly: $(STAMP) ## every test, on documents of the day, and for hours fuzzing and covering arrays, which go on where they stopped; writes docs/fuzzing.md
+	export FLEXIT_FUZZ_DAY=$${FLEXIT_FUZZ_DAY:-$$(date -u +%Y%m%d)}; $(PYTEST); tests=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.nightly $(NIGHTLY_ARGS) && exit $$tests
 
 format: $(STAMP) ## put the code into its canonical form
 	$(BIN)/ruff check --fix .

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz.day import VARIABLE, today
-
-
-def pytest_configure() -> None:
-    os.environ[VARIABLE] = str(today())  # one day for all processes, whenever they start
+from tests.fuzz.day import drawn_day
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ran = (report for reports in terminalreporter.stats.values() for report in reports)
     if any(str(getattr(report, "nodeid", "")).startswith(("tests/fuzz", "tests/nightly")) for report in ran):
-        terminalreporter.write_line(f"seed of the day: {today()}")
+        terminalreporter.write_line(f"seed of the day: {drawn_day()}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

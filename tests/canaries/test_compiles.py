@@ -11,7 +11,19 @@ from flexit.runtime.proof.compare import relative_error
 from tests.canaries.conftest import SPECS, load
 
 SPEC = {path.stem: path for path in SPECS}
+AT_NIGHT = {"capped", "latent", "positions", "two-encoders", "u-net"}
+"""Those that the compiler takes longest for."""
 FURTHER = {"tiny-capped", "tiny-llama", "tiny-positions", "tiny-t5"}
+
+
+def by_day_and_night():
+    for name in SPEC:
+        yield pytest.param(name, marks=pytest.mark.nightly) if name in AT_NIGHT else name
+
+
+@pytest.fixture(params=by_day_and_night(), ids=str)
+def canary(request):
+    return load(SPEC[request.param])
 
 
 def assert_same(found, expected, tolerance=1e-6):
@@ -35,7 +47,7 @@ def test_compiles_as_one_graph_with_dynamic_shapes(canary, stressed, batch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gpt2", "mixture"])
+@pytest.mark.parametrize("name", ["mixture", pytest.param("gpt2", marks=pytest.mark.nightly)])
 def test_compiles_to_machine_code(name, stressed, batch):
     module = stressed(load(SPEC[name]))
     torch._dynamo.reset()

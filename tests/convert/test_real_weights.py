@@ -128,6 +128,7 @@ def bundle(smollm2, tmp_path_factory):
     return folder
 
 
+@pytest.mark.nightly
 def test_smollm2_answers_through_its_bundle(bundle):
     template = flexit.ChatTemplate.read(bundle)
     prompt = template.render([{"role": "user", "content": "What is the capital of France?"}])
@@ -136,6 +137,7 @@ def test_smollm2_answers_through_its_bundle(bundle):
     assert "Paris" in model.tokenizer.decode(made[0])
 
 
+@pytest.mark.nightly
 def test_smollm2_continues_alike_in_both(in_torch, bundle):
     ids = [in_torch.tokenizer.encode("The capital of France is")]
     rows = [generate(session, ids, max_new_tokens=256)[0] for session in (in_torch.session, open_bundle(bundle))]

@@ -1,13 +1,13 @@
-"""The seed of the day: what is drawn anew every day, and the same all day long."""
+"""The day whose documents are drawn: the same one, unless FLEXIT_FUZZ_DAY names another as `make nightly` does."""
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 
 VARIABLE = "FLEXIT_FUZZ_DAY"
+SOME_DAY = "20261126"
 
 
-def today() -> int:
-    """``20261126``: the day in UTC, or that of the variable FLEXIT_FUZZ_DAY, which brings a day back."""
-    return int(os.environ.get(VARIABLE) or f"{datetime.now(UTC):%Y%m%d}")
+def drawn_day() -> int:
+    """``20261126`` for the 26th of November 2026; what is drawn is the same all day long."""
+    return int(os.environ.get(VARIABLE) or SOME_DAY)

@@ -26,13 +26,13 @@ class MergeRefused(Exception):
 
 def faults(types: tuple[str, ...], value: Any, *, named: bool = False) -> Iterator[str]:
     """Codes that may be reported for a value of a field; none if it is right."""
-    found = [list(_option(option, value, named)) for option in types]
-    if not all(found):
-        return
-    if value is None:
-        yield "FX0208"
-        return
-    yield from (code for codes in found for code in codes)
+    found: list[str] = []
+    for option in types:
+        codes = list(_option(option, value, named))
+        if not codes:
+            return
+        found += codes
+    yield from ("FX0208",) if value is None else found
 
 
 def _option(option: str, value: Any, named: bool) -> Iterator[str]:
@@ -125,15 +125,14 @@ def kind_faults(trait: str, value: Any, *, named: bool) -> Iterator[str]:
 
 def group_faults(entry: Entry, value: Data, *, named: bool = False) -> Iterator[str]:
     """Codes for a mapping of the fields of a kind or group."""
-    known = {name: field for name, field in entry.fields.items() if named or not entry.ports or name not in SLOT_ONLY}
-    for name in value:
-        if name not in known and not (name == "kind" and entry.traits):
+    unknown = () if named or not entry.ports else SLOT_ONLY
+    for name, given in value.items():
+        field = entry.fields.get(name)
+        if field is not None and name not in unknown:
+            yield from faults(field.types, given)
+        elif name != "kind" or not entry.traits:
             yield "FX0201"
-    for name, field in known.items():
-        if name in value:
-            yield from faults(field.types, value[name])
-        elif field.required:
-            yield "FX0202"
+    yield from ("FX0202" for name in entry.required if name not in value and name not in unknown)
 
 
 # ---- defaults
@@ -141,9 +140,19 @@ def group_faults(entry: Entry, value: Data, *, named: bool = False) -> Iterator[
 
 def complete(value: Any, types: tuple[str, ...]) -> Any:
     """A right value with every default written; what is inferred or absent is None. Layers and scopes stay."""
-    if not isinstance(value, dict | str) or (isinstance(value, str) and TRAITS.isdisjoint(types)):
-        return value
-    option = next((option for option in types if not list(_option(option, value, True))), "null")
+    if isinstance(value, str):
+        return value if TRAITS.isdisjoint(types) else _completed_word(value, types)
+    return _completed(value, types) if isinstance(value, dict) else value
+
+
+@cache
+def _completed_word(value: str, types: tuple[str, ...]) -> Any:
+    """What a word completes to; not to be changed."""
+    return _completed(value, types)
+
+
+def _completed(value: Data | str, types: tuple[str, ...]) -> Any:
+    option = next((option for option in types if not any(_option(option, value, True))), "null")
     if option in GROUPS:
         return filled(GROUPS[option], value)
     if option in TRAITS:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 TEXT = """
@@ -433,6 +433,10 @@ class Entry:
     takes_others: bool = False
     output: str = ""
     layers: bool = False
+
+    @cached_property
+    def required(self) -> list[str]:
+        return [name for name, field in self.fields.items() if field.required]
 
     @property
     def main(self) -> str:

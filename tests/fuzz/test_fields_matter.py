@@ -66,7 +66,7 @@ def effect(seed, after):
     return ""
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_field_has_an_effect():
     """A draw may say the same in other words (``bias: {}``, the value that is inferred anyway), which is no effect;
     such draws are few, and no field has only such.

@@ -68,7 +68,7 @@ def test_most_documents_are_accepted_and_the_others_refused_for_many_reasons():
     assert max(reasons.values()) <= 0.5 * sum(reasons.values())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_kind_field_and_word_is_in_some_accepted_documents():
     """Five or more of a thousand accepted ones."""
     thousand = list(islice(accepted(range(2000)), 1000))

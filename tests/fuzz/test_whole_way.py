@@ -1,15 +1,13 @@
-"""Sixty accepted documents go the whole way: thirty that are the same every day and thirty of the day; of each, ten
-continue text token by token. ``FLEXIT_FUZZ_DAY=20261126`` brings a day back.
-"""
+"""Thirty accepted documents of the day go the whole way; of these, ten continue text token by token."""
 
 import pytest
 
-from tests.fuzz.day import today
-from tests.fuzz.sample import SEED, accepted, checked, drawn, shown
+from tests.fuzz.day import drawn_day
+from tests.fuzz.sample import accepted, checked, drawn, shown
 from tests.fuzz.whole_way import continues, whole_way
 
 SPAN = 1_000_000
-FIRST = {"fixed": SEED, "day": today() * SPAN}
+FIRST = drawn_day() * SPAN
 EACH = 10
 """Models of a test: there are several, so that they run side by side."""
 MOST_OPEN = EACH // 2
@@ -35,17 +33,15 @@ def conclusive(seeds, folder):
 @pytest.mark.slow
 @pytest.mark.ort
 @pytest.mark.parametrize("part", [0, 1])
-@pytest.mark.parametrize("first", FIRST)
-def test_documents_go_the_whole_way(first, part, tmp_path):
-    start = FIRST[first] + 1000 * part
+def test_documents_go_the_whole_way(part, tmp_path):
+    start = FIRST + 1000 * part
     conclusive(accepted(range(start, start + 10 * EACH)), tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.ort
-@pytest.mark.parametrize("first", FIRST)
-def test_documents_that_continue_text_go_the_whole_way(first, tmp_path):
-    start = FIRST[first] + 5000
+def test_documents_that_continue_text_go_the_whole_way(tmp_path):
+    start = FIRST + 5000
     seeds = (seed for seed in accepted(range(start, start + 60 * EACH)) if continues(checked(seed).program))
     outcomes = conclusive(seeds, tmp_path)
     assert set(outcomes) <= {"generated", "inconclusive"}

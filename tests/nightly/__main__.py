@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from tests.fuzz.day import today
+from tests.fuzz.day import drawn_day
 from tests.nightly import page, pairs, rows, specs
 from tests.nightly.journal import RUNS, SOURCES, journals
 
@@ -13,7 +13,7 @@ from tests.nightly.journal import RUNS, SOURCES, journals
 def main() -> None:
     """Go on with what is not done, and write what is known."""
     parser = argparse.ArgumentParser(prog="nightly", description=__doc__)
-    parser.add_argument("--seed", type=int, help="by default that of the last run, or the day")
+    parser.add_argument("--seed", type=int, help="by default that of the last run, or the day (FLEXIT_FUZZ_DAY)")
     parser.add_argument("--specs", type=int, default=1000, help="how many specs are to go the whole way")
     parser.add_argument("--minutes", type=float, help="stop after so long; a later run goes on")
     parser.add_argument("--parts", nargs="*", choices=list(SOURCES), default=list(SOURCES))
@@ -42,7 +42,7 @@ def main() -> None:
 def last_seed() -> int:
     """That of the last run, the day if there is none."""
     runs = sorted(RUNS.glob("*/*.jsonl"), key=lambda file: file.stat().st_mtime)
-    return int(runs[-1].parent.name) if runs else today()
+    return int(runs[-1].parent.name) if runs else drawn_day()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from flexit.ir.language.written import Node
 from flexit.ir.spec import Spec
 from flexit.runtime.proof.compare import relative_error
 from tests.oracles import test_half_precision, test_initialisation, test_training
-from tests.oracles.compared import CASES, batch, defined, ours
+from tests.oracles.compared import CASES, batch, computed, defined, ours
 
 EVERY_BLOCK = ("from", "shares", "init")
 NOT_NUMERIC = {("Spec", "flexit"), ("Spec", "name"), ("Spec", "description"), ("Spec", "blocks")}
@@ -41,6 +41,7 @@ def kinds():
                 yield f"{family.family}.{name}", cls
 
 
+@cache
 def all_fields():
     """(owner, field) of everything a user may write, groups entered."""
     found = {("Spec", entry.name): entry for entry in fields(Spec).values()}
@@ -146,6 +147,7 @@ def places(data, path=()):
         yield from places(value, (*path, key))
 
 
+@cache
 def written_fields():
     """(owner, field) -> the cases that write it, with the place of the mapping in their text."""
     found = defaultdict(list)
@@ -227,10 +229,9 @@ def nested(value):
 
 def differs(case, data):
     """Whether the model of a legal text has other parameters than the case's, or other results on the same inputs."""
-    given = batch(case)
-    expected, _, weights = ours(case.spec, given)
+    expected, _, weights = computed(case)
     try:
-        found, _, others = ours(data, given, weights=weights)
+        found, _, others = ours(data, batch(case), weights=weights)
     except (SpecError, IndexError, RuntimeError):
         return False  # not legal, or not on these inputs: nothing is shown
     shapes = [{path: array.shape for path, array in each.items()} for each in (weights, others)]

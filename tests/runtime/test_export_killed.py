@@ -137,7 +137,9 @@ def moments(said: dict[str, int]) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.ort
-@pytest.mark.parametrize("replacing", [False, True], ids=["first", "replacing"])
+@pytest.mark.parametrize(
+    "replacing", [pytest.param(False, id="first", marks=pytest.mark.nightly), pytest.param(True, id="replacing")]
+)
 def test_ten_kills(exporter: Exporter, bundle: Path, checkpoint: Path, tmp_path: Path, *, replacing: bool) -> None:
     target = tmp_path / "out" / "bundle"
     if replacing:

@@ -19,7 +19,7 @@ from tests.convert.families.comparing import cached_error, errors, module_of
 from tests.convert.families.models import Drawn, all_drawn, made
 from tests.convert.families.same import same_tensors
 from tests.convert.gguf.models import CHANGES, family_and_section, model_for, saved, worst
-from tests.fuzz.day import today
+from tests.fuzz.day import drawn_day
 
 PAGE = Path(__file__).parents[3] / "docs" / "families.md"
 INTRODUCTION = """# Families of models
@@ -86,7 +86,7 @@ def gguf_measured(name: str, seed: int, folder: Path) -> float:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="families", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[today()])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[drawn_day()])
     asked = parser.parse_args()
     found: dict[str, list[tuple[float, float | None]]] = defaultdict(list)
     heads: dict[str, list[str]] = defaultdict(list)

@@ -10,23 +10,24 @@ from flexit.convert.to_pretrained import to_pretrained
 from tests.convert.families.comparing import TOLERANCE, cached_error, errors, module_of
 from tests.convert.families.models import all_drawn, made
 from tests.convert.families.same import same_tensors
-from tests.fuzz.day import today
+from tests.fuzz.day import drawn_day
 
 pytestmark = pytest.mark.slow
 
 
-def drawn_today():
-    """The first model of each family, and by turns one day or the next the others, all with the seed of the day."""
+def ways():
+    """The first model of each family and every other of the rest; those between them at night."""
     first = {way.family: way for way in reversed(all_drawn())}
     others = [way for way in all_drawn() if way is not first[way.family]]
-    return [(way, today()) for way in (*first.values(), *others[today() % 2 :: 2])]
+    yield from (*first.values(), *others[::2])
+    yield from (pytest.param(way, marks=pytest.mark.nightly) for way in others[1::2])
 
 
-@pytest.fixture(scope="module", params=drawn_today(), ids=lambda each: f"{each[0]}-{each[1]}")
+@pytest.fixture(scope="module", params=ways(), ids=str)
 def imported(request, tmp_path_factory):
     """Their model, the folder that it was saved in, what was imported from there, and its module."""
-    way, seed = request.param
-    model = made(way, seed)
+    way = request.param
+    model = made(way, drawn_day())
     folder = tmp_path_factory.mktemp("theirs")
     model.save_pretrained(folder)
     pretrained = from_pretrained(folder)

@@ -12,7 +12,7 @@ from flexit.convert.pretrained import from_pretrained
 from flexit.convert.sources.source import open_source
 from flexit.errors import FlexitError
 from tests.convert.gguf.models import CHANGES, family_and_section, model_for, saved
-from tests.fuzz.day import today
+from tests.fuzz.day import drawn_day
 
 pytestmark = pytest.mark.slow
 
@@ -21,15 +21,15 @@ MORE = ["rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_conte
         "expert_count", "expert_used_count", "attention.sliding_window", "rope.freq_base_swa"]  # fmt: skip
 
 
-FAMILIES = sorted(Random(today()).sample(sorted(CHANGES), 20))
-"""Those of the day."""
+FAMILIES = sorted(Random(drawn_day()).sample(sorted(CHANGES), 20))
+"""Of the day."""
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_thing_wrong(tmp_path, family):
-    rng = Random(f"{family} {today()}")
-    model = model_for(family, today())
-    saved(model, tmp_path / "theirs", today(), name=family)
+    rng = Random(f"{family} {drawn_day()}")
+    model = model_for(family, drawn_day())
+    saved(model, tmp_path / "theirs", drawn_day(), name=family)
     pretrained = from_pretrained(tmp_path / "theirs")
     known = family_and_section(family)[0].family
     to_gguf(pretrained.spec, pretrained.weights, tmp_path / "x.gguf", family=known)

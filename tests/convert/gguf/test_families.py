@@ -20,7 +20,7 @@ from flexit.convert.sources.source import Source
 from flexit.ir.compile import compile_spec
 from tests.convert.families.comparing import TOLERANCE, errors, module_of
 from tests.convert.gguf.models import CHANGES, family_and_section, model_for, names_of_all, pooled, saved, worst
-from tests.fuzz.day import today
+from tests.fuzz.day import drawn_day
 
 pytestmark = pytest.mark.slow
 
@@ -49,9 +49,9 @@ def plain(name):
 @pytest.fixture(scope="module", params=FAMILIES)
 def written(request, tmp_path_factory):
     """A model of theirs with the seed of the day, what was imported of it, and a file of it in fp32."""
-    model = model_for(request.param, today())
+    model = model_for(request.param, drawn_day())
     folder = tmp_path_factory.mktemp("gguf")
-    pooling = saved(model, folder / "theirs", today(), name=request.param)
+    pooling = saved(model, folder / "theirs", drawn_day(), name=request.param)
     pretrained = from_pretrained(folder / "theirs")
     model.pooling = pooling
     to_gguf(pretrained.spec, pretrained.weights, folder / "x.gguf", dtype="f32", family=plain(request.param))
@@ -138,7 +138,7 @@ def test_transformers_reads_the_same_tensors_and_keys(written):
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_transformers_computes_the_same(family, tmp_path):
     pytest.importorskip("accelerate", reason="transformers reads whole models of GGUF files with accelerate")
-    seeds = (seed for seed in range(today(), today() + 100))
+    seeds = (seed for seed in range(drawn_day(), drawn_day() + 100))
     model = next(
         each
         for each in (model_for(family, seed) for seed in seeds)

@@ -13,7 +13,7 @@ from flexit.convert.sources.source import open_source
 from flexit.errors import UserError
 from tests.convert.sources.made import write_sharded, write_single
 from tests.convert.sources.test_gguf import plain, stored, write
-from tests.fuzz.day import today
+from tests.fuzz.day import drawn_day
 
 ODD = (0, 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1)
 SLOWEST = 3.0
@@ -129,7 +129,7 @@ def test_damage(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_damage_of_the_day(tmp_path: Path) -> None:
-    found = codes_of(tmp_path, range(700), today())
+    found = codes_of(tmp_path, range(700), drawn_day())
     assert sum(found.values()) == 2100
 
 

@@ -19,7 +19,7 @@ from flexit.runtime.tokenizer import Tokenizer
 from tests.convert.tokenizers.lines import written_lines
 from tests.convert.tokenizers.sources import folder_of, trained
 from tests.convert.tokenizers.test_word_piece import small_vocabulary
-from tests.fuzz.day import today
+from tests.fuzz.day import drawn_day
 
 BERT, GPT2, LLAMA = ({"model_type": name} for name in ("bert", "gpt2", "llama"))
 MUTATIONS = 60
@@ -189,7 +189,7 @@ def survives(make: Callable[[], TokenizerFiles | None]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["json", "word", "byte", "bpe", "unigram"])
 def test_mutations(kind: str, sources: dict[str, Any], tmp_path: Path) -> None:
-    chance = random.Random(f"{today()}{kind}")
+    chance = random.Random(f"{drawn_day()}{kind}")
     outcomes = []
     for number in range(MUTATIONS):
         files = dict(sources[kind])
@@ -202,7 +202,7 @@ def test_mutations(kind: str, sources: dict[str, Any], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_mutated_metadata() -> None:
-    chance = random.Random(f"{today()}gguf")
+    chance = random.Random(f"{drawn_day()}gguf")
     letters = [chr(code) for code in range(33, 127)]
     whole = {
         "model": "gpt2", "pre": "gpt-2", "tokens": [*letters, "ab", "<e>"], "token_type": [1] * 95 + [3],

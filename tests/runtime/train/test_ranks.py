@@ -154,7 +154,7 @@ GONE = "another process of the run has ended; the same command goes on from the 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.nightly)])
 def test_a_killed_process_ends_the_others_and_one_goes_on_alone(
     tmp_path: Path, write_config: Callable[..., Path], victim: int
 ):
