@@ -1,6 +1,7 @@
 """Presets as small as they go, with windows that short rows reach over."""
 
 import json
+from functools import cache
 from typing import Any
 
 from flexit.ir.io.load import load_spec, parse_spec
@@ -11,6 +12,7 @@ WINDOW = 5
 """Below the lengths that tests run."""
 
 
+@cache
 def miniature(name: str) -> Spec:
     """The preset of a name, shrunk."""
     spec = shrink(load_spec(name))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from flexit.errors import CheckpointError, UserError
@@ -225,7 +226,8 @@ class Dying(Ragged):
 
 
 @pytest.mark.slow
-def test_workers_that_always_die_are_given_up_and_told_of(stored):
+def test_workers_that_always_die_are_given_up_and_told_of(stored, monkeypatch):
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.5,))  # seconds until it looks
     examples = Dying(stored.columns, np.arange(len(stored)), collate, longest=["ids"])
     here, there = (Loader(examples, batch_size=2, seed=1, workers=workers) for workers in (0, 1))
     with pytest.warns(RuntimeWarning, match="died 4 times"):
