@@ -10,8 +10,8 @@ SPAN = 1_000_000
 FIRST = drawn_day() * SPAN
 EACH = 10
 """Models of a test: there are several, so that they run side by side."""
-MOST_OPEN = EACH // 2
-"""Models beside these that may be inconclusive; of a thousand, one in twenty is."""
+MOST_OPEN = EACH
+"""Models beside these that may be inconclusive: of a thousand one in twenty is, of a day's two dozen up to a third."""
 
 
 def conclusive(seeds, folder):
