@@ -129,7 +129,7 @@ class Case:
 
 
 KEPT = "kept"
-KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 """What has the C library keep freed memory; ``flexit.Trainer`` beside gives back what is free after its first step."""
 LABELS = {
     "by_hand": "by hand",

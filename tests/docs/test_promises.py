@@ -30,6 +30,8 @@ def collected(files: list[str]) -> set[str]:
         "no:cacheprovider",
         "-p",
         "no:xdist",
+        "-m",
+        "not nightly",
         *files,
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)

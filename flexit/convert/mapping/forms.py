@@ -275,10 +275,7 @@ class Found:
         """
         form = form_of(template)
         if form is not None:
-            try:
-                form[0].read(form[1], value, self)
-            except (ArithmeticError, ValueError) as error:
-                raise Mismatch(f"a value that {form[0].name} can give", value) from error
+            form[0].read(form[1], value, self)
         elif is_key(template):
             self.bind(template, value)
         elif isinstance(template, dict):

@@ -67,6 +67,8 @@ class Quotient(Form):
         if parts[1] is not None and is_key(top):
             found.bind(top, short(quotient * parts[1]))
         elif parts[0] is not None and is_key(bottom):
+            if quotient == 0:
+                raise Mismatch("a number other than 0", quotient)
             found.bind(bottom, short(parts[0] / quotient))
 
 
@@ -108,7 +110,11 @@ class Power(Form):
     @staticmethod
     def read(args: Data, value: Any, found: Found) -> None:
         base, exponent = cast("list[Any]", args[""])
-        found.read(base, short(power_of(_require_number(value), 1 / exponent)))
+        power = _require_number(value)
+        try:
+            found.read(base, short(power_of(power, 1 / exponent)))
+        except (ArithmeticError, ValueError) as error:
+            raise Mismatch(f"a power with the exponent {exponent}", power) from error
 
 
 class Sum(Form):

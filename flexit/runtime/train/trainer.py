@@ -165,7 +165,7 @@ class Trainer:
         self.steps = self._last_step(epochs) if epochs is not None else steps or 0
         require_room(self.config.schedule, self.steps)
         loss, self._done, self.stopped_by = None, False, None
-        with keeping_freed_memory(self.device) as tidy, ExitStack() as stack:
+        with keeping_freed_memory(self.device) as tidy, self._feed.open(), ExitStack() as stack:
             signals = stack.enter_context(Signals())
             self._begin(stack)
             self.model.train()

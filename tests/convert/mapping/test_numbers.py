@@ -54,7 +54,7 @@ def test_a_power_is_a_real_number(width):
 
 @pytest.mark.parametrize("form", [ROOT, {"$quotient": [1, "$width"]}], ids=["power", "quotient"])
 def test_nothing_gives_zero(form):
-    with pytest.raises(Mismatch, match="expected a value that"):
+    with pytest.raises(Mismatch, match=r"expected a (power|number other)"):
         Found(frozenset()).read(form, 0)
 
 

@@ -239,6 +239,7 @@ def test_a_batch_travels_as_one_tensor():
     batch = {
         "ids": torch.arange(15).reshape(3, 5), "mask": torch.tensor([True, False, True]), "none": torch.zeros(0, 4),
         "value": torch.tensor(1.5), "narrow": torch.randn(7).half(), "rows": torch.arange(12).reshape(3, 4).T,
+        "every_other": torch.arange(9)[::2], "complex": torch.randn(3, dtype=torch.complex128),
     }  # fmt: skip
     content, entries = packed(batch)
     assert content.dtype == torch.uint8 and content.dim() == 1

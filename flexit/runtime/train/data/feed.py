@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from flexit.errors import UserError
+from flexit.runtime.train.data.loader import Loader
 from flexit.runtime.train.data.loader_state import packed, unpacked
 from flexit.runtime.train.saving import random_state
 from flexit.runtime.train.update.step import never
@@ -53,6 +55,15 @@ class Feed:
     def where(self) -> str:
         """The batch that was taken last, for messages."""
         return f"batch {self.batches} of pass {self.passes + 1}"
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """While entered, batches are taken; after that, a loader of flexit has no worker processes any more."""
+        try:
+            yield
+        finally:
+            if isinstance(self.loader, Loader):
+                self.loader.close()
 
     def next(self) -> Any:
         """The next batch, of the next pass where this one is at its end.

@@ -83,12 +83,10 @@ class Loader:
         if self._workers == 0:
             return self._schedule.made((self._pass, self._batch))
         key = (self._pass, self._batch)
-        if self._ahead is None:
-            self._ahead = Ahead(self._schedule, key, batches=len(self), workers=self._workers)
         try:
-            return self._ahead.next()
+            return self._from_workers(key)
         except LOST:  # a worker is dead, by a signal to all processes of the run or for want of memory
-            self._ahead = None
+            self.close()
             self._losses += 1
             if self._losses > MOST_LOSSES:
                 self._workers = 0
@@ -97,6 +95,25 @@ class Loader:
                     "are the same", RuntimeWarning, stacklevel=2,
                 )  # fmt: skip
             return self._schedule.made(key)
+        except BaseException:
+            self.close()
+            raise
+
+    def _from_workers(self, key: Key) -> dict[str, Tensor]:
+        """A batch; workers that are elsewhere, since a pass was left in the middle, are ended and others begun."""
+        while True:
+            if self._ahead is None:
+                self._ahead = Ahead(self._schedule, key, batches=len(self), workers=self._workers)
+            found, batch = self._ahead.next()
+            if found == key:
+                return batch
+            self.close()
+
+    def close(self) -> None:
+        """End the workers, if there are any; the position stays, and the next batch begins others."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
     def state_dict(self) -> dict[str, int]:
         """The position: passes done, batches of the current one done."""
@@ -105,7 +122,7 @@ class Loader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from a saved position."""
         self._pass, self._batch = state["pass"], state["batch"]
-        self._ahead = None
+        self.close()
 
 
 class Schedule(Dataset[dict[str, Tensor]]):

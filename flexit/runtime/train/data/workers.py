@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -21,16 +22,20 @@ from flexit.runtime.train.resources.asked import NUMBER
 
 LOST = (RuntimeError, OSError, EOFError)
 """What a dead worker becomes in the parent."""
-ALIGNED = 8
+ALIGNED = 16
 """Bytes of the widest number."""
 PAUSE = 0.001
 """Seconds until the next batch is asked for, in which the step begins: then PyTorch computes and leaves the interpreter
 to the thread, which otherwise takes it from the caller at once.
 """
+PATIENCE = 1.0
+"""Seconds that an end of the workers is waited for; a batch that takes longer is finished behind the caller's back."""
 Entries = list[tuple[str, torch.dtype, tuple[int, ...]]]
 """Name, type and shape of the entries of a batch."""
 Key = tuple[int, int]
 """Number of a pass, and of a batch in it."""
+Packed = tuple[Key, Tensor, Entries]
+"""A batch as it travels: its key, and what :func:`packed` gives."""
 
 
 class Ahead:
@@ -50,27 +55,65 @@ class Ahead:
             batches: in a pass.
             workers: processes.
         """
-        self.loader = iter(DataLoader(
-            made, batch_size=None, sampler=_Keys(batches, start), num_workers=workers, collate_fn=packed,
+        self.loader: Iterator[Packed] | None = iter(DataLoader(
+            _Keyed(made), batch_size=None, sampler=_Keys(batches, start), num_workers=workers, collate_fn=_as_it_is,
             worker_init_fn=_undisturbed, generator=torch.Generator().manual_seed(0),
             multiprocessing_context="forkserver",
         ))  # fmt: skip
-        self._thread = ThreadPoolExecutor(1, "batches")
-        self._next = self._thread.submit(self._received)
+        self._asked: SimpleQueue[bool] = SimpleQueue()
+        self._given: SimpleQueue[Packed | BaseException] = SimpleQueue()
+        self._thread = threading.Thread(
+            target=_receive, args=(self.loader, self._asked, self._given), name="batches", daemon=True
+        )
+        self._thread.start()
+        self._asked.put(True)
+        self._end = weakref.finalize(self, self._asked.put, False)
 
-    def next(self) -> dict[str, Tensor]:
-        """The next batch.
+    def next(self) -> tuple[Key, dict[str, Tensor]]:
+        """The next batch and its key. After an exception, an interrupt among them, this is to be closed.
 
         Raises:
             RuntimeError, OSError, EOFError: a worker is dead.
         """
-        batch = unpacked(*self._next.result())
-        self._next = self._thread.submit(self._received)
-        return batch
+        given = self._given.get()
+        if isinstance(given, BaseException):
+            raise given
+        self._asked.put(True)
+        key, content, entries = given
+        return key, unpacked(content, entries)
 
-    def _received(self) -> tuple[Tensor, Entries]:
+    def close(self) -> None:
+        """End the workers, each after the batch at hand."""
+        self.loader = None
+        self._end()
+        self._thread.join(PATIENCE)
+
+
+def _receive(loader: Iterator[Packed], asked: SimpleQueue[bool], given: SimpleQueue[Packed | BaseException]) -> None:
+    """Hand over a batch, or what went wrong, as often as asked; the workers end with the last reference to ``loader``,
+    which is the one here, so an exception may not keep the frames that it went through.
+    """
+    while asked.get():
         time.sleep(PAUSE)
-        return next(self.loader)
+        try:
+            given.put(next(loader))
+        except BaseException as error:
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            given.put(error)
+
+
+class _Keyed(Dataset[Packed]):
+    """Batches with their keys, packed."""
+
+    def __init__(self, made: Dataset[dict[str, Tensor]]) -> None:
+        self._made = made
+
+    def __getitem__(self, key: Key) -> Packed:
+        return key, *packed(self._made[key])
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 class _Keys(Sampler[Key]):
@@ -92,7 +135,7 @@ class _Keys(Sampler[Key]):
 def packed(batch: Any) -> tuple[Tensor, Entries]:
     """The bytes of a batch, each entry at a multiple of :data:`ALIGNED`, and what its entries are."""
     entries = [(name, value.dtype, tuple(value.shape)) for name, value in batch.items()]
-    flat = [value.reshape(-1).view(torch.uint8) for value in batch.values()]
+    flat = [value.reshape(-1).contiguous().view(torch.uint8) for value in batch.values()]
     return torch.cat([pad(each, (0, -len(each) % ALIGNED)) for each in flat]), entries
 
 

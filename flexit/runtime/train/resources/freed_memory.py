@@ -11,21 +11,27 @@ from itertools import count
 
 import torch
 
-TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
-"""Parameters of ``mallopt``: free memory at the end of the heap that is given back, and for blocks that are mappings of
-their own, from which size on and how many.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Parameters of ``mallopt``: free memory at the end of the heap that is given back, and the size from which on a block
+is a mapping of its own.
 """
-KEEPING = {MMAP_MAX: 0, TRIM_THRESHOLD: -1}
-USUAL = {MMAP_MAX: 65536, MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
+KEEPING = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: -1}
+"""Blocks of 32 MiB or more, which is the highest threshold, are given back all the same: kept, one of them at times
+finds its place taken by something small and is put elsewhere, so that the peak is higher by all of it.
+"""
+USUAL = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
 """What the allocator comes to by itself where large blocks are freed."""
 NAMES = ("mmap_max", "mmap_threshold", "trim_threshold")
 EVERY = 100
 """Steps after which what is free is given back all the same."""
+_entered: list[Callable[[], None]] = []
+"""One entry for each training in this process; several may be nested or in threads."""
 
 
 @contextmanager
 def keeping_freed_memory(device: torch.device) -> Iterator[Callable[[], None]]:
-    """While entered, the C library does not give freed memory back to the system; after that, all that is free.
+    """While entered, the C library does not give freed memory back to the system, but for the largest blocks; after
+    that, all that is free.
 
     Otherwise the arrays of each step are new pages, which the system clears one at a time. Does something on a CPU with
     the GNU C library only, and only where the environment leaves these settings of ``mallopt(3)`` open.
@@ -38,18 +44,22 @@ def keeping_freed_memory(device: torch.device) -> Iterator[Callable[[], None]]:
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc" or is_set():
         yield lambda: None
         return
-    library, steps = ctypes.CDLL(None), count()
+    steps = count()
 
     def tidy() -> None:
         if next(steps) % EVERY == 0:
-            library.malloc_trim(0)
+            _trim()
 
-    _set(library, KEEPING)
+    _entered.append(tidy)
+    _set(KEEPING)
     try:
         yield tidy
     finally:
-        _set(library, USUAL)
-        library.malloc_trim(0)
+        if tidy in _entered:  # not in a child
+            _entered.remove(tidy)
+        if not _entered:
+            _set(USUAL)
+            _trim()
 
 
 def is_set() -> bool:
@@ -58,6 +68,21 @@ def is_set() -> bool:
     return any(f"MALLOC_{name.upper()}_" in os.environ or f"glibc.malloc.{name}" in tunables for name in NAMES)
 
 
-def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:
+def _set(values: dict[int, int]) -> None:
     for parameter, value in values.items():
-        library.mallopt(parameter, value)
+        ctypes.CDLL(None).mallopt(parameter, value)
+
+
+def _trim() -> None:
+    ctypes.CDLL(None).malloc_trim(0)
+
+
+def _in_a_child() -> None:
+    """A forked process, such as a worker of somebody's loader, takes no part in the training."""
+    if _entered:
+        _entered.clear()
+        _set(USUAL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_a_child)
