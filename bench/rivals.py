@@ -97,8 +97,8 @@ def measure() -> Section:
     text = (
         "A step on 8 x 256 tokens where nothing else is said, fp32, the threads of PyTorch's choice: forward, "
         "cross-entropy, backward, fused AdamW. Ours is `flexit.Trainer` with all that it does "
-        "beside, which on a CPU includes that freed memory stays with the process; the others are plain loops where "
-        "nothing else is said. "
+        "beside, which on a CPU includes that freed memory stays with the process, blocks of 32 MiB or more left out; "
+        "the others are plain loops where nothing else is said. "
         f"{PAIRS} rounds in which each loop, in a process of its own, makes a step on the same batch while the others "
         "wait, after two that do not count. A ratio above 1: flexit is faster, or leaner (the growth of the process "
         "from before it had a model to its peak). `by hand` and `flexitransformers` begin with the same weights, so "

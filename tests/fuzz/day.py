@@ -10,4 +10,4 @@ SOME_DAY = 20261126
 
 def drawn_day() -> int:
     """``20261126`` for the 26th of November 2026; what is drawn is the same all day long."""
-    return int(os.environ.get(VARIABLE, SOME_DAY))
+    return int(os.environ.get(VARIABLE) or SOME_DAY)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from math import pow as power_of
-from math import prod
+import math
 from typing import Any, cast
 
 from flexit.convert.mapping.forms import Data, Form, Found, Incomplete, Mismatch, Scope, is_key, same
@@ -79,7 +78,7 @@ class Product(Form):
 
     @staticmethod
     def fill(args: Data, scope: Scope) -> Any:
-        return prod(number(scope, each) for each in cast("list[Any]", args[""]))
+        return math.prod(number(scope, each) for each in cast("list[Any]", args[""]))
 
     @staticmethod
     def read(args: Data, value: Any, found: Found) -> None:
@@ -93,8 +92,8 @@ class Product(Form):
                 missing.append(each)
             else:
                 known.append(part)
-        if len(missing) == 1 and is_key(missing[0]) and prod(known):
-            found.bind(missing[0], short(product / prod(known)))
+        if len(missing) == 1 and is_key(missing[0]) and math.prod(known):
+            found.bind(missing[0], short(product / math.prod(known)))
 
 
 class Power(Form):
@@ -105,14 +104,14 @@ class Power(Form):
     @staticmethod
     def fill(args: Data, scope: Scope) -> Any:
         base, exponent = cast("list[Any]", args[""])
-        return power_of(number(scope, base), exponent)  # a ValueError for a root of a negative number, never complex
+        return math.pow(number(scope, base), exponent)  # a ValueError for a root of a negative number, never complex
 
     @staticmethod
     def read(args: Data, value: Any, found: Found) -> None:
         base, exponent = cast("list[Any]", args[""])
         power = _require_number(value)
         try:
-            found.read(base, short(power_of(power, 1 / exponent)))
+            found.read(base, short(math.pow(power, 1 / exponent)))
         except (ArithmeticError, ValueError) as error:
             raise Mismatch(f"a power with the exponent {exponent}", power) from error
 
